@@ -1,0 +1,33 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv run test test-fast lint bench clean
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: $(STAMP) ## the environment in .venv, nothing else
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit("grace-chaos needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## boots the embedded Grace and runs MF01_triple_threat at a tenth of its length
+	@$(BIN)/locust -f locustfiles/grace.py --headless --scenario MF01_triple_threat --time-scale 0.1
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
+	@$(BIN)/python -m pytest -q -m 'not slow'
+
+test: $(STAMP) lint ## every test
+	@$(BIN)/python -m pytest -q
+
+clean: ## removes what the commands above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,0 +1,1 @@
+"""The harness: from a scenario file to a verdict with evidence."""

@@ -1,0 +1,146 @@
+"""The contracts between the parts: what a fault, an observer, a check, a reporter and a target must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from harness.model import Effect, Finding, Magnitude, Reading, Sample, Undo
+
+if TYPE_CHECKING:
+    from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessId:
+    """Who a process is, for good: a pid alone is reused."""
+
+    pid: int
+    start_ticks: int  # field 22 of /proc/PID/stat
+    boot_id: str  # /proc/sys/kernel/random/boot_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A request that the target answers, and the kernels that it takes to answer it."""
+
+    name: str  # "GET /api/knowledge": the name under which traffic is counted
+    method: str
+    path: str  # with an example query, as probed
+    kernels: tuple[str, ...]
+    body: Mapping[str, Any] | None = None
+    witness_of: str = ""  # the kernel whose life this route shows; "" = traffic only
+
+
+@runtime_checkable
+class Target(Protocol):
+    """The system under test, as its manifest describes it."""
+
+    name: str
+    base_url: str
+    routes: tuple[Route, ...]
+    safeguards: tuple[str, ...]
+    playbooks: tuple[str, ...]
+    kernels: tuple[str, ...]
+    bus: Mapping[str, Any] | None
+    paths: Mapping[str, Path]
+
+    def process(self, name: str) -> ProcessId:
+        """The process that runs *name* now. Raises TargetError when it has none."""
+        ...
+
+
+class TargetError(Exception):
+    """The target has no such thing, or cannot be reached; the text says which and what it offers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Helper:
+    """A helper process of a fault. It appends one JSON object a line to *output*."""
+
+    process: ProcessId
+    output: Path
+
+
+class Hands(Protocol):
+    """What a fault may do beyond its own signals: start helpers that cannot outlive the guardian."""
+
+    def start_helper(self, module: str, arguments: Mapping[str, Any]) -> Helper:
+        """Runs `python -m MODULE` as a child of the guardian, with *arguments* as JSON in argv[1]."""
+        ...
+
+    def alive(self, helper: Helper) -> bool: ...
+
+
+class Fault(Protocol):
+    """A frozen dataclass whose fields are the keys of its YAML, plus `target: str`.
+
+    `undo` primitives are interpreted by harness/undo.py, in the guardian, which imports no fault: a fault heals
+    even when all of its code is gone.
+    """
+
+    duration_field: ClassVar[str]  # which field is its length in seconds; "" for a fault given by a count
+    min_duration_s: ClassVar[float]
+
+    @property
+    def subject(self) -> str:
+        """What a safeguard that covers this fault names: a kernel, an actor, a resource."""
+        ...
+
+    @property
+    def asked(self) -> Magnitude: ...
+
+    def prepare(self, target: Target) -> Undo:
+        """How it will be taken back. Touches nothing. Raises TargetError when the target lacks what it needs."""
+        ...
+
+    def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
+        """Does it, and returns what was really done."""
+        ...
+
+    def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
+        """Measures it, about twice a second, until it ends. Never blocks for more than 50 ms."""
+        ...
+
+
+class View(Protocol):
+    """All that an observer gets: the target and a clock. No plan, no faults, no run state."""
+
+    target: Target
+    source_address: str  # the loopback address that the harness's own probes come from
+
+    def now_s(self) -> float:
+        """Seconds since the run started (CLOCK_MONOTONIC)."""
+        ...
+
+    def from_wall(self, wall_time_s: float) -> float:
+        """Epoch seconds of this machine's clock → seconds since the run started."""
+        ...
+
+
+class Observer(Protocol):
+    """Reads one source of signals. Stateful: it turns what it reads into samples and edges."""
+
+    every_s: ClassVar[float]
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        """May block on I/O for as long as its own time-out (<= 2 s): each observer has a greenlet of its own."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Check(Protocol):
+    """A frozen dataclass whose fields are the claim's args, plus `claim: str`."""
+
+    def check(self, record: Record) -> Finding: ...
+
+
+class Reporter(Protocol):
+    """A pure function of a run: the same record and findings give the same text, byte for byte."""
+
+    filename: ClassVar[str]
+
+    def render(self, record: Record, findings: Sequence[Finding]) -> str: ...

@@ -1,0 +1,226 @@
+"""The nouns of the harness: what is planned, what happened, what was seen, what is claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What a row of the timeline says. Edges only: a value that merely goes on is a signal, not an event."""
+
+    RUN_STARTED = "run_started"
+    STEADY_STATE_MET = "steady_state_met"
+    FAULT_PLANNED = "fault_planned"
+    FAULT_INJECTED = "fault_injected"
+    FAULT_ATTAINED = "fault_attained"
+    FAULT_ENDED = "fault_ended"
+    FAULT_HEALED = "fault_healed"
+    SYMPTOM_SEEN = "symptom_seen"
+    KERNEL_CHANGED = "kernel_changed"
+    SAFEGUARD_ENGAGED = "safeguard_engaged"
+    SAFEGUARD_RELEASED = "safeguard_released"
+    PLAYBOOK_STARTED = "playbook_started"
+    PLAYBOOK_FINISHED = "playbook_finished"
+    SIGNAL_LOST = "signal_lost"
+    SIGNAL_BACK = "signal_back"
+    RECOVERED = "recovered"
+    RUN_ABORTED = "run_aborted"
+    RUN_FINISHED = "run_finished"
+
+
+class Verdict(StrEnum):
+    """The four answers, with the exit code of each."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+    @property
+    def exit_code(self) -> int:
+        return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "NOT_APPLICABLE": 4}[self.value]
+
+    @staticmethod
+    def worst(verdicts: list[Verdict]) -> Verdict:
+        """The one that decides: FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS. Nothing is INCONCLUSIVE."""
+        for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.PASS):
+            if verdict in verdicts:
+                return verdict
+        return Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One row of timeline.jsonl.
+
+    *at_s* is seconds of CLOCK_MONOTONIC since the run started; *wall_time* is ISO 8601 in UTC, for people.
+    *subject* is what the event is about (a fault id, a kernel, a safeguard, a playbook), *source* who saw it.
+    *prev_hash* and *hash* chain the rows: see harness/journal.py.
+    """
+
+    seq: int
+    at_s: float
+    wall_time: str
+    kind: Kind
+    subject: str
+    source: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    prev_hash: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One thing that an observer saw at *at_s*.
+
+    With *value* and no *kind* it is a sample and goes to signals.csv as (at_s, name, subject, value).
+    With *kind* it is an edge and goes to the timeline with *subject* and *detail*.
+    """
+
+    at_s: float
+    name: str
+    subject: str = ""
+    value: float | None = None
+    kind: Kind | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magnitude:
+    """What a fault is asked to reach: attained when the achieved mean is at least value - tolerance."""
+
+    name: str
+    value: float
+    unit: str
+    tolerance: float
+
+    @property
+    def floor(self) -> float:
+        return self.value - self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo:
+    """How to take a fault back, as plain data: primitives that harness/undo.py knows, with identities.
+
+    Each primitive is a mapping with an "op" (resume, kill, ...) and what identifies its object for good.
+    """
+
+    primitives: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What an injection really did, read back from the system: facts for the journal."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Hold(StrEnum):
+    """Whether a fault is still in force, and if not, who ended it."""
+
+    HOLDS = "holds"
+    TARGET = "target"  # the target ended it, and a witness other than the fault shows it
+    LOST = "lost"  # a helper died, a signal went missing: the fault is not what was asked for
+    SPENT = "spent"  # a fault of a given count has done all that it was asked to do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A fault's own measure of itself: *achieved* in the unit of its Magnitude (None: nothing measured yet)."""
+
+    achieved: float | None
+    hold: Hold = Hold.HOLDS
+    because: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A fault of the plan. *at_s* counts from the moment the faults begin; durations are seconds, already scaled."""
+
+    step_id: str  # "acl_flood", a second one of the type: "acl_flood#2"
+    type: str
+    target: str
+    params: Mapping[str, Any]  # the fields of the fault's class, scaled
+    at_s: float
+    duration_s: float
+    asked_duration_s: float  # as written in the scenario
+    subject: str  # what a safeguard that covers this fault names: a kernel, an actor, a resource
+    asked: Magnitude
+    where: str = ""  # "scenarios/enhanced/x.yaml:12"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Something that the run must show: a check, its arguments and the words it was written in."""
+
+    claim: str  # "message_bus.acl_violations > 500"
+    check: str  # the stem of a file in harness/checks
+    args: Mapping[str, Any] = field(default_factory=dict)
+    group: str = "verification"  # safeguard, playbook, verification, criterion, validity
+    needs: tuple[str, ...] = ()  # step ids: not attained, the claim is INCONCLUSIVE
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slo:
+    """The bounds by which steady state and health are judged. A scenario may only tighten them."""
+
+    baseline_s: float = 5.0
+    hold_s: float = 5.0
+    failure_percent_max: float = 1.0
+    latency_ms_p95_floor: float = 100.0
+    latency_p95_factor: float = 2.0
+    baseline_cpu_percent_max: float = 50.0
+    bystander_success_percent_min: float = 99.0
+    detect_s_max: float = 30.0
+    loop_lag_ms_p99_max: float = 250.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a run will do, fixed before it starts. plan.json is this, and `verify` needs no more."""
+
+    scenario_id: str
+    name: str
+    category: str
+    severity: int
+    seed: int
+    time_scale: float
+    control: bool
+    steps: tuple[Step, ...]
+    claims: tuple[Claim, ...]
+    slo: Slo
+    recovery_limit_s: float
+    users: int
+    expected_safeguards: tuple[str, ...]
+    expected_playbooks: tuple[str, ...]
+    # step id -> ((safeguard, playbook), ...): which safeguards count as the detection of a fault
+    coverage: Mapping[str, tuple[tuple[str, str], ...]]
+    expected_behavior: tuple[str, ...] = ()
+    prerequisites: tuple[str, ...] = ()
+    not_applicable: tuple[str, ...] = ()  # reasons why this target cannot be judged by this scenario
+    # facts of the target that checks need offline: route name -> kernels that serve it
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
+
+    @property
+    def faults_end_s(self) -> float:
+        """When the last fault is planned to end, counted from the moment the faults begin."""
+        return max((step.at_s + step.duration_s for step in self.steps), default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One judged claim. *evidence* cites "timeline:SEQ" or "FILE:LINE" of the run folder."""
+
+    check: str
+    verdict: Verdict
+    claim: str
+    because: str
+    group: str = "verification"
+    evidence: tuple[str, ...] = ()

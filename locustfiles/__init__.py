@@ -1,0 +1,1 @@
+"""What Locust loads."""

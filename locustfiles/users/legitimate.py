@@ -1,0 +1,146 @@
+"""The people and agents that Grace exists for: mixed work at a human pace, from an address of their own.
+
+What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A fifth of
+what they send is work that may wait (low-priority intents, retrospectives): a busy Grace may defer it with a
+503 and Retry-After, which is counted as `shed`, never as a failure.
+"""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+from typing import Any
+
+from faker import Faker
+from locust import HttpUser, between, task
+from locust.clients import ResponseContextManager
+from requests.adapters import HTTPAdapter
+
+LEGITIMATE_ADDRESS = "127.0.0.2"  # a per-client limiter must not punish these users for what an attacker does
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 5.0
+
+DEFERRABLE_PRIORITIES = (0, 1, 3)  # IDLE, MINIMUM, LOW
+PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
+DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
+
+_numbers = count()
+
+
+class SourceAddressAdapter(HTTPAdapter):
+    """Opens its connections from one local address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+        return super().init_poolmanager(*args, source_address=(self._address, 0), **kwargs)
+
+
+def outcome_of(status: int, retry_after: str | None, deferrable: bool) -> str:
+    """ok, shed (deferred on purpose), limited (429) or failed; *status* 0 means that no answer came."""
+    if 200 <= status < 300:
+        return "ok"
+    if status == 503 and retry_after and deferrable:
+        return "shed"
+    if status == 429:
+        return "limited"
+    return "failed"
+
+
+class LegitimateUser(HttpUser):
+    """One legitimate client. Same seed and number, same words."""
+
+    wait_time = between(0.5, 1.5)
+    user_name = "legitimate"
+
+    def on_start(self) -> None:
+        options = self.environment.parsed_options
+        seed = getattr(options, "seed", None) or 0
+        number = next(_numbers)
+        self.random = random.Random(f"{seed}:{number}")
+        self.faker = Faker()
+        self.faker.seed_instance(f"{seed}:{number}")
+        self.me = f"user-{number}"
+        self.client.trust_env = False  # a proxy variable must not redirect traffic to another machine
+        if (self.host or "").startswith(("http://127.", "http://localhost")):
+            self.client.mount("http://", SourceAddressAdapter(LEGITIMATE_ADDRESS))
+
+    @task(15)
+    def urgent_intent(self) -> None:
+        self._intent(self.random.choice(PROMPT_PRIORITIES), deferrable=False)
+
+    @task(15)
+    def patient_intent(self) -> None:
+        self._intent(self.random.choice(DEFERRABLE_PRIORITIES), deferrable=True)
+
+    @task(5)
+    def retrospective(self) -> None:
+        body = {"subject": self.faker.sentence(nb_words=4), "events": [self.faker.word() for _ in range(5)]}
+        self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True)
+
+    @task(20)
+    def governance_check(self) -> None:
+        body = {
+            "actor": self.me,
+            "action": self.random.choice(["read", "write", "deploy", "delete"]),
+            "resource": f"{self.faker.word()}_service",
+            "payload": {"note": self.faker.sentence(nb_words=6)},
+        }
+        self._send("POST", "/api/governance/check", body)
+
+    @task(30)
+    def ask_knowledge(self) -> None:
+        self._send("GET", "/api/knowledge", query={"q": self.faker.word(), "limit": "3"})
+
+    @task(15)
+    def chat(self) -> None:
+        self._send("POST", "/api/chat", {"message": self.faker.sentence(), "user": self.me})
+
+    def _intent(self, priority: int, deferrable: bool) -> None:
+        body = {
+            "intent_id": f"{self.me}-{self.random.getrandbits(64):016x}",
+            "goal": self.faker.sentence(nb_words=6),
+            "expected_outcome": self.faker.sentence(nb_words=4),
+            "sla_ms": self.random.choice([1000, 5000, 30000]),
+            "priority": priority,
+            "domain": self.random.choice(DOMAINS),
+            "context": {"department": self.faker.job()},
+            "created_by": self.me,
+            "confidence": round(self.random.uniform(0.5, 1.0), 2),
+            "risk_level": self.random.choice(["low", "medium"]),
+        }
+        self._send("POST", "/api/htm/intents", body, deferrable=deferrable)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
+        deferrable: bool = False,
+    ) -> None:
+        """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart."""
+        context: dict[str, Any] = {}
+        with self.client.request(
+            method,
+            path,
+            name=path,
+            params=query,
+            json=body,
+            catch_response=True,
+            context=context,
+            timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+        ) as response:
+            self._judge(response, context, deferrable)
+
+    @staticmethod
+    def _judge(response: ResponseContextManager, context: dict[str, Any], deferrable: bool) -> None:
+        outcome = outcome_of(response.status_code or 0, response.headers.get("Retry-After"), deferrable)
+        context["outcome"], context["status"] = outcome, response.status_code or 0
+        if outcome == "failed":
+            reason = response.error or f"status {response.status_code}"
+            response.failure(f"{reason}" if response.status_code == 0 else f"status {response.status_code}")
+        else:
+            response.success()

@@ -1,0 +1,1 @@
+"""Reporters, one a file: pure functions of a Record and its findings."""

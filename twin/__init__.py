@@ -1,0 +1,1 @@
+"""The embedded Grace: a small, real multi-process agent platform with its own safeguards."""
