@@ -122,7 +122,6 @@ class LegitimateUser(HttpUser):
         deferrable: bool = False,
     ) -> None:
         """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart."""
-        context: dict[str, Any] = {}
         with self.client.request(
             method,
             path,
@@ -130,17 +129,15 @@ class LegitimateUser(HttpUser):
             params=query,
             json=body,
             catch_response=True,
-            context=context,
             timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
         ) as response:
-            self._judge(response, context, deferrable)
+            self._judge(response, deferrable)
 
-    @staticmethod
-    def _judge(response: ResponseContextManager, context: dict[str, Any], deferrable: bool) -> None:
-        outcome = outcome_of(response.status_code or 0, response.headers.get("Retry-After"), deferrable)
-        context["outcome"], context["status"] = outcome, response.status_code or 0
+    def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
+        status = response.status_code or 0
+        outcome = outcome_of(status, response.headers.get("Retry-After"), deferrable)
+        response.request_meta["context"].update(user=self.user_name, outcome=outcome, status=status)
         if outcome == "failed":
-            reason = response.error or f"status {response.status_code}"
-            response.failure(f"{reason}" if response.status_code == 0 else f"status {response.status_code}")
+            response.failure(f"status {status}" if status else f"no answer: {response.error}")
         else:
             response.success()

@@ -1,0 +1,48 @@
+"""How a fault finds its helper again and reads what it has measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Hands, Helper, ProcessId
+from harness.model import Effect, Hold, Sample
+
+TAIL_BYTES = 16384
+
+
+def helper_facts(helper: Helper) -> dict[str, Any]:
+    return {**asdict(helper.process), "output": str(helper.output)}
+
+
+def helper_of(effect: Effect) -> Helper:
+    facts = effect.facts
+    process = ProcessId(pid=facts["pid"], start_ticks=facts["start_ticks"], boot_id=facts["boot_id"])
+    return Helper(process=process, output=Path(facts["output"]))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The helper's last complete lines (of the last 16 KiB)."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().split(b"\n")
+    return [json.loads(line) for line in lines[:-1] if line.startswith(b"{")]
+
+
+def sample_mean(effect: Effect, hands: Hands, field: str, window_s: float) -> Sample:
+    """The mean of *field* over the last *window_s* seconds of the helper's rows; LOST when the helper is dead."""
+    helper = helper_of(effect)
+    if not hands.alive(helper):
+        errors = helper.output.with_name(f"{helper.output.name}.err")
+        last = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
+        return Sample(achieved=None, hold=Hold.LOST, because=" ".join(["the helper process has ended", *last]))
+    measured = rows(helper.output)
+    if measured and "error" in measured[-1]:
+        return Sample(achieved=None, hold=Hold.LOST, because=str(measured[-1]["error"]))
+    measured = [row for row in measured if field in row]
+    if not measured:
+        return Sample(achieved=None)
+    recent = [row for row in measured if row["at"] > measured[-1]["at"] - window_s]
+    return Sample(achieved=sum(row[field] for row in recent) / len(recent), detail=measured[-1])

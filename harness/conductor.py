@@ -1,0 +1,177 @@
+"""Carries out the plan's faults: one greenlet a fault, from its preparation to its verified heal."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.event import Event as Signal
+
+from harness.contracts import Fault, Target, TargetError
+from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
+
+if TYPE_CHECKING:
+    from harness.guardian_link import GuardianLink
+    from harness.journal import Journal, SignalWriter
+
+SAMPLE_EVERY_S = 0.25
+ATTAIN_LIMIT_S = 10.0  # a fault that has not reached its magnitude by then starts its clock all the same
+
+
+class Conductor:
+    """Starts each step when it is due. tick() never blocks; what a step did is in the journal and in `ended`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        faults: Mapping[str, Fault],
+        target: Target,
+        guardian: GuardianLink,
+        journal: Journal,
+        signals: SignalWriter,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.plan = plan
+        self.faults = faults
+        self.target = target
+        self.guardian = guardian
+        self.journal = journal
+        self.signals = signals
+        self.now_s = now_s
+        self.started_at_s: float | None = None
+        self.ended: dict[str, float] = {}  # step id -> when its fault ended
+        self._lives: dict[str, gevent.Greenlet] = {}
+        self._halt = Signal()
+
+    def start(self, now_s: float) -> None:
+        """The faults' time begins; steps count from here."""
+        self.started_at_s = now_s
+
+    def tick(self, now_s: float) -> None:
+        if self.started_at_s is None or self._halt.is_set():
+            return
+        for step in self.plan.steps:
+            if step.step_id not in self._lives and now_s >= self.started_at_s + step.at_s:
+                self._lives[step.step_id] = gevent.spawn(self._live, step)
+
+    @property
+    def done(self) -> bool:
+        return self.started_at_s is not None and all(step.step_id in self.ended for step in self.plan.steps)
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        return tuple(name for name in self._lives if name not in self.ended)
+
+    def halt(self, timeout_s: float = 10.0) -> None:
+        """Heals every fault in force, now."""
+        self._halt.set()
+        gevent.joinall(list(self._lives.values()), timeout=timeout_s)
+
+    # One fault's life. The order is the promise: what can be undone is on disk before anything is done.
+
+    def _live(self, step: Step) -> None:
+        fault = self.faults[step.step_id]
+        measured: list[float] = []
+        try:
+            undo = fault.prepare(self.target)
+            self._journal(Kind.FAULT_PLANNED, step, _asked(step))
+            self.guardian.arm(step.step_id, undo, deadline_s=step.duration_s + ATTAIN_LIMIT_S + 10.0)
+            effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id))
+            self.guardian.active(step.step_id)
+        except Exception as error:
+            self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", measured)
+            self._heal(step)
+            return
+        injected_at_s = self._journal(Kind.FAULT_INJECTED, step, dict(effect.facts))
+        ended_by, because = self._hold(step, fault, undo, effect, injected_at_s, measured)
+        self._heal(step, lambda: self._end(step, ended_by, because, measured))
+
+    def _hold(
+        self, step: Step, fault: Fault, undo: Undo, effect: Effect, injected_at_s: float, measured: list[float]
+    ) -> tuple[str, str]:
+        """Measures until the time is up, the target ends the fault, or it is lost: (ended_by, because)."""
+        hands = self.guardian.hands(step.step_id)
+        attained_at_s: float | None = None
+        while True:
+            now_s = self.now_s()
+            try:
+                sample = fault.sample(self.target, undo, effect, hands)
+            except (TargetError, OSError, ValueError) as error:
+                sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
+            if sample.achieved is not None and sample.hold is Hold.HOLDS:
+                self.signals.write(now_s, "fault_achieved", step.step_id, sample.achieved)
+                if attained_at_s is None and sample.achieved >= step.asked.floor:
+                    attained_at_s = now_s
+                    self._journal(
+                        Kind.FAULT_ATTAINED,
+                        step,
+                        {"achieved": sample.achieved, "after_s": round(now_s - injected_at_s, 3)},
+                    )
+                if attained_at_s is not None:
+                    measured.append(sample.achieved)
+            if sample.hold is not Hold.HOLDS:
+                return {Hold.TARGET: "target", Hold.SPENT: "plan"}.get(sample.hold, "lost"), sample.because
+            clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + ATTAIN_LIMIT_S
+            if now_s >= clock_from_s + step.duration_s:
+                return "plan", "its time is up"
+            if self._halt.wait(SAMPLE_EVERY_S):
+                return "halt", "the run was halted"
+
+    def _heal(self, step: Step, after: Callable[[], None] | None = None) -> None:
+        try:
+            results = self.guardian.heal(step.step_id)
+            verified = all(bool(result.get("verified")) for result in results)
+        except Exception as error:
+            results, verified = [{"error": f"{type(error).__name__}: {error}"}], False
+        if after:
+            after()
+        self._journal(Kind.FAULT_HEALED, step, {"verified": verified, "primitives": results})
+        self.ended[step.step_id] = self.now_s()
+
+    def _end(self, step: Step, ended_by: str, because: str, measured: list[float]) -> None:
+        self._journal(
+            Kind.FAULT_ENDED,
+            step,
+            {"ended_by": ended_by, "because": because, "achieved": summary(measured)},
+        )
+
+    def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any]) -> float:
+        return self.journal.append(kind, step.step_id, "conductor", detail, durable=True).at_s
+
+
+def _asked(step: Step) -> dict[str, Any]:
+    return {
+        "type": step.type,
+        "target": step.target,
+        "params": dict(step.params),
+        "subject": step.subject,
+        "asked": {
+            "name": step.asked.name,
+            "value": step.asked.value,
+            "unit": step.asked.unit,
+            "tolerance": step.asked.tolerance,
+        },
+        "duration_s": step.duration_s,
+        "asked_duration_s": step.asked_duration_s,
+    }
+
+
+def summary(values: list[float]) -> dict[str, float] | None:
+    """Mean, sd, p5, p95, max and n of what was achieved while the fault was in force; None for nothing measured."""
+    if not values:
+        return None
+    ordered = sorted(values)
+
+    def at(part: float) -> float:
+        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+    return {
+        "mean": round(statistics.fmean(values), 3),
+        "sd": round(statistics.pstdev(values), 3),
+        "p5": round(at(0.05), 3),
+        "p95": round(at(0.95), 3),
+        "max": round(ordered[-1], 3),
+        "n": float(len(values)),
+    }

@@ -1,0 +1,132 @@
+"""The harness's end of the guardian: asks, waits for the answer, and heals by itself when the guardian is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Helper, ProcessId
+from harness.model import Undo
+from harness.undo import heal
+
+ANSWER_LIMIT_S = 10.0
+
+
+class GuardianLost(Exception):
+    """The guardian died or does not answer: nothing more may be injected."""
+
+
+class GuardianLink:
+    """One guardian process for one run. Its methods may be called from several greenlets; they take turns."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self.folder = folder
+        self.run_id = run_id
+        (folder / "faults").mkdir(parents=True, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        ours.settimeout(ANSWER_LIMIT_S)
+        self._link = ours
+        self._lines = ours.makefile("rb")
+        self._turn = threading.Lock()
+        self._undos: dict[str, Undo] = {}
+        self.lost = ""
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "harness.guardian",
+                str(theirs.fileno()),
+                str(folder),
+                run_id,
+                str(os.getpid()),
+            ],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def _ask(self, op: str, **request: Any) -> dict[str, Any]:
+        line = json.dumps({"op": op, **request}).encode() + b"\n"
+        with self._turn:
+            try:
+                self._link.sendall(line)
+                answer = self._lines.readline()
+            except OSError as error:
+                self.lost = self.lost or f"{type(error).__name__}: {error}"
+                raise GuardianLost(self.lost) from error
+        if not answer:
+            self.lost = self.lost or "the guardian has ended"
+            raise GuardianLost(self.lost)
+        parsed: dict[str, Any] = json.loads(answer)
+        if not parsed.pop("ok"):
+            raise OSError(parsed["error"])
+        return parsed
+
+    def marker(self, fault_id: str) -> str:
+        return f"{self.run_id}/{fault_id}"
+
+    def arm(self, fault_id: str, undo: Undo, deadline_s: float) -> None:
+        """On disk, fsynced, when this returns. Helpers of the fault are always part of its undo."""
+        primitives = [dict(one) for one in undo.primitives]
+        primitives.append({"op": "kill_marked", "marker": self.marker(fault_id)})
+        self._undos[fault_id] = Undo(primitives=tuple(primitives))
+        self._ask("arm", fault_id=fault_id, undo=primitives, deadline_s=deadline_s)
+
+    def active(self, fault_id: str) -> None:
+        self._ask("active", fault_id=fault_id)
+
+    def lease(self) -> None:
+        """Says that the harness lives; every second or so."""
+        self._ask("lease")
+
+    def heal(self, fault_id: str) -> list[dict[str, Any]]:
+        """By the guardian, or here when it is lost; what each primitive did and whether that is verified."""
+        try:
+            results: list[dict[str, Any]] = self._ask("heal", fault_id=fault_id)["results"]
+        except (GuardianLost, OSError):
+            results = heal(self._undos.get(fault_id, Undo()))
+        return results
+
+    def hands(self, fault_id: str) -> FaultHands:
+        return FaultHands(self, fault_id)
+
+    def close(self) -> None:
+        """Says goodbye; the guardian heals whatever is left and ends."""
+        try:
+            with self._turn:
+                self._link.sendall(b'{"op":"bye"}\n')
+        except OSError:
+            self.lost = self.lost or "the guardian has ended"
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+        self._lines.close()
+        self._link.close()
+
+
+@dataclass(frozen=True)
+class FaultHands:
+    """contracts.Hands for one fault."""
+
+    link: GuardianLink
+    fault_id: str
+
+    def start_helper(self, module: str, arguments: Mapping[str, Any]) -> Helper:
+        output = self.link.folder / "faults" / f"{self.fault_id}.jsonl"
+        answer = self.link._ask(
+            "spawn", fault_id=self.fault_id, module=module, arguments=dict(arguments), output=str(output)
+        )
+        return Helper(process=ProcessId(**answer["process"]), output=output)
+
+    def alive(self, helper: Helper) -> bool:
+        return bool(self.link._ask("alive", pid=helper.process.pid)["alive"])

@@ -1,0 +1,66 @@
+"""Who a process is, for good, and how to signal it without ever hitting another: pidfd, start time, boot id."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import cache
+from pathlib import Path
+
+from harness.contracts import ProcessId
+
+
+@cache
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat after the command name (which may hold anything); None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def read_process(pid: int) -> ProcessId | None:
+    """The identity of the process that has *pid* now; None when there is none, or only a zombie."""
+    fields = _stat_fields(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    return ProcessId(pid=pid, start_ticks=int(fields[19]), boot_id=boot_id())
+
+
+def process_state(pid: int) -> str:
+    """The state letter of /proc (R S D T t Z X ...); "" when there is no such process."""
+    fields = _stat_fields(pid)
+    return fields[0] if fields else ""
+
+
+def same(process: ProcessId) -> bool:
+    """Whether *process* still lives, as itself."""
+    return read_process(process.pid) == process
+
+
+def send(process: ProcessId, number: signal.Signals) -> bool:
+    """Sends a signal to *process* and to no other. False: it is gone (also when its pid has a new owner).
+
+    The descriptor is taken before the identity is compared, so that the pid cannot change hands in between.
+    Raises ValueError for pid 1 and for this process: no fault is ever aimed there.
+    """
+    if process.pid <= 1 or process.pid == os.getpid():
+        raise ValueError(f"pid {process.pid} is never a target")
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not same(process):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)

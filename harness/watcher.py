@@ -1,0 +1,97 @@
+"""Reads the observers, each in a greenlet of its own; samples go to signals.csv, edges to the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import gevent
+
+from harness.contracts import Observer, View
+from harness.model import Kind, Reading
+
+if TYPE_CHECKING:
+    from harness.journal import Journal, SignalWriter
+
+
+class Watcher:
+    """Keeps what was seen last, so that the run can ask whether the target is well.
+
+    latest: (name, subject) -> (at_s, value); engaged: {(safeguard, subject)} as the target tells it.
+    """
+
+    def __init__(
+        self, observers: Sequence[Observer], view: View, journal: Journal, signals: SignalWriter
+    ) -> None:
+        self.observers = observers
+        self.view = view
+        self.journal = journal
+        self.signals = signals
+        self.latest: dict[tuple[str, str], tuple[float, float]] = {}
+        self.engaged: set[tuple[str, str]] = set()
+        self.engaged_ever: set[str] = set()
+        self.kernel_states: dict[str, str] = {}
+        self.trouble: dict[str, str] = {}  # observer -> its last error
+        self.on_edge: Callable[[Reading], None] | None = None
+        self._greenlets: list[gevent.Greenlet] = []
+        self._stopped = False
+
+    def start(self) -> None:
+        self._greenlets = [gevent.spawn(self._watch, observer) for observer in self.observers]
+
+    def stop(self) -> None:
+        """Lets each observer finish what it reads (at most 3 s), then closes it."""
+        self._stopped = True
+        gevent.joinall(self._greenlets, timeout=3.0)
+        gevent.killall(self._greenlets)
+        for observer in self.observers:
+            observer.close()
+
+    def _watch(self, observer: Observer) -> None:
+        name = type(observer).__name__
+        due_s = self.view.now_s()
+        while not self._stopped:
+            try:
+                for reading in observer.observe(self.view):
+                    self.take(reading)
+                self.trouble.pop(name, None)
+            except Exception as error:
+                self._lost(name, f"{type(error).__name__}: {error}")
+            due_s = max(due_s + observer.every_s, self.view.now_s())
+            gevent.sleep(max(0.0, due_s - self.view.now_s()))
+
+    def _lost(self, observer: str, error: str) -> None:
+        if observer not in self.trouble:
+            self.take(
+                Reading(
+                    at_s=self.view.now_s(),
+                    name="watcher",
+                    subject=observer,
+                    kind=Kind.SIGNAL_LOST,
+                    detail={"error": error},
+                )
+            )
+        self.trouble[observer] = error
+
+    def take(self, reading: Reading) -> None:
+        if reading.kind is None:
+            if reading.value is not None:
+                self.latest[(reading.name, reading.subject)] = (reading.at_s, reading.value)
+                self.signals.write(reading.at_s, reading.name, reading.subject, reading.value)
+            return
+        self._remember(reading)
+        detail = dict(reading.detail)
+        # An event of the target keeps the time that the target gives it; the journal's order is that of reading.
+        self.journal.append(reading.kind, reading.subject, reading.name, detail, at_s=reading.at_s)
+        if self.on_edge:
+            self.on_edge(reading)
+
+    def _remember(self, reading: Reading) -> None:
+        key = (reading.subject, str(reading.detail.get("subject", "")))
+        if reading.kind is Kind.SAFEGUARD_ENGAGED:
+            self.engaged.add(key)
+            self.engaged_ever.add(reading.subject)
+        elif reading.kind is Kind.SAFEGUARD_RELEASED:
+            self.engaged.discard(key)
+        elif reading.kind is Kind.KERNEL_CHANGED and reading.detail.get("what") == "state":
+            self.kernel_states[reading.subject] = str(reading.detail.get("to"))
