@@ -1,0 +1,1 @@
+"""The message bus: authenticated actors, access rules, a broker and a client."""

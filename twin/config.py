@@ -1,0 +1,116 @@
+"""What a twin is started with: its folder, its safeguards and their thresholds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SAFEGUARDS = ("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog")
+PLAYBOOKS = (
+    "message_bus_acl_violation_fix",
+    "resource_pressure_cpu",
+    "resource_pressure_memory",
+    "resource_pressure_disk",
+    "kernel_restart",
+)
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be taken; the text names the culprit and the choices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """The figures by which the safeguards decide."""
+
+    acl_rate_per_s: float = 10.0
+    acl_per_actor: int = 20
+    acl_per_actor_window_s: float = 60.0
+    acl_on_control_topics: int = 5
+    acl_quiet_s: float = 15.0
+    cpu_warning_percent: float = 70.0
+    cpu_critical_percent: float = 80.0
+    memory_warning_percent: float = 80.0
+    memory_critical_percent: float = 85.0
+    disk_warning_percent: float = 80.0
+    disk_critical_percent: float = 90.0
+    pressure_mean_s: float = 2.0
+    pressure_release_points: float = 10.0
+    pressure_release_s: float = 3.0
+    heartbeat_every_s: float = 0.5
+    heartbeat_missed_s: float = 2.5
+    heartbeat_fresh_s: float = 1.0
+    kernel_start_limit_s: float = 10.0
+    restart_budget: int = 3
+    restart_budget_window_s: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One twin. *safeguards* holds only what was switched; a safeguard that is not named is on."""
+
+    dir: Path
+    http_port: int = 0
+    bus_port: int = 0
+    safeguards: Mapping[str, bool] = field(default_factory=dict)
+    thresholds: Thresholds = Thresholds()
+
+    def enabled(self, safeguard: str) -> bool:
+        return self.safeguards.get(safeguard, True)
+
+    @property
+    def run_dir(self) -> Path:
+        return self.dir / "run"
+
+    @property
+    def state_dir(self) -> Path:
+        return self.dir / "state"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.dir / "logs"
+
+    @property
+    def snapshot_dir(self) -> Path:
+        return self.dir / ".grace_snapshots"
+
+    @property
+    def bus_endpoint(self) -> str:
+        return f"tcp://127.0.0.1:{self.bus_port}"
+
+
+def load_config(folder: Path, path: Path | None, port: int, switched_off: list[str]) -> Config:
+    """From a YAML file {safeguards: {name: off}, thresholds: {name: number}} and the command line."""
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a mapping is expected, with the keys safeguards and thresholds")
+    _known(data, ("safeguards", "thresholds"), f"{path}: no key")
+    safeguards = {**(data.get("safeguards") or {}), **{name: False for name in switched_off}}
+    _known(safeguards, SAFEGUARDS, "no safeguard")
+    for name, value in safeguards.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"safeguards.{name}: on or off is expected, not {value!r}")
+    figures = data.get("thresholds") or {}
+    _known(figures, tuple(one.name for one in fields(Thresholds)), "no threshold")
+    for name, value in figures.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"thresholds.{name}: a number is expected, not {value!r}")
+    return Config(dir=folder, http_port=port, safeguards=safeguards, thresholds=Thresholds(**figures))
+
+
+def _known(names: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{what} is called {name!r}.{hint} Known: {', '.join(known)}")

@@ -1,0 +1,64 @@
+"""The manifest of a running twin: where it listens, what its processes, routes and signals are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from twin.config import PLAYBOOKS, SAFEGUARDS, Config
+from twin.kernels import KERNELS
+from twin.routes import ROUTES
+
+EVENT_RULES = [
+    {"topic": "event.incident", "kind": "safeguard_engaged", "name": "trigger_id", "subject": "subject"},
+    {"topic": "event.incident.closed", "kind": "safeguard_released", "name": "trigger_id", "subject": "subject"},
+    {"topic": "playbook.started", "kind": "playbook_started", "name": "playbook", "subject": "subject"},
+    {"topic": "playbook.finished", "kind": "playbook_finished", "name": "playbook", "subject": "subject"},
+]
+
+
+def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
+    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds the spare actors' keys."""
+    run = config.run_dir
+    manifest = {
+        "schema": "grace-target/1",
+        "name": "grace-twin",
+        "base_url": f"http://127.0.0.1:{config.http_port}",
+        "processes": {name: {"pid_file": str(run / f"{name}.pid")} for name in KERNELS},
+        "supervisor": {"pid_file": str(run / "supervisor.pid")},
+        "paths": {
+            "root": str(config.dir),
+            "logs": str(config.log_dir),
+            "state": str(config.state_dir),
+            "snapshots": str(config.snapshot_dir),
+            "immutable_log": str(config.state_dir / "immutable_log.db"),
+        },
+        "bus": {
+            "protocol": "grace-bus/1",
+            "endpoint": config.bus_endpoint,
+            "server_public_key": keys["server"]["public_key"],
+            "open_topic": "telemetry.open",
+            "spare_actors": keys["spare"],
+        },
+        "routes": ROUTES,
+        "safeguards": list(SAFEGUARDS),
+        "playbooks": list(PLAYBOOKS),
+        "signals": {
+            "kernels": {"url": "/api/control-plane/kernels"},
+            "events": {"url": "/api/control-plane/events?since={next}"},
+            "safeguards": {"url": "/api/control-plane/safeguards"},
+            "metrics": {
+                "url": "/metrics",
+                "counters": {"message_bus.acl_violations": "grace_message_bus_acl_violations_total"},
+            },
+        },
+        "event_rules": EVENT_RULES,
+    }
+    path = config.dir / "target.yaml"
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(yaml.safe_dump(manifest, sort_keys=False))
+    fresh.replace(path)
+    return path

@@ -1,0 +1,143 @@
+"""Requests between kernels: JSON with a length before it, over unix sockets, many at a time on one connection.
+
+Services never use the bus: a stopped broker must not silence a kernel that has nothing to do with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+LENGTH = struct.Struct("!I")
+FRAME_BYTES_MAX = 8 << 20
+
+
+class KernelError(Exception):
+    """A kernel refuses: an HTTP status, a word and details, which reach the client as they are."""
+
+    def __init__(self, status: int, error: str, **detail: Any) -> None:
+        super().__init__(f"{status} {error} {detail}")
+        self.status = status
+        self.error = error
+        self.detail = detail
+
+
+class KernelTimeout(Exception):
+    """The kernel took the request and has not answered in time."""
+
+
+class KernelUnavailable(Exception):
+    """There is no kernel at the other end."""
+
+
+async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any]:
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if length > FRAME_BYTES_MAX:
+        raise ConnectionError(f"a frame of {length} bytes is too long")
+    frame: dict[str, Any] = json.loads(await reader.readexactly(length))
+    return frame
+
+
+def frame_of(content: dict[str, Any]) -> bytes:
+    body = json.dumps(content).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+async def serve(path: Path, handle: Handler) -> asyncio.AbstractServer:
+    """Answers requests at *path*; each in a task of its own, so a slow one holds up no other."""
+    path.unlink(missing_ok=True)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        try:
+            result = {"result": await handle(request["op"], request["payload"])}
+        except KernelError as error:
+            result = {"status": error.status, "error": error.error, "detail": error.detail}
+        except (KernelTimeout, KernelUnavailable) as error:
+            status = 504 if isinstance(error, KernelTimeout) else 503
+            word = "kernel_timeout" if status == 504 else "kernel_unavailable"
+            result = {"status": status, "error": word, "detail": {"kernel": str(error)}}
+        except Exception as error:
+            result = {"status": 500, "error": "internal", "detail": {"reason": f"{type(error).__name__}: {error}"}}
+        with contextlib.suppress(ConnectionError):
+            writer.write(frame_of({"id": request["id"], **result}))
+            await writer.drain()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                task = asyncio.create_task(answer(await read_frame(reader), writer))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        writer.close()
+
+    return await asyncio.start_unix_server(connected, path)
+
+
+class _Connection:
+    """One connection and the requests that wait for their answers on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.numbers = itertools.count(1)
+        self.closed = False
+        self.task = asyncio.create_task(self._read(reader))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError):
+            while True:
+                frame = await read_frame(reader)
+                future = self.waiting.pop(frame["id"], None)  # None: it came after its time-out
+                if future is not None and not future.done():
+                    future.set_result(frame)
+        self.closed = True
+        for future in self.waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionResetError())
+        self.writer.close()
+
+
+class RpcClient:
+    """Calls kernels by name. A kernel that was restarted is found again by itself."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._connections: dict[str, _Connection] = {}
+
+    async def call(
+        self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0
+    ) -> dict[str, Any]:
+        """Raises KernelTimeout, KernelUnavailable, or the KernelError that the kernel raised."""
+        try:
+            frame = await asyncio.wait_for(self._ask(kernel, op, payload), timeout_s)
+        except TimeoutError:
+            raise KernelTimeout(kernel) from None
+        except (ConnectionError, FileNotFoundError):
+            raise KernelUnavailable(kernel) from None
+        if "error" in frame:
+            raise KernelError(frame["status"], frame["error"], **frame["detail"])
+        result: dict[str, Any] = frame["result"]
+        return result
+
+    async def _ask(self, kernel: str, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        connection = self._connections.get(kernel)
+        if connection is None or connection.closed:
+            reader, writer = await asyncio.open_unix_connection(self.run_dir / f"{kernel}.sock")
+            connection = self._connections[kernel] = _Connection(reader, writer)
+        number = next(connection.numbers)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        connection.waiting[number] = future
+        try:
+            connection.writer.write(frame_of({"id": number, "op": op, "payload": payload}))
+            await connection.writer.drain()
+            return await future
+        finally:
+            connection.waiting.pop(number, None)

@@ -1,0 +1,1 @@
+"""Safeguards: each observes by itself and decides from what it saw."""
