@@ -101,7 +101,7 @@ class Supervisor:
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         life.state, life.gone, life.last_beat_s = "starting", False, None
-        life.started_s, life.started_at = time.monotonic(), time.time()
+        life.started_s, life.started_at, life.pid = time.monotonic(), time.time(), 0
         future = self._spawned[name] = asyncio.get_running_loop().create_future()
         socket.send_fds(self.zygote, [name.encode()], [write_end])
         os.close(write_end)
@@ -142,7 +142,7 @@ class Supervisor:
                 if "spawned" in told:
                     self._spawned.pop(told["spawned"]).set_result(told["pid"])
                 for life in self.lives.values():
-                    if life.pid == told.get("exited") and life.state != "starting":
+                    if life.pid == told.get("exited"):
                         life.gone = True
 
     def _stdin(self) -> None:

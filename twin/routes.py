@@ -1,0 +1,67 @@
+"""Which kernel does what a client sees: the table of the HTTP API's routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Route = dict[str, Any]
+
+
+def _route(
+    method: str, path: str, kernels: list[str], body: dict[str, Any] | None = None, query: str = ""
+) -> Route:
+    """A route and the kernels that it takes; the last of them is the one whose life it shows."""
+    route: Route = {
+        "name": f"{method} {path}",
+        "method": method,
+        "path": path + query,
+        "kernels": ["api_server", *[kernel for kernel in kernels if kernel != "api_server"]],
+        "witness_of": kernels[-1],
+    }
+    if body is not None:
+        route["body"] = body
+    return route
+
+
+ROUTES: list[Route] = [
+    _route("GET", "/health", ["api_server"]),
+    _route("POST", "/api/bus/publish", ["message_bus"], {"topic": "telemetry.probe", "payload": {"n": 1}}),
+    _route("GET", "/api/immutable-log", ["immutable_log"], query="?limit=1"),
+    _route("GET", "/api/self-healing/playbooks", ["self_healing"]),
+    _route("POST", "/api/code", ["coding_agent"], {"source": "def f(x):\n    return x + 1\n"}),
+    _route("POST", "/api/clarity", ["clarity_framework"], {"text": "The plan is clear. It has two steps."}),
+    _route("POST", "/api/verify", ["verification_framework"], {"content": "abc", "sha256": ""}),
+    _route("POST", "/api/secrets/sign", ["secret_manager"], {"message": "hello"}),
+    _route(
+        "POST",
+        "/api/governance/check",
+        ["governance"],
+        {"actor": "probe", "action": "read", "resource": "status", "payload": {}},
+    ),
+    _route("GET", "/api/infrastructure", ["infrastructure_manager"]),
+    _route("GET", "/api/knowledge", ["librarian", "memory_fusion"], query="?q=grace&limit=3"),
+    _route("GET", "/api/knowledge/catalog", ["librarian"]),
+    _route("POST", "/api/sandbox", ["sandbox"], {"expression": "6 * 7"}),
+    _route("POST", "/api/chat", ["agentic_spine"], {"message": "hello", "user": "probe"}),
+    _route("POST", "/api/voice", ["voice_conversation"], {"text": "hello there"}),
+    _route("POST", "/api/meta_loop/retrospective", ["meta_loop"], {"subject": "probe", "events": ["a", "b"]}),
+    _route("POST", "/api/learning/feedback", ["learning_integration"], {"topic": "probe", "score": 1}),
+    _route("GET", "/api/health/resources", ["health_monitor"]),
+    _route("GET", "/api/triggers", ["trigger_mesh"]),
+    _route("GET", "/api/htm/queue", ["scheduler"]),
+]
+# Served besides, each by kernels whose life another route shows.
+ROUTES += [
+    {
+        "name": "POST /api/htm/intents",
+        "method": "POST",
+        "path": "/api/htm/intents",
+        "kernels": ["api_server", "scheduler"],
+    },
+    {
+        "name": "POST /api/knowledge",
+        "method": "POST",
+        "path": "/api/knowledge",
+        "kernels": ["api_server", "librarian", "memory_fusion"],
+    },
+]
