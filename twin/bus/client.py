@@ -17,7 +17,7 @@ QUEUE_MESSAGES = 10_000
 
 
 class BusClient:
-    """Publishes and subscribes as one actor. Publishing never blocks: what does not fit the queue is an error."""
+    """Publishes and subscribes as one actor. While the broker is away, messages wait in a bounded queue."""
 
     def __init__(self, actor: str, key: dict[str, str], server_public_key: str, endpoint: str) -> None:
         self.actor = actor
@@ -43,7 +43,7 @@ class BusClient:
         self._tasks = [asyncio.create_task(self._receive(on_message)), asyncio.create_task(self._renew())]
 
     async def _send(self, content: dict[str, Any]) -> None:
-        await self._socket.send(json.dumps(content).encode(), zmq.NOBLOCK)
+        await self._socket.send(json.dumps(content).encode())
 
     async def _renew(self) -> None:
         while True:

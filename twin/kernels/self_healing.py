@@ -1,0 +1,98 @@
+"""self_healing: runs the playbook that an incident asks for, and takes it back when the incident is over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from twin.config import PLAYBOOKS
+from twin.kernel import Kernel
+from twin.playbooks import message_bus_acl_violation_fix, resource_pressure
+from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
+
+MODULES = {
+    "message_bus_acl_violation_fix": message_bus_acl_violation_fix,
+    "resource_pressure_cpu": resource_pressure,
+    "resource_pressure_memory": resource_pressure,
+    "resource_pressure_disk": resource_pressure,
+}
+ATTEMPTS = 5
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (incident_id TEXT PRIMARY KEY, incident TEXT, state TEXT);
+"""
+
+
+class SelfHealing(Kernel):
+    name = "self_healing"
+    subscriptions = ("event.incident",)
+
+    async def setup(self) -> None:
+        self.db = self.open_db("self_healing", SCHEMA)
+        self.locks: dict[str, asyncio.Lock] = {}
+        for row in self.db.execute("SELECT incident FROM runs WHERE state = 'started'").fetchall():
+            self.spawn(self._run(json.loads(row["incident"])))
+
+    async def on_message(self, message: dict[str, Any]) -> None:
+        incident = message["payload"]
+        if message["topic"] == "event.incident" and incident.get("playbook") in MODULES:
+            self.spawn(self._run(incident))
+
+    async def _run(self, incident: dict[str, Any]) -> None:
+        """Once an incident; a run that was cut off by this kernel's own end is taken up again."""
+        identity = incident["incident_id"]
+        async with self.locks.setdefault(identity, asyncio.Lock()):
+            row = self.db.execute("SELECT state FROM runs WHERE incident_id = ?", (identity,)).fetchone()
+            if row and row["state"] != "started":
+                return
+            self.db.execute(
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, 'started')", (identity, json.dumps(incident))
+            )
+            await self._tell("playbook.started", incident)
+            outcome, details = await self._try(MODULES[incident["playbook"]].run, incident["subject"])
+            self.db.execute("UPDATE runs SET state = ? WHERE incident_id = ?", (outcome, identity))
+            await self._tell("playbook.finished", incident, outcome=outcome, details=details)
+            if outcome == "succeeded" and MODULES[incident["playbook"]] is resource_pressure:
+                await self.bus.publish(
+                    "scheduler.load_shedding",
+                    {"state": "on", "subject": incident["subject"], "timestamp": time.time()},
+                )
+
+    async def _try(self, action: Any, subject: str) -> tuple[str, dict[str, Any]]:
+        """A kernel that it needs may be down for a moment: a few attempts, then it has failed."""
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            try:
+                return "succeeded", {**await action(self.rpc, subject), "attempts": attempt + 1}
+            except (KernelTimeout, KernelUnavailable, KernelError, RuntimeError) as error:
+                problem = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(0.5)
+        return "failed", {"reason": problem, "attempts": ATTEMPTS}
+
+    async def _undo(self, incident: dict[str, Any]) -> dict[str, Any]:
+        async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
+            done: dict[str, Any] = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
+            self.db.execute("UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],))
+        self.locks.pop(incident["incident_id"], None)
+        if MODULES[incident["playbook"]] is resource_pressure:
+            await self.bus.publish(
+                "scheduler.load_shedding",
+                {"state": "off", "subject": incident["subject"], "timestamp": time.time()},
+            )
+        return done
+
+    async def _tell(self, topic: str, incident: dict[str, Any], **more: Any) -> None:
+        about = {key: incident[key] for key in ("playbook", "incident_id", "subject")}
+        await self.bus.publish(topic, {**about, **more, "timestamp": time.time()})
+
+    async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op == "undo":
+            return await self._undo(payload["incident"])
+        if op == "playbooks":
+            rows = self.db.execute("SELECT state, count(*) FROM runs GROUP BY state").fetchall()
+            return {"playbooks": list(PLAYBOOKS), "runs": {row[0]: row[1] for row in rows}}
+        raise KernelError(404, "unknown_operation", op=op)
+
+
+KERNEL = SelfHealing
