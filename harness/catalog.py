@@ -1,0 +1,78 @@
+"""Finds the parts that live one a file: folder → {stem: class}; builds them and words the errors."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any
+
+
+class CatalogError(Exception):
+    """A name or a parameter that no part knows; the text says which, what is known and what is nearest."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean 'x'?' or nothing, and what is known."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(str(word), choices, 1, 0.6)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(choices) or 'none'}"
+
+
+@cache
+def parts(package: str, attribute: str) -> dict[str, Any]:
+    """{stem: class} of the modules of *package* that have *attribute* (FAULT, CHECK, OBSERVER, REPORTER)."""
+    found = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        loaded = importlib.import_module(f"{package}.{module.name}") if not module.ispkg else None
+        if hasattr(loaded, attribute):
+            found[module.name] = getattr(loaded, attribute)
+    return found
+
+
+def faults() -> dict[str, Any]:
+    return parts("faults", "FAULT")
+
+
+def checks() -> dict[str, Any]:
+    return parts("harness.checks", "CHECK")
+
+
+def observers() -> dict[str, Any]:
+    return parts("harness.observers", "OBSERVER")
+
+
+def reporters() -> dict[str, Any]:
+    return parts("reports", "REPORTER")
+
+
+def build_fault(name: str, values: Mapping[str, Any]) -> Any:
+    """An injector from its YAML. Raises CatalogError for an unknown type, parameter, or a value that cannot be."""
+    kind = faults().get(name)
+    if kind is None:
+        raise CatalogError(f"no fault is called {name!r}.{nearest(name, faults())}")
+    known = {one.name: one for one in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise CatalogError(f"{name} has no parameter {key!r}.{nearest(key, known)}")
+    for key, one in known.items():
+        if key not in values and one.default is MISSING and one.default_factory is MISSING:
+            raise CatalogError(f"{name} needs {key}")
+    for key, value in values.items():
+        _fits(name, key, value, str(known[key].type))
+    return kind(**values)
+
+
+def _fits(name: str, key: str, value: Any, wanted: str) -> None:
+    if wanted == "str" and (not isinstance(value, str) or not value):
+        raise CatalogError(f"{name}.{key}: a text is expected, not {value!r}")
+    if wanted in ("float", "int"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CatalogError(f"{name}.{key}: a number is expected, not {value!r}")
+        if value <= 0 or (key.endswith("_percent") and value > 100):
+            limit = "above 0 and at most 100" if key.endswith("_percent") else "above 0"
+            raise CatalogError(f"{name}.{key}: {limit} is expected, not {value!r}")

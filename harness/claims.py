@@ -1,0 +1,46 @@
+"""The three forms of a verification: `name`, `name op number[unit]`, `X restarted within Ns`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from harness.catalog import nearest
+from harness.model import Claim
+
+RESTARTED = re.compile(r"^(\w+) restarted within (\d+(?:\.\d+)?)\s*s$")
+COMPARED = re.compile(r"^([\w.]+)\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)?)\s*([a-z%/]*)$")
+NAME = re.compile(r"^[\w.]+$")
+UNITS = {"": 1.0, "%": 1.0, "ms": 1.0, "s": 1000.0}
+
+
+class ClaimError(Exception):
+    """A verification that cannot be checked; the text says why, what is known and what is nearest."""
+
+
+def parse(text: str, checks: Iterable[str], metrics: Iterable[str], kernels: Iterable[str]) -> Claim:
+    """The claim that *text* makes. A form or a word that is not known raises ClaimError: nothing goes unread."""
+    checks, metrics, kernels = set(checks), set(metrics), set(kernels)
+    restarted = RESTARTED.match(text)
+    if restarted:
+        kernel, within = restarted.groups()
+        if kernel not in kernels:
+            raise ClaimError(f"no kernel is called {kernel!r}.{nearest(kernel, kernels)}")
+        return Claim(claim=text, check="restarted", args={"kernel": kernel, "within_s": float(within)})
+    compared = COMPARED.match(text)
+    if compared:
+        name, op, number, unit = compared.groups()
+        if name not in metrics:
+            raise ClaimError(f"no metric is called {name!r}.{nearest(name, metrics)}")
+        if unit not in UNITS:
+            raise ClaimError(f"no unit is called {unit!r}.{nearest(unit, [u for u in UNITS if u])}")
+        args: dict[str, Any] = {"metric": name, "op": op, "number": float(number) * UNITS[unit]}
+        return Claim(claim=text, check="metric", args=args)
+    if NAME.match(text):
+        if text not in checks:
+            raise ClaimError(f"no check is called {text!r}.{nearest(text, checks)}")
+        return Claim(claim=text, check=text)
+    raise ClaimError(
+        f"{text!r} has none of the three forms: `name`, `name op number[unit]`, `X restarted within Ns`"
+    )

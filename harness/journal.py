@@ -1,0 +1,141 @@
+"""Writers of the run folder: the hash-chained timeline, the signals, the requests."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from harness.clock import Clock
+from harness.model import Event, Kind
+
+GENESIS = "0" * 64
+
+
+def row_hash(row: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of a timeline row without its own hash."""
+    content = {key: value for key, value in row.items() if key != "hash"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _off_the_loop(work: Callable[[], None]) -> None:
+    """Runs *work* in a native thread when gevent runs this process: an fsync would hold up every greenlet."""
+    try:
+        from gevent import get_hub
+        from gevent.monkey import is_module_patched
+    except ImportError:
+        work()
+        return
+    if is_module_patched("threading"):
+        get_hub().threadpool.apply(work)
+    else:
+        work()
+
+
+class Journal:
+    """Appends events to timeline.jsonl; each row carries the hash of the one before it."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.clock = clock
+        self.path = folder / "timeline.jsonl"
+        self.events: list[Event] = []
+        self._file = self.path.open("x", encoding="utf-8")
+        self._lock = threading.RLock()
+
+    def append(
+        self,
+        kind: Kind,
+        subject: str,
+        source: str,
+        detail: Mapping[str, Any] | None = None,
+        at_s: float | None = None,
+        durable: bool = False,
+    ) -> Event:
+        """Writes one event. *durable*: it is on the disk when this returns."""
+        with self._lock:
+            at_s = round(self.clock.now_s() if at_s is None else at_s, 4)
+            row: dict[str, Any] = {
+                "seq": len(self.events) + 1,
+                "at_s": at_s,
+                "wall_time": self.clock.wall_time(at_s),
+                "kind": kind.value,
+                "subject": subject,
+                "source": source,
+                "detail": json.loads(json.dumps(dict(detail or {}), default=str)),
+                "prev_hash": self.events[-1].hash if self.events else GENESIS,
+            }
+            row["hash"] = row_hash(row)
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.flush()
+            event = event_of(row)
+            self.events.append(event)
+        if durable:
+            _off_the_loop(lambda: os.fsync(self._file.fileno()))
+        return event
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+                self._file.close()
+
+
+def event_of(row: Mapping[str, Any]) -> Event:
+    return Event(**{**row, "kind": Kind(row["kind"])})
+
+
+def read_journal(path: Path) -> tuple[tuple[Event, ...], str]:
+    """The events of a timeline and what is wrong with its chain ("" for nothing)."""
+    events: list[Event] = []
+    previous = GENESIS
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            event = event_of(row)
+        except (ValueError, TypeError, KeyError) as error:
+            return tuple(events), f"{path.name}:{number}: not an event: {error}"
+        if event.seq != number or event.prev_hash != previous or row_hash(row) != event.hash:
+            return tuple(events), f"{path.name}:{number}: the hash chain is broken here"
+        events.append(event)
+        previous = event.hash
+    return tuple(events), "" if events else f"{path.name} is empty"
+
+
+class CsvWriter:
+    """A CSV file with a header, flushed by flush()."""
+
+    def __init__(self, path: Path, header: tuple[str, ...]) -> None:
+        self._file: IO[str] = path.open("x", newline="", encoding="utf-8")
+        self._csv = csv.writer(self._file, lineterminator="\n")
+        self._csv.writerow(header)
+
+    def rows(self, rows: Iterable[Iterable[Any]]) -> None:
+        self._csv.writerows(rows)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class SignalWriter(CsvWriter):
+    """signals.csv."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "signals.csv", ("at_s", "name", "subject", "value"))
+
+    def write(self, at_s: float, name: str, subject: str, value: float) -> None:
+        self._csv.writerow((round(at_s, 3), name, subject, round(value, 4)))
+
+
+def to_plain(thing: Any) -> Any:
+    """A dataclass as JSON would have it."""
+    return json.loads(json.dumps(asdict(thing)))

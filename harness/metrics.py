@@ -1,0 +1,73 @@
+"""The metrics that a verification may compare: name → what the record shows of it. None is not zero: it is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.record import Record
+
+Value = tuple[float, tuple[str, ...]] | None  # (value, evidence)
+PEAK_WINDOW_S = 2.0
+
+
+def _during(record: Record) -> tuple[float, float] | None:
+    """From the first injection to the end of the last fault (or of the run, when none of them ended)."""
+    start = record.first_injection_s
+    if start is None:
+        return None
+    end = record.last_fault_end_s
+    return start, record.end_s if end is None else end
+
+
+def _peak(signal: str) -> Callable[[Record], Value]:
+    def value(record: Record) -> Value:
+        window = _during(record)
+        if window is None:
+            return None
+        best = record.signals(signal).between(*window).highest_mean(PEAK_WINDOW_S)
+        return None if best is None else (best[0], (f"signals.csv:{best[1]}",))
+
+    return value
+
+
+def _acl_violations(record: Record) -> Value:
+    """What the target has counted more than at the end of the baseline: a target that lives long has old counts."""
+    baseline = record.baseline
+    if baseline is None:
+        return None
+    series = record.signals("message_bus.acl_violations").rows
+    before = [row for row in series if row[0] <= baseline.at_s]
+    after = [row for row in series if row[0] > baseline.at_s]
+    if not before or not after:
+        return None
+    return after[-1][1] - before[-1][1], (f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
+
+
+def _latency(percent: float) -> Callable[[Record], Value]:
+    def value(record: Record) -> Value:
+        window = _during(record)
+        found = record.traffic(*window).percentile(percent) if window else None
+        return None if found is None else (found, ("requests.csv:1",))
+
+    return value
+
+
+def _failure_percent(record: Record) -> Value:
+    window = _during(record)
+    if window is None or not (traffic := record.traffic(*window)).count:
+        return None
+    return traffic.failed_percent, ("requests.csv:1",)
+
+
+METRICS: dict[str, Callable[[Record], Value]] = {
+    "message_bus.acl_violations": _acl_violations,
+    "cpu_usage_peak": _peak("cpu_percent"),
+    "memory_usage_peak": _peak("memory_percent"),
+    "disk_io_peak": _peak("disk_busy_percent"),
+    "latency_p50": _latency(50),
+    "latency_p95": _latency(95),
+    "latency_p99": _latency(99),
+    "failure_percent": _failure_percent,
+}
+# Faults without which a metric says nothing of what it was to show.
+NEEDS = {"cpu_usage_peak": "cpu", "message_bus.acl_violations": "rate"}

@@ -1,0 +1,316 @@
+"""Scenario + target → Plan: absolute times, scaled durations, every word checked, every claim spelled out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import yaml
+
+from harness import catalog
+from harness.catalog import CatalogError, nearest
+from harness.claims import ClaimError, parse
+from harness.contracts import Target
+from harness.model import Claim, Magnitude, Plan, Slo, Step
+from harness.scenario import FOLDER, FaultEntry, Scenario, ScenarioError
+
+SHORTEST_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line adds to a scenario."""
+
+    seed: int
+    time_scale: float = 1.0
+    control: bool = False
+    users: int | None = None
+
+
+def build_plan(
+    scenario: Scenario, target: Target, options: Options, metrics: frozenset[str]
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan and its faults by step id. Raises ScenarioError with all that does not fit."""
+    problems: list[str] = []
+    faults: dict[str, Any] = {}
+    steps = []
+    spacing_s = float(scenario.execution.get("spacing_seconds", 0)) * options.time_scale
+    if scenario.execution.get("all_simultaneous"):
+        spacing_s = 0.0
+    numbers: Counter[str] = Counter()
+    for position, entry in enumerate(scenario.faults):
+        try:
+            fault, asked_s = _fault(entry, options.time_scale)
+        except CatalogError as error:
+            problems.append(f"{entry.where}: {error}")
+            continue
+        numbers[entry.type] += 1
+        step_id = entry.type if numbers[entry.type] == 1 else f"{entry.type}#{numbers[entry.type]}"
+        faults[step_id] = fault
+        if entry.type == "kernel_pause" and fault.target not in target.kernels:
+            known = nearest(fault.target, target.kernels)
+            problems.append(f"{entry.where}: the target has no kernel {fault.target!r}.{known}")
+        steps.append(_step(step_id, entry, fault, position * spacing_s, asked_s))
+    coverage = _coverage(scenario, steps, problems)
+    _words(scenario, target, problems)
+    claims = _claims(scenario, target, steps, metrics, problems)
+    if problems:
+        raise ScenarioError(problems)
+    plan = Plan(
+        scenario_id=scenario.scenario_id,
+        name=scenario.name,
+        category=scenario.category,
+        severity=scenario.severity,
+        seed=options.seed,
+        time_scale=options.time_scale,
+        control=options.control,
+        steps=tuple(steps),
+        claims=tuple(claims),
+        slo=scenario.slo,
+        recovery_limit_s=scenario.max_recovery_time,
+        users=options.users or scenario.users,
+        expected_safeguards=scenario.expected_safeguards,
+        expected_playbooks=scenario.expected_playbooks,
+        coverage=coverage,
+        expected_behavior=scenario.expected_behavior,
+        prerequisites=scenario.prerequisites,
+        routes={route.name: tuple(route.kernels) for route in target.routes},
+        kernels=tuple(target.kernels),
+    )
+    if options.control:
+        control = Claim(claim="no safeguard engages without a fault", check="control_clean", group="validity")
+        general = [c for c in claims if c.check in ("baseline_steady", "run_complete", "journal_intact")]
+        plan = replace(plan, steps=(), claims=(control, *general))
+        faults = {}
+    return plan, faults
+
+
+def _fault(entry: FaultEntry, time_scale: float) -> tuple[Any, float]:
+    """The injector with its scaled length, and the length that was asked."""
+    values = dict(entry.params)
+    if entry.target is not None:
+        values["target"] = entry.target
+    asked = catalog.build_fault(entry.type, values)
+    name = asked.duration_field
+    asked_s = float(getattr(asked, name)) if name else 0.0
+    scaled_s = max(asked_s * time_scale, min(asked_s, max(SHORTEST_S, asked.min_duration_s)))
+    return (replace(asked, **{name: scaled_s}) if name else asked), asked_s
+
+
+def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: float) -> Step:
+    params = asdict(fault)
+    return Step(
+        step_id=step_id,
+        type=entry.type,
+        target=str(params.pop("target", "")),
+        params=params,
+        at_s=at_s,
+        duration_s=float(getattr(fault, fault.duration_field)) if fault.duration_field else 0.0,
+        asked_duration_s=asked_s,
+        subject=fault.subject,
+        asked=fault.asked,
+        where=entry.where,
+    )
+
+
+def _coverage_file() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((FOLDER / "coverage.yaml").read_text(encoding="utf-8"))
+    return data
+
+
+def _coverage(
+    scenario: Scenario, steps: list[Step], problems: list[str]
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    known = _coverage_file()["faults"]
+    for key in scenario.detected_by:
+        if key not in {step.type for step in steps}:
+            problems.append(f"{scenario.places['detected_by']}: detected_by: the scenario has no fault {key!r}")
+    found = {}
+    for step in steps:
+        rows = tuple((row["safeguard"], row["playbook"]) for row in known.get(step.type, []))
+        if step.type in scenario.detected_by:
+            rows = tuple((name, dict(rows).get(name, "")) for name in scenario.detected_by[step.type])
+        found[step.step_id] = rows
+    return found
+
+
+def _words(scenario: Scenario, target: Target, problems: list[str]) -> None:
+    for key, known in (("expected_safeguards", target.safeguards), ("expected_playbooks", target.playbooks)):
+        for name in getattr(scenario, key):
+            if name not in known:
+                kind = key.removeprefix("expected_").removesuffix("s")
+                problems.append(f"{scenario.places[key]}: no {kind} is called {name!r}.{nearest(name, known)}")
+
+
+def _claims(
+    scenario: Scenario, target: Target, steps: list[Step], metrics: frozenset[str], problems: list[str]
+) -> list[Claim]:
+    claims = _expected(scenario, steps)
+    for text, place in scenario.verification:
+        try:
+            claim = parse(text, catalog.checks(), metrics, target.kernels)
+        except ClaimError as error:
+            problems.append(f"{place}: verification: {error}")
+            continue
+        claims.append(replace(claim, needs=_needs(claim, steps), where=place))
+    if scenario.category == "multi_fault":
+        claims += [
+            Claim(claim=text, check=check, group="criterion")
+            for check, text in (
+                ("all_faults_injected", "all faults injected"),
+                ("each_fault_detected", f"each fault detected within {scenario.slo.detect_s_max:g} s"),
+                ("recovery_within_limit", f"recovered within {scenario.max_recovery_time:g} s"),
+                ("no_cascading_failure", "no cascading failure"),
+            )
+        ]
+    claims += _validity(steps)
+    return claims
+
+
+def _expected(scenario: Scenario, steps: list[Step]) -> list[Claim]:
+    """Each expected safeguard and playbook, and for a playbook a witness other than the target's own word."""
+    coverage = _coverage_file()
+    claims = []
+    for name in scenario.expected_safeguards:
+        needs = tuple(s.step_id for s in steps if name in _covering(coverage, s, "safeguard"))
+        claims.append(
+            Claim(
+                claim=f"safeguard {name} engages",
+                check="safeguard_engaged",
+                args={"safeguard": name},
+                group="safeguard",
+                needs=needs,
+            )
+        )
+    for name in scenario.expected_playbooks:
+        mine = [s for s in steps if name in _covering(coverage, s, "playbook")]
+        needs = tuple(s.step_id for s in mine)
+        claims.append(
+            Claim(
+                claim=f"playbook {name} runs and succeeds",
+                check="playbook_ran",
+                args={"playbook": name},
+                group="playbook",
+                needs=needs,
+            )
+        )
+        witness = (coverage["playbooks"].get(name) or {}).get("witness")
+        if witness == "load_shed" and mine:
+            claims.append(
+                Claim(
+                    claim="clients see work deferred, while the pressure lasts and only then",
+                    check="load_shed",
+                    args={"playbook": name},
+                    group="playbook",
+                    needs=needs,
+                )
+            )
+        for step in mine if witness == "actor_cut_off" else []:
+            claims.append(
+                Claim(
+                    claim=f"the harness's own subscriber hears nothing more of {step.subject}",
+                    check="actor_cut_off",
+                    args={"playbook": name, "step_id": step.step_id},
+                    group="playbook",
+                    needs=(step.step_id,),
+                )
+            )
+    return claims
+
+
+def _covering(coverage: dict[str, Any], step: Step, what: str) -> set[str]:
+    return {row[what] for row in coverage["faults"].get(step.type, [])}
+
+
+def _needs(claim: Claim, steps: list[Step]) -> tuple[str, ...]:
+    """The faults without whose full magnitude a claim says nothing."""
+    if claim.check == "restarted":
+        return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
+    if claim.check == "metric":
+        wanted = {"cpu_usage_peak": "cpu", "message_bus.acl_violations": "rate"}.get(claim.args["metric"])
+        return tuple(step.step_id for step in steps if step.asked.name == wanted)
+    if claim.check == "all_safeguards_triggered":
+        return tuple(step.step_id for step in steps)
+    return ()
+
+
+def _validity(steps: list[Step]) -> list[Claim]:
+    """What must hold for any other answer to mean something."""
+    claims = [Claim(claim="the baseline was steady", check="baseline_steady", group="validity")]
+    for step in steps:
+        asked = f"{step.asked.value:g} {step.asked.unit}".strip()
+        claims.append(
+            Claim(
+                claim=f"{step.step_id} reached {step.asked.name} {asked}",
+                check="fault_attained",
+                args={"step_id": step.step_id},
+                group="validity",
+            )
+        )
+        if step.asked.name == "paused":
+            claims.append(
+                Claim(
+                    claim=f"a symptom was seen on {step.subject}'s route",
+                    check="symptom_seen",
+                    args={"step_id": step.step_id},
+                    group="validity",
+                )
+            )
+    for check, text in (
+        ("signals_complete", "every source of signals was heard"),
+        ("generator_healthy", "the load generator itself kept up"),
+        ("run_complete", "the run came to its end and every fault is healed"),
+        ("journal_intact", "the timeline's hash chain is whole"),
+    ):
+        claims.append(Claim(claim=text, check=check, group="validity"))
+    return claims
+
+
+def plan_to_json(plan: Plan) -> str:
+    return json.dumps(asdict(plan), indent=1, ensure_ascii=False) + "\n"
+
+
+def plan_from_json(text: str) -> Plan:
+    """The plan that plan_to_json wrote. Raises ValueError for anything else."""
+    data = json.loads(text)
+    try:
+        steps = tuple(Step(**{**one, "asked": Magnitude(**one["asked"])}) for one in data["steps"])
+        claims = tuple(Claim(**{**one, "needs": tuple(one["needs"])}) for one in data["claims"])
+        coverage = {k: tuple((row[0], row[1]) for row in rows) for k, rows in data["coverage"].items()}
+        tuples = {
+            key: tuple(data[key])
+            for key in (
+                "expected_safeguards",
+                "expected_playbooks",
+                "expected_behavior",
+                "prerequisites",
+                "not_applicable",
+                "kernels",
+            )
+        }
+        routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
+        rest = {**data, **tuples, "slo": Slo(**data["slo"])}
+        return Plan(**{**rest, "steps": steps, "claims": claims, "coverage": coverage, "routes": routes})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"plan.json: not a plan: {error}") from None
+
+
+def describe(plan: Plan) -> str:
+    """What is printed before anything starts."""
+    lines = [
+        f"{plan.scenario_id}: {plan.name} (severity {plan.severity}, {plan.category})",
+        f"  seed {plan.seed}, time scale {plan.time_scale:g}, {plan.users} legitimate users"
+        + (", control: no fault is injected" if plan.control else ""),
+    ]
+    for step in plan.steps:
+        asked = f"{step.asked.value:g} {step.asked.unit}".strip() if step.asked.unit else "stopped"
+        scaled = f" (asked {step.asked_duration_s:g} s)" if step.asked_duration_s != step.duration_s else ""
+        on = step.subject if step.subject == step.target else f"{step.target}, {step.subject}"
+        lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked} for {step.duration_s:g} s{scaled}")
+    lines.append(
+        f"  baseline {plan.slo.baseline_s:g} s, hold {plan.slo.hold_s:g} s,"
+        f" recovery within {plan.recovery_limit_s:g} s; {len(plan.claims)} claims"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,286 @@
+"""A run as its folder tells it: events, signals, requests, and what follows from them. Nothing else is read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness.journal import read_journal
+from harness.model import Event, Kind, Plan, Step
+from harness.plan import plan_from_json
+from harness.traffic import RequestRow, Traffic
+
+DETECTION_GRACE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples of one signal: (at_s, value, line of signals.csv), in order."""
+
+    rows: tuple[tuple[float, float, int], ...] = ()
+
+    def between(self, since_s: float, until_s: float) -> Series:
+        return Series(tuple(row for row in self.rows if since_s <= row[0] <= until_s))
+
+    def highest_mean(self, window_s: float) -> tuple[float, int] | None:
+        """The highest mean over any full window, and the line where that window ends; None without one."""
+        best: tuple[float, int] | None = None
+        start = 0
+        for end, (at_s, _, line) in enumerate(self.rows):
+            while self.rows[start][0] < at_s - window_s:
+                start += 1
+            if at_s - self.rows[0][0] < window_s * 0.9:
+                continue
+            values = [row[1] for row in self.rows[start : end + 1]]
+            mean = sum(values) / len(values)
+            if best is None or mean > best[0]:
+                best = (mean, line)
+        return best
+
+
+@dataclass(frozen=True)
+class Engagement:
+    """A safeguard from its engagement to its release (None: still engaged)."""
+
+    safeguard: str
+    subject: str
+    engaged: Event
+    released: Event | None
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """A playbook from its start to its end (None: not ended)."""
+
+    playbook: str
+    subject: str
+    started: Event
+    finished: Event | None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.finished is not None and self.finished.detail.get("outcome") == "succeeded"
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """One step of the plan and what became of it."""
+
+    step: Step
+    planned: Event | None
+    injected: Event | None
+    attained: Event | None
+    ended: Event | None
+    healed: Event | None
+
+    @property
+    def achieved(self) -> dict[str, float] | None:
+        value = self.ended.detail.get("achieved") if self.ended else None
+        return value if isinstance(value, dict) else None
+
+    @property
+    def ended_by(self) -> str:
+        return str(self.ended.detail.get("ended_by")) if self.ended else ""
+
+    @property
+    def shortfall(self) -> str:
+        """Why its magnitude was not what was asked for; "" when it was."""
+        asked = self.step.asked
+        if self.injected is None:
+            return "it was not injected" + (f": {self.ended.detail.get('because')}" if self.ended else "")
+        if self.ended_by == "lost":
+            return f"it was lost: {self.ended.detail.get('because') if self.ended else ''}"
+        if self.ended_by == "halt":
+            return "it was cut short"
+        if self.attained is None or self.achieved is None:
+            return f"it never reached {asked.floor:g} {asked.unit}".rstrip()
+        if self.achieved["mean"] < asked.floor:
+            return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Which safeguard saw a fault, and how long after its injection and its attainment."""
+
+    safeguard: str
+    after_injected_s: float
+    after_attained_s: float | None
+    event: Event
+
+
+def cite(event: Event | None) -> tuple[str, ...]:
+    return (f"timeline:{event.seq}",) if event else ()
+
+
+class Record:
+    """One run. Build it with Record.load(folder), also while the run goes on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        events: Iterable[Event],
+        chain_problem: str,
+        requests: Iterable[RequestRow],
+        signals: dict[tuple[str, str], Series],
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.events = tuple(events)
+        self.chain_problem = chain_problem
+        self.requests = tuple(requests)
+        self._signals = signals
+
+    @staticmethod
+    def load(folder: Path) -> Record:
+        """Raises OSError or ValueError, in words, for a folder that is not a run."""
+        plan = plan_from_json((folder / "plan.json").read_text(encoding="utf-8"))
+        events, problem = read_journal(folder / "timeline.jsonl")
+        return Record(folder, plan, events, problem, _requests(folder), _signals(folder))
+
+    def signals(self, name: str, subject: str = "") -> Series:
+        return self._signals.get((name, subject), Series())
+
+    def of_kind(self, *kinds: Kind) -> tuple[Event, ...]:
+        return tuple(event for event in self.events if event.kind in kinds)
+
+    def first(self, kind: Kind, subject: str | None = None) -> Event | None:
+        found = (e for e in self.events if e.kind is kind and subject in (None, e.subject))
+        return next(found, None)
+
+    def traffic(
+        self, since_s: float, until_s: float, user: str = "legitimate", names: frozenset[str] | None = None
+    ) -> Traffic:
+        """What ended between *since_s* and *until_s*, of these request names (None: all)."""
+        return Traffic.of(
+            row
+            for row in self.requests
+            if row.user == user and since_s <= row.at_s <= until_s and (names is None or row.name in names)
+        )
+
+    @cached_property
+    def faults(self) -> tuple[FaultRecord, ...]:
+        kinds = (
+            Kind.FAULT_PLANNED,
+            Kind.FAULT_INJECTED,
+            Kind.FAULT_ATTAINED,
+            Kind.FAULT_ENDED,
+            Kind.FAULT_HEALED,
+        )
+        return tuple(
+            FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps
+        )
+
+    def fault(self, step_id: str) -> FaultRecord:
+        return next(fault for fault in self.faults if fault.step.step_id == step_id)
+
+    @property
+    def baseline(self) -> Event | None:
+        return self.first(Kind.STEADY_STATE_MET, "baseline")
+
+    @property
+    def recovered(self) -> Event | None:
+        return self.first(Kind.RECOVERED)
+
+    @property
+    def aborted(self) -> Event | None:
+        return self.first(Kind.RUN_ABORTED)
+
+    @property
+    def finished(self) -> Event | None:
+        return self.first(Kind.RUN_FINISHED)
+
+    @property
+    def end_s(self) -> float:
+        return max((event.at_s for event in self.events), default=0.0)
+
+    @property
+    def first_injection_s(self) -> float | None:
+        return min((f.injected.at_s for f in self.faults if f.injected), default=None)
+
+    @property
+    def last_fault_end_s(self) -> float | None:
+        ends = [fault.ended.at_s for fault in self.faults if fault.ended]
+        return max(ends) if ends and len(ends) == len(self.faults) else None
+
+    @cached_property
+    def engagements(self) -> tuple[Engagement, ...]:
+        found = []
+        for event in self.of_kind(Kind.SAFEGUARD_ENGAGED):
+            incident = event.detail.get("incident_id")
+            released = next(
+                (
+                    e
+                    for e in self.of_kind(Kind.SAFEGUARD_RELEASED)
+                    if e.detail.get("incident_id") == incident and e.subject == event.subject
+                ),
+                None,
+            )
+            found.append(Engagement(event.subject, str(event.detail.get("subject", "")), event, released))
+        return tuple(sorted(found, key=lambda one: one.engaged.at_s))
+
+    @cached_property
+    def playbook_runs(self) -> tuple[PlaybookRun, ...]:
+        found = []
+        for event in self.of_kind(Kind.PLAYBOOK_STARTED):
+            incident = event.detail.get("incident_id")
+            finished = next(
+                (
+                    e
+                    for e in self.of_kind(Kind.PLAYBOOK_FINISHED)
+                    if e.detail.get("incident_id") == incident and e.subject == event.subject
+                ),
+                None,
+            )
+            found.append(PlaybookRun(event.subject, str(event.detail.get("subject", "")), event, finished))
+        return tuple(sorted(found, key=lambda one: one.started.at_s))
+
+    def detection(self, step_id: str) -> Detection | None:
+        """The first engagement of a safeguard that covers this fault and names its subject, while it counts."""
+        fault = self.fault(step_id)
+        if fault.injected is None:
+            return None
+        covering = {safeguard for safeguard, _ in self.plan.coverage.get(step_id, ())}
+        until_s = (fault.ended.at_s if fault.ended else self.end_s) + DETECTION_GRACE_S
+        for one in self.engagements:
+            if (
+                one.safeguard in covering
+                and one.subject == fault.step.subject
+                and fault.injected.at_s <= one.engaged.at_s <= until_s
+            ):
+                attained = fault.attained.at_s if fault.attained else None
+                after = None if attained is None else max(0.0, one.engaged.at_s - attained)
+                return Detection(one.safeguard, one.engaged.at_s - fault.injected.at_s, after, one.engaged)
+        return None
+
+    @property
+    def recovery_s(self) -> float | None:
+        """From the end of the last fault to the start of the first window in which all is well."""
+        if self.recovered is None or self.last_fault_end_s is None:
+            return None
+        return max(0.0, self.recovered.at_s - self.last_fault_end_s)
+
+
+def _requests(folder: Path) -> list[RequestRow]:
+    path = folder / "requests.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [RequestRow.from_cells(cells) for cells in list(csv.reader(file))[1:] if len(cells) == 7]
+
+
+def _signals(folder: Path) -> dict[tuple[str, str], Series]:
+    path = folder / "signals.csv"
+    found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            for line, cells in enumerate(csv.reader(file), 1):
+                if line > 1 and len(cells) == 4:
+                    found.setdefault((cells[1], cells[2]), []).append((float(cells[0]), float(cells[3]), line))
+    return {key: Series(tuple(sorted(rows))) for key, rows in found.items()}
+
+

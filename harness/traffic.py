@@ -1,0 +1,106 @@
+"""Requests, counted in bins of 100 ms, and what a stretch of them was like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+BIN_S = 0.1
+HEADER = ("at_s", "user", "name", "outcome", "status", "count", "latency_ms")
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """How many requests of one kind ended in one bin, and after how many milliseconds: ((ms, n), ...)."""
+
+    at_s: float
+    user: str
+    name: str
+    outcome: str  # ok, shed, limited, failed
+    status: int
+    count: int
+    latency_ms: tuple[tuple[int, int], ...]
+
+    def cells(self) -> tuple[object, ...]:
+        spread = " ".join(f"{ms}:{n}" for ms, n in self.latency_ms)
+        return (round(self.at_s, 1), self.user, self.name, self.outcome, self.status, self.count, spread)
+
+    @staticmethod
+    def from_cells(cells: Sequence[str]) -> RequestRow:
+        spread = tuple((int(ms), int(n)) for ms, _, n in (part.partition(":") for part in cells[6].split()))
+        return RequestRow(float(cells[0]), cells[1], cells[2], cells[3], int(cells[4]), int(cells[5]), spread)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Totals of a stretch. *shed* and *limited* are answers of a safeguard, not failures."""
+
+    count: int
+    failed: int
+    shed: int
+    limited: int
+    latencies: tuple[tuple[int, int], ...]  # of what was served: (ms, n), ascending
+
+    @staticmethod
+    def of(rows: Iterable[RequestRow]) -> Traffic:
+        outcomes: Counter[str] = Counter()
+        latencies: Counter[int] = Counter()
+        for row in rows:
+            outcomes[row.outcome] += row.count
+            if row.outcome in ("ok", "failed"):
+                latencies.update(dict(row.latency_ms))
+        return Traffic(
+            sum(outcomes.values()),
+            outcomes["failed"],
+            outcomes["shed"],
+            outcomes["limited"],
+            tuple(sorted(latencies.items())),
+        )
+
+    @property
+    def failed_percent(self) -> float:
+        return 100 * self.failed / self.count if self.count else 0.0
+
+    def percentile(self, percent: float) -> float | None:
+        """The latency in ms below which *percent* of the served requests stayed; None without any."""
+        total = sum(n for _, n in self.latencies)
+        if not total:
+            return None
+        left = percent / 100 * total
+        for ms, n in self.latencies:
+            left -= n
+            if left <= 1e-9:
+                return float(ms)
+        return float(self.latencies[-1][0])
+
+
+class RequestLog:
+    """Counts requests as they end; take() gives the bins that are over. *now* is the clock of its node."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self._bins: dict[tuple[float, str, str, str, int], Counter[int]] = {}
+
+    def add(self, user: str, name: str, outcome: str, status: int, latency_ms: float) -> None:
+        at_s = int(self.now() / BIN_S) * BIN_S
+        key = (at_s, user, name, outcome, status)
+        self._bins.setdefault(key, Counter())[rounded(latency_ms)] += 1
+
+    def take(self, all_of_it: bool = False) -> list[RequestRow]:
+        now = self.now()
+        over = [key for key in self._bins if all_of_it or key[0] + BIN_S <= now]
+        rows = []
+        for key in sorted(over):
+            spread = self._bins.pop(key)
+            rows.append(RequestRow(*key, count=sum(spread.values()), latency_ms=tuple(sorted(spread.items()))))
+        return rows
+
+
+def rounded(latency_ms: float) -> int:
+    """Whole milliseconds below 100, two digits above: a row stays short, an error stays below 5 %."""
+    if latency_ms < 100:
+        return round(latency_ms)
+    if latency_ms < 1000:
+        return int(round(latency_ms, -1))
+    return int(round(latency_ms, -2))
