@@ -89,7 +89,13 @@ class Conductor:
         self._heal(step, lambda: self._end(step, ended_by, because, measured))
 
     def _hold(
-        self, step: Step, fault: Fault, undo: Undo, effect: Effect, injected_at_s: float, measured: list[float]
+        self,
+        step: Step,
+        fault: Fault,
+        undo: Undo,
+        effect: Effect,
+        injected_at_s: float,
+        measured: list[float],
     ) -> tuple[str, str]:
         """Measures until the time is up, the target ends the fault, or it is lost: (ended_by, because)."""
         hands = self.guardian.hands(step.step_id)

@@ -69,5 +69,3 @@ METRICS: dict[str, Callable[[Record], Value]] = {
     "latency_p99": _latency(99),
     "failure_percent": _failure_percent,
 }
-# Faults without which a metric says nothing of what it was to show.
-NEEDS = {"cpu_usage_peak": "cpu", "message_bus.acl_violations": "rate"}

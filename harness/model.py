@@ -207,6 +207,7 @@ class Plan:
     # facts of the target that checks need offline: route name -> kernels that serve it
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
+    witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
 
     @property
     def faults_end_s(self) -> float:

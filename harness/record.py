@@ -178,6 +178,9 @@ class Record:
     def fault(self, step_id: str) -> FaultRecord:
         return next(fault for fault in self.faults if fault.step.step_id == step_id)
 
+    def witness_route(self, kernel: str) -> str:
+        return self.plan.witnesses.get(kernel, "")
+
     @property
     def baseline(self) -> Event | None:
         return self.first(Kind.STEADY_STATE_MET, "baseline")
@@ -280,7 +283,7 @@ def _signals(folder: Path) -> dict[tuple[str, str], Series]:
         with path.open(newline="", encoding="utf-8") as file:
             for line, cells in enumerate(csv.reader(file), 1):
                 if line > 1 and len(cells) == 4:
-                    found.setdefault((cells[1], cells[2]), []).append((float(cells[0]), float(cells[3]), line))
+                    found.setdefault((cells[1], cells[2]), []).append(
+                        (float(cells[0]), float(cells[3]), line)
+                    )
     return {key: Series(tuple(sorted(rows))) for key, rows in found.items()}
-
-

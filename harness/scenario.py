@@ -183,7 +183,10 @@ def _scenario(reader: _Reader, node: yaml.Node, path: Path) -> Scenario | None:
         reader.say(reader.at(node), "scenario_id is missing")
     category = plain.get("category", "multi_fault")
     if category not in CATEGORIES:
-        reader.say(reader.at(nodes["category"]), f"no category is called {category!r}.{nearest(category, CATEGORIES)}")
+        reader.say(
+            reader.at(nodes["category"]),
+            f"no category is called {category!r}.{nearest(category, CATEGORIES)}",
+        )
     before = len(reader.problems)
     severity = _number(reader, nodes, plain, "severity", 1, 5, 3)
     recovery = _number(reader, nodes, plain, "max_recovery_time", 1, 3600, DEFAULT_RECOVERY_S)
@@ -197,9 +200,15 @@ def _scenario(reader: _Reader, node: yaml.Node, path: Path) -> Scenario | None:
         description=" ".join(str(plain.get("description", "")).split()),
         faults=_faults(reader, nodes.get("faults"), node),
         execution=execution,
-        expected_safeguards=tuple(w for w, _ in reader.words(nodes.get("expected_safeguards"), "expected_safeguards")),
-        expected_playbooks=tuple(w for w, _ in reader.words(nodes.get("expected_playbooks"), "expected_playbooks")),
-        expected_behavior=tuple(w for w, _ in reader.words(nodes.get("expected_behavior"), "expected_behavior")),
+        expected_safeguards=tuple(
+            w for w, _ in reader.words(nodes.get("expected_safeguards"), "expected_safeguards")
+        ),
+        expected_playbooks=tuple(
+            w for w, _ in reader.words(nodes.get("expected_playbooks"), "expected_playbooks")
+        ),
+        expected_behavior=tuple(
+            w for w, _ in reader.words(nodes.get("expected_behavior"), "expected_behavior")
+        ),
         prerequisites=tuple(w for w, _ in reader.words(nodes.get("prerequisites"), "prerequisites")),
         verification=reader.words(nodes.get("verification"), "verification"),
         max_recovery_time=recovery,
@@ -223,7 +232,9 @@ def _number(
 ) -> float:
     value = plain.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        reader.say(reader.at(nodes[key]), f"{key}: a number from {low:g} to {high:g} is expected, not {value!r}")
+        reader.say(
+            reader.at(nodes[key]), f"{key}: a number from {low:g} to {high:g} is expected, not {value!r}"
+        )
         return default
     return value
 
@@ -252,7 +263,10 @@ def _faults(reader: _Reader, node: yaml.Node | None, scenario: yaml.Node) -> tup
             continue
         entries.append(
             FaultEntry(
-                type=plain["type"], target=plain.get("target"), params=params, where=f"{reader.at(item)}: faults[{number}]"
+                type=plain["type"],
+                target=plain.get("target"),
+                params=params,
+                where=f"{reader.at(item)}: faults[{number}]",
             )
         )
     return tuple(entries)
@@ -264,9 +278,14 @@ def _execution(reader: _Reader, node: yaml.Node | None) -> Mapping[str, Any]:
     parts = reader.mapping(node, "execution")
     for key, value in parts.items():
         if key not in EXECUTION_KEYS:
-            reader.say(reader.at(value), f"execution: no key is called {key!r}.{nearest(key, EXECUTION_KEYS)}")
+            reader.say(
+                reader.at(value), f"execution: no key is called {key!r}.{nearest(key, EXECUTION_KEYS)}"
+            )
         elif key != "all_simultaneous" and key != "spacing_seconds":
-            reader.say(reader.at(value), f"execution.{key}: this version knows all_simultaneous and spacing_seconds only")
+            reader.say(
+                reader.at(value),
+                f"execution.{key}: this version knows all_simultaneous and spacing_seconds only",
+            )
     return {key: reader.plain(value) for key, value in parts.items()}
 
 
@@ -287,7 +306,9 @@ def _slo(reader: _Reader, node: yaml.Node | None) -> Slo:
         shipped = getattr(default, key)
         raises = key.endswith("_min") or key in ("baseline_s", "hold_s")
         if value < shipped if raises else value > shipped:
-            reader.say(reader.at(item), f"slo.{key}: {value!r} is looser than {shipped!r}; it may only be tightened")
+            reader.say(
+                reader.at(item), f"slo.{key}: {value!r} is looser than {shipped!r}; it may only be tightened"
+            )
         values[key] = float(value)
     return Slo(**values)
 

@@ -95,7 +95,7 @@ def load_config(folder: Path, path: Path | None, port: int, switched_off: list[s
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a mapping is expected, with the keys safeguards and thresholds")
     _known(data, ("safeguards", "thresholds"), f"{path}: no key")
-    safeguards = {**(data.get("safeguards") or {}), **{name: False for name in switched_off}}
+    safeguards = {**(data.get("safeguards") or {}), **dict.fromkeys(switched_off, False)}
     _known(safeguards, SAFEGUARDS, "no safeguard")
     for name, value in safeguards.items():
         if not isinstance(value, bool):

@@ -13,7 +13,12 @@ from twin.routes import ROUTES
 
 EVENT_RULES = [
     {"topic": "event.incident", "kind": "safeguard_engaged", "name": "trigger_id", "subject": "subject"},
-    {"topic": "event.incident.closed", "kind": "safeguard_released", "name": "trigger_id", "subject": "subject"},
+    {
+        "topic": "event.incident.closed",
+        "kind": "safeguard_released",
+        "name": "trigger_id",
+        "subject": "subject",
+    },
     {"topic": "playbook.started", "kind": "playbook_started", "name": "playbook", "subject": "subject"},
     {"topic": "playbook.finished", "kind": "playbook_finished", "name": "playbook", "subject": "subject"},
 ]

@@ -65,7 +65,11 @@ async def serve(path: Path, handle: Handler) -> asyncio.AbstractServer:
             word = "kernel_timeout" if status == 504 else "kernel_unavailable"
             result = {"status": status, "error": word, "detail": {"kernel": str(error)}}
         except Exception as error:
-            result = {"status": 500, "error": "internal", "detail": {"reason": f"{type(error).__name__}: {error}"}}
+            result = {
+                "status": 500,
+                "error": "internal",
+                "detail": {"reason": f"{type(error).__name__}: {error}"},
+            }
         with contextlib.suppress(ConnectionError):
             writer.write(frame_of({"id": request["id"], **result}))
             await writer.drain()

@@ -36,7 +36,9 @@ STOP_LIMIT_S = 1.5
 class Supervisor:
     """One twin. run() returns its exit code."""
 
-    def __init__(self, config: Config, zygote: socket.socket, zygote_pid: int, until_stdin_closes: bool) -> None:
+    def __init__(
+        self, config: Config, zygote: socket.socket, zygote_pid: int, until_stdin_closes: bool
+    ) -> None:
         self.config = config
         self.zygote = zygote
         self.zygote_pid = zygote_pid
@@ -277,5 +279,3 @@ def _proc_state(pid: int) -> str:
 
 def _lives(pid: int) -> bool:
     return _proc_state(pid) not in ("", "Z", "X")
-
-

@@ -36,7 +36,9 @@ class BusClient:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(
-        self, topics: tuple[str, ...] = (), on_message: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self,
+        topics: tuple[str, ...] = (),
+        on_message: Callable[[dict[str, Any]], Awaitable[None]] | None = None,
     ) -> None:
         self._socket.connect(self._endpoint)
         self._topics = topics

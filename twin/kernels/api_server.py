@@ -34,7 +34,13 @@ class ApiServer(Kernel):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.config.http_port))
         config = uvicorn.Config(
-            self.app, loop="asyncio", http="httptools", lifespan="off", access_log=False, log_config=None, ws="none"
+            self.app,
+            loop="asyncio",
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            ws="none",
         )
         self.server = _Server(config)
         self.spawn(self.server.serve(sockets=[listener]))

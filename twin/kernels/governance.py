@@ -74,16 +74,22 @@ class Governance(Kernel):
         """The outbox: what immutable_log could not take stays here until it can."""
         while True:
             await asyncio.sleep(RELAY_EVERY_S)
-            rows = self.db.execute("SELECT id, entry FROM decisions WHERE logged = 0 ORDER BY rowid LIMIT 500").fetchall()
+            rows = self.db.execute(
+                "SELECT id, entry FROM decisions WHERE logged = 0 ORDER BY rowid LIMIT 500"
+            ).fetchall()
             if not rows:
                 continue
             try:
-                await self.rpc.call("immutable_log", "append", {"entries": [json.loads(row["entry"]) for row in rows]})
+                await self.rpc.call(
+                    "immutable_log", "append", {"entries": [json.loads(row["entry"]) for row in rows]}
+                )
             except (KernelTimeout, KernelUnavailable, KernelError):
                 continue
             ids = [(row["id"],) for row in rows]
             await self.commits.write(
-                lambda db, ids=ids: db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids) and None
+                lambda db, ids=ids: (
+                    db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids) and None
+                )
             )
 
 

@@ -34,7 +34,12 @@ CREATE INDEX IF NOT EXISTS waiting ON intents (priority DESC, accepted_at) WHERE
 
 def check_intent(body: dict[str, Any]) -> None:
     """Refuses an intent with a missing, wrong or unknown field by name."""
-    for name, longest in (("intent_id", 100), ("goal", 2000), ("expected_outcome", 2000), ("created_by", 100)):
+    for name, longest in (
+        ("intent_id", 100),
+        ("goal", 2000),
+        ("expected_outcome", 2000),
+        ("created_by", 100),
+    ):
         text(body, name, longest)
     number(body, "sla_ms", 1, 86_400_000)
     number(body, "confidence", 0, 1, 1.0)
@@ -62,7 +67,8 @@ class Scheduler(Kernel):
             return await self._submit(payload)
         if op == "status":
             row = self.db.execute(
-                "SELECT intent_id, status, executions FROM intents WHERE intent_id = ?", (payload["intent_id"],)
+                "SELECT intent_id, status, executions FROM intents WHERE intent_id = ?",
+                (payload["intent_id"],),
             ).fetchone()
             if row is None:
                 raise KernelError(404, "unknown_intent", intent_id=payload["intent_id"])
@@ -81,7 +87,9 @@ class Scheduler(Kernel):
                 " VALUES (?, ?, ?, 'created', ?)",
                 (body["intent_id"], json.dumps(body), body.get("priority", 5), time.time()),
             )
-            row = db.execute("SELECT status FROM intents WHERE intent_id = ?", (body["intent_id"],)).fetchone()
+            row = db.execute(
+                "SELECT status FROM intents WHERE intent_id = ?", (body["intent_id"],)
+            ).fetchone()
             return str(row["status"])
 
         status = await self.commits.write(keep)

@@ -73,7 +73,9 @@ class SelfHealing(Kernel):
     async def _undo(self, incident: dict[str, Any]) -> dict[str, Any]:
         async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
             done: dict[str, Any] = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
-            self.db.execute("UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],))
+            self.db.execute(
+                "UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],)
+            )
         self.locks.pop(incident["incident_id"], None)
         if MODULES[incident["playbook"]] is resource_pressure:
             await self.bus.publish(

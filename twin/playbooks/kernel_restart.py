@@ -29,7 +29,10 @@ class KernelRestart:
         record, old_pid = self.supervisor.record, life.pid
         about = {"incident_id": incident["incident_id"], "subject": life.name, "playbook": self.name}
         record("playbook.started", {**about, "timestamp": time.time()})
-        record("kernel.restart.initiated", {"kernel": life.name, "old_pid": old_pid, "reason": incident["reason"]})
+        record(
+            "kernel.restart.initiated",
+            {"kernel": life.name, "old_pid": old_pid, "reason": incident["reason"]},
+        )
         life.restarts.append(time.monotonic())
         life.restarts_total += 1
         await self._end(old_pid)
@@ -40,7 +43,12 @@ class KernelRestart:
             record("event.incident.closed", {**_closing(incident), "reason": "the restart failed"})
             life.state, life.gone = "running", True  # the watchdog decides anew, within its budget
             return
-        details = {"kernel": life.name, "old_pid": old_pid, "new_pid": new_pid, "restarts": life.restarts_total}
+        details = {
+            "kernel": life.name,
+            "old_pid": old_pid,
+            "new_pid": new_pid,
+            "restarts": life.restarts_total,
+        }
         record("kernel.restart.success", dict(details))
         record("playbook.finished", {**about, "outcome": "succeeded", "details": details})
         await self._fresh(life)

@@ -67,7 +67,12 @@ class AclViolationMonitor:
             record.rows.popleft()
         rate = record.total(now_s - 1.0)
         total, control = record.total(now_s - window_s), record.control(now_s - window_s)
-        details = {"in_last_second": rate, "in_window": total, "on_control_topics": control, "window_s": window_s}
+        details = {
+            "in_last_second": rate,
+            "in_window": total,
+            "on_control_topics": control,
+            "window_s": window_s,
+        }
         if control >= limits.acl_on_control_topics:
             return Finding(actor, f"{control} violations on control topics", details)
         if rate >= limits.acl_rate_per_s:

@@ -1,0 +1,61 @@
+"""After the playbook the harness's own subscriber hears nothing more of the actor, on an open topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+SLACK_S = 1.0  # what was under way when the actor was cut off
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCutOff:
+    claim: str
+    playbook: str
+    step_id: str
+
+    def check(self, record: Record) -> Finding:
+        fault = record.fault(self.step_id)
+        actor = fault.step.subject
+        run = next(
+            (
+                r
+                for r in record.playbook_runs
+                if r.playbook == self.playbook and r.subject == actor and r.succeeded
+            ),
+            None,
+        )
+        rows = record.signals("bus_delivered", actor).rows
+        if not rows:
+            return finding(
+                self, Verdict.INCONCLUSIVE, f"the subscriber never heard {actor}, so its silence says nothing"
+            )
+        if run is None or run.finished is None:
+            why = f"the playbook did not run; {rows[-1][1]:.0f} messages of {actor} were delivered"
+            return finding(self, Verdict.FAIL, why, fault.injected, f"signals.csv:{rows[-1][2]}")
+        cut_s = run.finished.at_s + SLACK_S
+        end_s = fault.ended.at_s if fault.ended else record.end_s
+        before = [row for row in rows if row[0] <= cut_s]
+        after = [row for row in rows if cut_s < row[0] <= end_s]
+        if not before:
+            return finding(
+                self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished
+            )
+        if not after:
+            return finding(
+                self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished
+            )
+        more = after[-1][1] - before[-1][1]
+        evidence = (run.finished, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
+        if more > 0:
+            return finding(
+                self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence
+            )
+        why = f"{before[-1][1]:.0f} messages before, none in the {end_s - cut_s:.0f} s after"
+        return finding(self, Verdict.PASS, why, *evidence)
+
+
+CHECK = ActorCutOff

@@ -1,0 +1,31 @@
+"""Every expected safeguard engaged for the fault that it covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.checks.safeguard_engaged import SafeguardEngaged
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllSafeguardsTriggered:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        expected = record.plan.expected_safeguards
+        if not expected:
+            return finding(self, Verdict.INCONCLUSIVE, "the scenario expects no safeguard")
+        found = {name: SafeguardEngaged(claim=self.claim, safeguard=name).check(record) for name in expected}
+        for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+            bad = [name for name, one in found.items() if one.verdict is verdict]
+            if bad:
+                why = "; ".join(found[name].because for name in bad)
+                return finding(self, verdict, why, *(row for name in bad for row in found[name].evidence))
+        why = f"all {len(expected)} engaged"
+        return finding(self, Verdict.PASS, why, *(row for one in found.values() for row in one.evidence))
+
+
+CHECK = AllSafeguardsTriggered

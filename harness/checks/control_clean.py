@@ -1,0 +1,24 @@
+"""Without a fault no safeguard engages; a control run proves nothing more, so it never passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlClean:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.engagements:
+            names = ", ".join(sorted({one.safeguard for one in record.engagements}))
+            evidence = [one.engaged for one in record.engagements]
+            return finding(self, Verdict.FAIL, f"engaged without a fault: {names}", *evidence)
+        return finding(self, Verdict.INCONCLUSIVE, "control: no fault was injected, and no safeguard engaged")
+
+
+CHECK = ControlClean

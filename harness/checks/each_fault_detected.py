@@ -1,0 +1,39 @@
+"""Each fault was detected by a safeguard that covers it, within the bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachFaultDetected:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        limit_s = record.plan.slo.detect_s_max
+        uncovered = [f.step.step_id for f in record.faults if not record.plan.coverage.get(f.step.step_id)]
+        short = [f.step.step_id for f in record.faults if f.shortfall]
+        late, evidence, told = [], [], []
+        for fault in record.faults:
+            detection = record.detection(fault.step.step_id)
+            if detection is None or detection.after_injected_s > limit_s:
+                late.append(fault.step.step_id)
+                evidence.append(fault.injected)
+            else:
+                told.append(f"{fault.step.step_id} after {detection.after_injected_s:.2f} s")
+                evidence.append(detection.event)
+        real = [step for step in late if step not in short and step not in uncovered]
+        if real:
+            why = f"not detected within {limit_s:g} s: {', '.join(real)}"
+            return finding(self, Verdict.FAIL, why, *evidence)
+        if uncovered or short or not record.faults:
+            why = f"cannot be judged for {', '.join(uncovered + short) or 'no fault'}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *evidence)
+        return finding(self, Verdict.PASS, "; ".join(told), *evidence)
+
+
+CHECK = EachFaultDetected

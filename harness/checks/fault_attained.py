@@ -1,0 +1,31 @@
+"""A fault reached what was asked of it, and held it for as long as it was in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultAttained:
+    claim: str
+    step_id: str
+
+    def check(self, record: Record) -> Finding:
+        fault = record.fault(self.step_id)
+        asked = fault.step.asked
+        rows = (fault.injected, fault.attained, fault.ended)
+        if fault.shortfall:
+            return finding(self, Verdict.INCONCLUSIVE, fault.shortfall, *rows)
+        achieved = fault.achieved or {}
+        why = (
+            f"asked {asked.value:g} {asked.unit}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
+            f" p5 {achieved.get('p5', 0):g}, p95 {achieved.get('p95', 0):g}), ended by {fault.ended_by}"
+        )
+        return finding(self, Verdict.PASS, why, *rows)
+
+
+CHECK = FaultAttained

@@ -1,0 +1,39 @@
+"""A metric of the run compares with a number as the scenario says."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.metrics import METRICS
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+OPERATORS = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    claim: str
+    metric: str
+    op: str
+    number: float
+
+    def check(self, record: Record) -> Finding:
+        found = METRICS[self.metric](record)
+        if found is None:
+            return finding(self, Verdict.INCONCLUSIVE, f"{self.metric} was not measured")
+        value, evidence = found
+        held = OPERATORS[self.op](value, self.number)
+        verdict = Verdict.PASS if held else Verdict.FAIL
+        return finding(self, verdict, f"{self.metric} is {value:.6g}", *evidence)
+
+
+CHECK = Metric

@@ -1,0 +1,46 @@
+"""A playbook was started for a fault of the plan, ended, and says that it succeeded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybookRan:
+    claim: str
+    playbook: str
+
+    def check(self, record: Record) -> Finding:
+        steps = [
+            step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)
+        ]
+        if not steps:
+            return finding(self, Verdict.INCONCLUSIVE, f"no fault of this plan leads to {self.playbook}")
+        evidence = []
+        for step_id in steps:
+            fault = record.fault(step_id)
+            after_s = fault.injected.at_s if fault.injected else float("inf")
+            runs = [
+                run
+                for run in record.playbook_runs
+                if run.playbook == self.playbook
+                and run.subject == fault.step.subject
+                and run.started.at_s >= after_s
+            ]
+            if not runs:
+                why = f"{self.playbook} was never started for {fault.step.subject}"
+                return finding(self, Verdict.FAIL, why, fault.injected)
+            good = next((run for run in runs if run.succeeded), None)
+            if good is None:
+                told = runs[-1].finished
+                why = f"{self.playbook} for {fault.step.subject} did not succeed"
+                return finding(self, Verdict.FAIL, why, runs[-1].started, told)
+            evidence += [good.started, good.finished]
+        return finding(self, Verdict.PASS, f"{self.playbook} ran and succeeded", *evidence)
+
+
+CHECK = PlaybookRan

@@ -1,0 +1,50 @@
+"""A safeguard that covers a fault of the plan engaged for it, in time, and not before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafeguardEngaged:
+    claim: str
+    safeguard: str
+
+    def check(self, record: Record) -> Finding:
+        covered = [step for step, rows in record.plan.coverage.items() if self.safeguard in dict(rows)]
+        if not covered:
+            why = f"no fault of this plan is covered by {self.safeguard}"
+            return finding(self, Verdict.INCONCLUSIVE, why)
+        start_s = record.first_injection_s
+        early = [
+            one
+            for one in record.engagements
+            if one.safeguard == self.safeguard
+            and (start_s is None or one.engaged.at_s < start_s)
+            and (one.released is None or start_s is None or one.released.at_s >= start_s)
+        ]
+        if early:
+            why = f"{self.safeguard} was engaged before any fault"
+            return finding(self, Verdict.INCONCLUSIVE, why, early[0].engaged)
+        missed = []
+        seen = []
+        for step_id in covered:
+            detection = record.detection(step_id)
+            if detection and detection.safeguard == self.safeguard:
+                seen.append(detection)
+            elif not detection:
+                missed.append(step_id)
+        if missed or not seen:
+            steps = ", ".join(missed or covered)
+            why = f"{self.safeguard} did not engage for {steps} within its time"
+            return finding(self, Verdict.FAIL, why, *(record.fault(step).injected for step in covered))
+        first = min(seen, key=lambda one: one.event.at_s)
+        why = f"{self.safeguard} engaged {first.after_injected_s:.2f} s after the injection"
+        return finding(self, Verdict.PASS, why, *(one.event for one in seen))
+
+
+CHECK = SafeguardEngaged

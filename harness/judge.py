@@ -1,0 +1,51 @@
+"""Record + claims → findings → verdict. The same, live and offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness import catalog
+from harness.model import Claim, Finding, Verdict
+from harness.record import Record
+
+DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
+
+
+def judge(record: Record) -> list[Finding]:
+    """One finding a claim. A check that crashes is INCONCLUSIVE, never silent."""
+    return [_judge(record, claim) for claim in record.plan.claims]
+
+
+def _judge(record: Record, claim: Claim) -> Finding:
+    try:
+        check = catalog.checks()[claim.check](claim=claim.claim, **claim.args)
+        found: Finding = check.check(record)
+    except Exception as error:
+        why = f"the check crashed: {type(error).__name__}: {error}"
+        found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=why)
+    return replace(_temper(record, claim, found), group=claim.group)
+
+
+def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
+    """What must not be said: of a fault that was not what was asked, and of a run that was cut short."""
+    for step_id in claim.needs:
+        shortfall = record.fault(step_id).shortfall
+        if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
+            because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
+            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
+    if record.aborted is not None and found.verdict is Verdict.FAIL:
+        because = f"the run was cut short; until then: {found.because}"
+        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
+    return found
+
+
+def verdict(findings: Sequence[Finding]) -> Verdict:
+    """FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS; nothing judged is INCONCLUSIVE."""
+    return Verdict.worst([finding.verdict for finding in findings])
+
+
+def decided_at_s(record: Record) -> float:
+    """When no claim about a fault can change any more: a while after the last one ended."""
+    end_s = record.last_fault_end_s
+    return float("inf") if end_s is None else end_s + DECIDED_AFTER_S
