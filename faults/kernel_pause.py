@@ -70,9 +70,7 @@ def _ending(target: Target, kernel: str, old: ProcessId) -> str:
         new = target.process(kernel)
     except TargetError:
         return f"pid {old.pid} is gone from /proc; no successor yet"
-    return (
-        f"pid {old.pid} is gone from /proc; {kernel} is now pid {new.pid} (started at tick {new.start_ticks})"
-    )
+    return f"pid {old.pid} is gone from /proc; {kernel} is now pid {new.pid} (started at tick {new.start_ticks})"
 
 
 FAULT = KernelPause

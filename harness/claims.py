@@ -41,6 +41,4 @@ def parse(text: str, checks: Iterable[str], metrics: Iterable[str], kernels: Ite
         if text not in checks:
             raise ClaimError(f"no check is called {text!r}.{nearest(text, checks)}")
         return Claim(claim=text, check=text)
-    raise ClaimError(
-        f"{text!r} has none of the three forms: `name`, `name op number[unit]`, `X restarted within Ns`"
-    )
+    raise ClaimError(f"{text!r} has none of the three forms: `name`, `name op number[unit]`, `X restarted within Ns`")

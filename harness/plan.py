@@ -121,15 +121,11 @@ def _coverage_file() -> dict[str, Any]:
     return data
 
 
-def _coverage(
-    scenario: Scenario, steps: list[Step], problems: list[str]
-) -> dict[str, tuple[tuple[str, str], ...]]:
+def _coverage(scenario: Scenario, steps: list[Step], problems: list[str]) -> dict[str, tuple[tuple[str, str], ...]]:
     known = _coverage_file()["faults"]
     for key in scenario.detected_by:
         if key not in {step.type for step in steps}:
-            problems.append(
-                f"{scenario.places['detected_by']}: detected_by: the scenario has no fault {key!r}"
-            )
+            problems.append(f"{scenario.places['detected_by']}: detected_by: the scenario has no fault {key!r}")
     found = {}
     for step in steps:
         rows = tuple((row["safeguard"], row["playbook"]) for row in known.get(step.type, []))
@@ -144,9 +140,7 @@ def _words(scenario: Scenario, target: Target, problems: list[str]) -> None:
         for name in getattr(scenario, key):
             if name not in known:
                 kind = key.removeprefix("expected_").removesuffix("s")
-                problems.append(
-                    f"{scenario.places[key]}: no {kind} is called {name!r}.{nearest(name, known)}"
-                )
+                problems.append(f"{scenario.places[key]}: no {kind} is called {name!r}.{nearest(name, known)}")
 
 
 def _claims(
@@ -313,9 +307,7 @@ def describe(plan: Plan) -> str:
         asked = f"{step.asked.value:g} {step.asked.unit}".strip() if step.asked.unit else "stopped"
         scaled = f" (asked {step.asked_duration_s:g} s)" if step.asked_duration_s != step.duration_s else ""
         on = step.subject if step.subject == step.target else f"{step.target}, {step.subject}"
-        lines.append(
-            f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked} for {step.duration_s:g} s{scaled}"
-        )
+        lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked} for {step.duration_s:g} s{scaled}")
     lines.append(
         f"  baseline {plan.slo.baseline_s:g} s, hold {plan.slo.hold_s:g} s,"
         f" recovery within {plan.recovery_limit_s:g} s; {len(plan.claims)} claims"

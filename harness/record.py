@@ -171,9 +171,7 @@ class Record:
             Kind.FAULT_ENDED,
             Kind.FAULT_HEALED,
         )
-        return tuple(
-            FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps
-        )
+        return tuple(FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps)
 
     def fault(self, step_id: str) -> FaultRecord:
         return next(fault for fault in self.faults if fault.step.step_id == step_id)
@@ -283,7 +281,5 @@ def _signals(folder: Path) -> dict[tuple[str, str], Series]:
         with path.open(newline="", encoding="utf-8") as file:
             for line, cells in enumerate(csv.reader(file), 1):
                 if line > 1 and len(cells) == 4:
-                    found.setdefault((cells[1], cells[2]), []).append(
-                        (float(cells[0]), float(cells[3]), line)
-                    )
+                    found.setdefault((cells[1], cells[2]), []).append((float(cells[0]), float(cells[3]), line))
     return {key: Series(tuple(sorted(rows))) for key, rows in found.items()}

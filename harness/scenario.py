@@ -200,15 +200,9 @@ def _scenario(reader: _Reader, node: yaml.Node, path: Path) -> Scenario | None:
         description=" ".join(str(plain.get("description", "")).split()),
         faults=_faults(reader, nodes.get("faults"), node),
         execution=execution,
-        expected_safeguards=tuple(
-            w for w, _ in reader.words(nodes.get("expected_safeguards"), "expected_safeguards")
-        ),
-        expected_playbooks=tuple(
-            w for w, _ in reader.words(nodes.get("expected_playbooks"), "expected_playbooks")
-        ),
-        expected_behavior=tuple(
-            w for w, _ in reader.words(nodes.get("expected_behavior"), "expected_behavior")
-        ),
+        expected_safeguards=tuple(w for w, _ in reader.words(nodes.get("expected_safeguards"), "expected_safeguards")),
+        expected_playbooks=tuple(w for w, _ in reader.words(nodes.get("expected_playbooks"), "expected_playbooks")),
+        expected_behavior=tuple(w for w, _ in reader.words(nodes.get("expected_behavior"), "expected_behavior")),
         prerequisites=tuple(w for w, _ in reader.words(nodes.get("prerequisites"), "prerequisites")),
         verification=reader.words(nodes.get("verification"), "verification"),
         max_recovery_time=recovery,
@@ -232,9 +226,7 @@ def _number(
 ) -> float:
     value = plain.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        reader.say(
-            reader.at(nodes[key]), f"{key}: a number from {low:g} to {high:g} is expected, not {value!r}"
-        )
+        reader.say(reader.at(nodes[key]), f"{key}: a number from {low:g} to {high:g} is expected, not {value!r}")
         return default
     return value
 
@@ -278,9 +270,7 @@ def _execution(reader: _Reader, node: yaml.Node | None) -> Mapping[str, Any]:
     parts = reader.mapping(node, "execution")
     for key, value in parts.items():
         if key not in EXECUTION_KEYS:
-            reader.say(
-                reader.at(value), f"execution: no key is called {key!r}.{nearest(key, EXECUTION_KEYS)}"
-            )
+            reader.say(reader.at(value), f"execution: no key is called {key!r}.{nearest(key, EXECUTION_KEYS)}")
         elif key != "all_simultaneous" and key != "spacing_seconds":
             reader.say(
                 reader.at(value),
@@ -306,9 +296,7 @@ def _slo(reader: _Reader, node: yaml.Node | None) -> Slo:
         shipped = getattr(default, key)
         raises = key.endswith("_min") or key in ("baseline_s", "hold_s")
         if value < shipped if raises else value > shipped:
-            reader.say(
-                reader.at(item), f"slo.{key}: {value!r} is looser than {shipped!r}; it may only be tightened"
-            )
+            reader.say(reader.at(item), f"slo.{key}: {value!r} is looser than {shipped!r}; it may only be tightened")
         values[key] = float(value)
     return Slo(**values)
 

@@ -93,9 +93,7 @@ class RequestLog:
         rows = []
         for key in sorted(over):
             spread = self._bins.pop(key)
-            rows.append(
-                RequestRow(*key, count=sum(spread.values()), latency_ms=tuple(sorted(spread.items())))
-            )
+            rows.append(RequestRow(*key, count=sum(spread.values()), latency_ms=tuple(sorted(spread.items()))))
         return rows
 
 

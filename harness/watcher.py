@@ -20,9 +20,7 @@ class Watcher:
     latest: (name, subject) -> (at_s, value); engaged: {(safeguard, subject)} as the target tells it.
     """
 
-    def __init__(
-        self, observers: Sequence[Observer], view: View, journal: Journal, signals: SignalWriter
-    ) -> None:
+    def __init__(self, observers: Sequence[Observer], view: View, journal: Journal, signals: SignalWriter) -> None:
         self.observers = observers
         self.view = view
         self.journal = journal

@@ -44,9 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m twin", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="its folder: state, logs, keys, target.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the HTTP API; 0 = a free one")
-    parser.add_argument(
-        "--config", type=Path, help="YAML: safeguards: {name: off}, thresholds: {name: number}"
-    )
+    parser.add_argument("--config", type=Path, help="YAML: safeguards: {name: off}, thresholds: {name: number}")
     parser.add_argument("--safeguards-off", default="", metavar="NAME,...")
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()

@@ -27,9 +27,7 @@ class EventStore:
         for event in self.since(0):
             self._follow(event["topic"], event["payload"])
 
-    def append(
-        self, topic: str, source: str, payload: dict[str, Any], timestamp: float | None = None
-    ) -> None:
+    def append(self, topic: str, source: str, payload: dict[str, Any], timestamp: float | None = None) -> None:
         at = timestamp if timestamp is not None else float(payload.get("timestamp") or time.time())
         self.db.execute(
             "INSERT INTO events (topic, source, timestamp, payload) VALUES (?, ?, ?, ?)",
@@ -52,8 +50,7 @@ class EventStore:
             (seq, limit),
         )
         return [
-            {"seq": r[0], "topic": r[1], "source": r[2], "timestamp": r[3], "payload": json.loads(r[4])}
-            for r in rows
+            {"seq": r[0], "topic": r[1], "source": r[2], "timestamp": r[3], "payload": json.loads(r[4])} for r in rows
         ]
 
     def safeguards(self, config: Config) -> list[dict[str, Any]]:

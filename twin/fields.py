@@ -10,9 +10,7 @@ from twin.rpc import KernelError
 def text(body: dict[str, Any], name: str, longest: int = 10_000, default: str | None = None) -> str:
     value = body.get(name, default)
     if not isinstance(value, str) or (default is None and not value) or len(value) > longest:
-        raise KernelError(
-            422, "invalid_field", field=name, expected=f"a text of at most {longest} characters"
-        )
+        raise KernelError(422, "invalid_field", field=name, expected=f"a text of at most {longest} characters")
     return value
 
 

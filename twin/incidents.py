@@ -24,9 +24,7 @@ class Incidents:
         self.safeguard = safeguard
         self.db = db
         rows = db.execute("SELECT incident FROM incidents").fetchall()
-        self.open: dict[str, dict[str, Any]] = {
-            one["subject"]: one for one in (json.loads(row[0]) for row in rows)
-        }
+        self.open: dict[str, dict[str, Any]] = {one["subject"]: one for one in (json.loads(row[0]) for row in rows)}
 
     async def engage(self, subject: str, playbook: str, reason: str, details: dict[str, Any]) -> None:
         incident = {
@@ -40,9 +38,7 @@ class Incidents:
             "timestamp": time.time(),
         }
         self.open[subject] = incident
-        self.db.execute(
-            "INSERT INTO incidents VALUES (?, ?)", (incident["incident_id"], json.dumps(incident))
-        )
+        self.db.execute("INSERT INTO incidents VALUES (?, ?)", (incident["incident_id"], json.dumps(incident)))
         await self.kernel.bus.publish("event.incident", incident)
         alert = {"kind": self.safeguard, "subject": subject, "reason": reason, "timestamp": time.time()}
         await self.kernel.bus.publish("security.alert", alert)
@@ -59,9 +55,7 @@ class Incidents:
                 await self.kernel.rpc.call("self_healing", "undo", {"incident": incident}, 5.0)
                 break
             except (KernelTimeout, KernelUnavailable, KernelError) as error:
-                self.kernel.log.warning(
-                    "the playbook of %s is not undone yet: %s", incident["subject"], error
-                )
+                self.kernel.log.warning("the playbook of %s is not undone yet: %s", incident["subject"], error)
                 await asyncio.sleep(RETRY_EVERY_S)
         self.db.execute("DELETE FROM incidents WHERE incident_id = ?", (incident["incident_id"],))
         closing = {key: incident[key] for key in ("incident_id", "trigger_id", "subject")}

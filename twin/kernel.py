@@ -75,9 +75,7 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
     if kernel.on_bus:
         keys = read_keys(config.run_dir / "keys.json")
         actor = actor_of(kernel.name)
-        kernel.bus = BusClient(
-            actor, keys["actors"][actor], keys["server"]["public_key"], config.bus_endpoint
-        )
+        kernel.bus = BusClient(actor, keys["actors"][actor], keys["server"]["public_key"], config.bus_endpoint)
         await kernel.bus.start(kernel.subscriptions, kernel.on_message)
     await kernel.setup()
     await serve(config.run_dir / f"{kernel.name}.sock", kernel.handle)

@@ -7,9 +7,7 @@ from typing import Any
 Route = dict[str, Any]
 
 
-def _route(
-    method: str, path: str, kernels: list[str], body: dict[str, Any] | None = None, query: str = ""
-) -> Route:
+def _route(method: str, path: str, kernels: list[str], body: dict[str, Any] | None = None, query: str = "") -> Route:
     """A route and the kernels that it takes; the last of them is the one whose life it shows."""
     route: Route = {
         "name": f"{method} {path}",

@@ -116,9 +116,7 @@ class RpcClient:
         self.run_dir = run_dir
         self._connections: dict[str, _Connection] = {}
 
-    async def call(
-        self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0
-    ) -> dict[str, Any]:
+    async def call(self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0) -> dict[str, Any]:
         """Raises KernelTimeout, KernelUnavailable, or the KernelError that the kernel raised."""
         try:
             frame = await asyncio.wait_for(self._ask(kernel, op, payload), timeout_s)

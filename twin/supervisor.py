@@ -36,9 +36,7 @@ STOP_LIMIT_S = 1.5
 class Supervisor:
     """One twin. run() returns its exit code."""
 
-    def __init__(
-        self, config: Config, zygote: socket.socket, zygote_pid: int, until_stdin_closes: bool
-    ) -> None:
+    def __init__(self, config: Config, zygote: socket.socket, zygote_pid: int, until_stdin_closes: bool) -> None:
         self.config = config
         self.zygote = zygote
         self.zygote_pid = zygote_pid
@@ -62,9 +60,7 @@ class Supervisor:
         self.events = EventStore(self.config.state_dir / "control_plane.db")
         keys = make_keys(self.config.run_dir / "keys.json")
         self.bus = {
-            actor: BusClient(
-                actor, keys["actors"][actor], keys["server"]["public_key"], self.config.bus_endpoint
-            )
+            actor: BusClient(actor, keys["actors"][actor], keys["server"]["public_key"], self.config.bus_endpoint)
             for actor in ("orchestrator", "control_plane")
         }
         await serve(self.config.run_dir / "control_plane.sock", self.handle)

@@ -37,9 +37,7 @@ def sample_mean(effect: Effect, hands: Hands, field: str, window_s: float) -> Sa
     if not hands.alive(helper):
         errors = helper.output.with_name(f"{helper.output.name}.err")
         last = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
-        return Sample(
-            achieved=None, hold=Hold.LOST, because=" ".join(["the helper process has ended", *last])
-        )
+        return Sample(achieved=None, hold=Hold.LOST, because=" ".join(["the helper process has ended", *last]))
     measured = rows(helper.output)
     if measured and "error" in measured[-1]:
         return Sample(achieved=None, hold=Hold.LOST, because=str(measured[-1]["error"]))

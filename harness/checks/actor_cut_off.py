@@ -21,11 +21,7 @@ class ActorCutOff:
         fault = record.fault(self.step_id)
         actor = fault.step.subject
         run = next(
-            (
-                r
-                for r in record.playbook_runs
-                if r.playbook == self.playbook and r.subject == actor and r.succeeded
-            ),
+            (r for r in record.playbook_runs if r.playbook == self.playbook and r.subject == actor and r.succeeded),
             None,
         )
         rows = record.signals("bus_delivered", actor).rows
@@ -41,19 +37,13 @@ class ActorCutOff:
         before = [row for row in rows if row[0] <= cut_s]
         after = [row for row in rows if cut_s < row[0] <= end_s]
         if not before:
-            return finding(
-                self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished
-            )
+            return finding(self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished)
         if not after:
-            return finding(
-                self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished
-            )
+            return finding(self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished)
         more = after[-1][1] - before[-1][1]
         evidence = (run.finished, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
         if more > 0:
-            return finding(
-                self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence
-            )
+            return finding(self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence)
         why = f"{before[-1][1]:.0f} messages before, none in the {end_s - cut_s:.0f} s after"
         return finding(self, Verdict.PASS, why, *evidence)
 

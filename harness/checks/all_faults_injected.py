@@ -16,14 +16,9 @@ class AllFaultsInjected:
     def check(self, record: Record) -> Finding:
         missing = [fault for fault in record.faults if fault.injected is None]
         if missing or not record.faults:
-            why = (
-                "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in missing)
-                or "there is no fault"
-            )
+            why = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in missing) or "there is no fault"
             return finding(self, Verdict.INCONCLUSIVE, why, *(fault.ended for fault in missing))
-        return finding(
-            self, Verdict.PASS, f"all {len(record.faults)} injected", *(f.injected for f in record.faults)
-        )
+        return finding(self, Verdict.PASS, f"all {len(record.faults)} injected", *(f.injected for f in record.faults))
 
 
 CHECK = AllFaultsInjected

@@ -16,9 +16,7 @@ class JournalIntact:
     def check(self, record: Record) -> Finding:
         if record.chain_problem:
             return finding(self, Verdict.INCONCLUSIVE, record.chain_problem, "timeline.jsonl:1")
-        return finding(
-            self, Verdict.PASS, f"{len(record.events)} rows, each with the hash of the one before it"
-        )
+        return finding(self, Verdict.PASS, f"{len(record.events)} rows, each with the hash of the one before it")
 
 
 CHECK = JournalIntact

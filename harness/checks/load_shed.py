@@ -20,10 +20,7 @@ class LoadShed:
     def check(self, record: Record) -> Finding:
         steps = [s for s, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]
         safeguards = {
-            name
-            for step in steps
-            for name, playbook in record.plan.coverage[step]
-            if playbook == self.playbook
+            name for step in steps for name, playbook in record.plan.coverage[step] if playbook == self.playbook
         }
         spans = [
             (one.engaged.at_s, one.released.at_s if one.released else record.end_s)
@@ -41,9 +38,7 @@ class LoadShed:
             why = f"{sum(row.count for row in outside)} deferred while no safeguard was engaged"
             return finding(self, Verdict.FAIL, why, "requests.csv:1")
         if not spans:
-            return finding(
-                self, Verdict.FAIL, f"{', '.join(sorted(safeguards))} never engaged, nothing was deferred"
-            )
+            return finding(self, Verdict.FAIL, f"{', '.join(sorted(safeguards))} never engaged, nothing was deferred")
         if not total:
             return finding(self, Verdict.FAIL, "no client saw anything deferred", "requests.csv:1")
         return finding(self, Verdict.PASS, f"{total} deferred, all while it was engaged", "requests.csv:1")

@@ -15,9 +15,7 @@ class PlaybookRan:
     playbook: str
 
     def check(self, record: Record) -> Finding:
-        steps = [
-            step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)
-        ]
+        steps = [step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]
         if not steps:
             return finding(self, Verdict.INCONCLUSIVE, f"no fault of this plan leads to {self.playbook}")
         evidence = []
@@ -27,9 +25,7 @@ class PlaybookRan:
             runs = [
                 run
                 for run in record.playbook_runs
-                if run.playbook == self.playbook
-                and run.subject == fault.step.subject
-                and run.started.at_s >= after_s
+                if run.playbook == self.playbook and run.subject == fault.step.subject and run.started.at_s >= after_s
             ]
             if not runs:
                 why = f"{self.playbook} was never started for {fault.step.subject}"

@@ -34,13 +34,9 @@ class Restarted:
             why = f"/proc shows no new process for {self.kernel}"
             return finding(self, Verdict.FAIL, why, *injected)
         route = record.witness_route(self.kernel)
-        up = [
-            row for row in record.signals("route_up", route).rows if row[0] > changes[0].at_s and row[1] > 0
-        ]
+        up = [row for row in record.signals("route_up", route).rows if row[0] > changes[0].at_s and row[1] > 0]
         if not route or not record.signals("route_up", route).rows:
-            return finding(
-                self, Verdict.INCONCLUSIVE, f"no route shows whether {self.kernel} answers", changes[0]
-            )
+            return finding(self, Verdict.INCONCLUSIVE, f"no route shows whether {self.kernel} answers", changes[0])
         if not up:
             return finding(self, Verdict.FAIL, f"{route} did not answer again", changes[0])
         back_s = up[0][0] - start_s

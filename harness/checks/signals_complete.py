@@ -19,11 +19,7 @@ class SignalsComplete:
     def check(self, record: Record) -> Finding:
         problems, evidence = [], []
         for event in record.of_kind(Kind.SIGNAL_LOST):
-            back = [
-                e
-                for e in record.of_kind(Kind.SIGNAL_BACK)
-                if e.subject == event.subject and e.at_s >= event.at_s
-            ]
+            back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
             until_s = back[0].at_s if back else record.end_s
             if until_s - event.at_s > GAP_S or not back:
                 problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s")

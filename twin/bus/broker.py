@@ -111,9 +111,7 @@ class Broker:
         row = (actor, topic, reason)
         self.ledger.refused[row] += 1
         self.window[row] += 1
-        self.log_rows.append(
-            json.dumps({"at": time.time(), "actor": actor, "topic": topic, "reason": reason})
-        )
+        self.log_rows.append(json.dumps({"at": time.time(), "actor": actor, "topic": topic, "reason": reason}))
 
     def _obey(self, order: dict[str, Any]) -> None:
         action, actor = order.get("action"), str(order.get("actor"))

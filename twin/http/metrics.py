@@ -23,17 +23,14 @@ def render(gauges: Gauges, requests: Mapping[tuple[str, int], int], shedding: bo
     def family(name: str, kind: str, rows: list[tuple[str, float]]) -> None:
         lines.append(f"# TYPE {name} {kind}")
         lines.extend(
-            f"{name}{labels} {value:g}" if value < 1e6 else f"{name}{labels} {value:.0f}"
-            for labels, value in rows
+            f"{name}{labels} {value:g}" if value < 1e6 else f"{name}{labels} {value:.0f}" for labels, value in rows
         )
 
     if gauges.bus:
         family("grace_message_bus_acl_violations_total", "counter", [("", gauges.bus["violations_total"])])
     if gauges.kernels:
         rows = gauges.kernels["kernels"]
-        family(
-            "grace_kernel_up", "gauge", [(f'{{kernel="{k["name"]}"}}', k["state"] == "running") for k in rows]
-        )
+        family("grace_kernel_up", "gauge", [(f'{{kernel="{k["name"]}"}}', k["state"] == "running") for k in rows])
         family(
             "grace_kernel_restarts_total",
             "counter",
@@ -51,9 +48,6 @@ def render(gauges: Gauges, requests: Mapping[tuple[str, int], int], shedding: bo
     family(
         "grace_http_requests_total",
         "counter",
-        [
-            (f'{{route="{route}",status="{status}"}}', count)
-            for (route, status), count in sorted(requests.items())
-        ],
+        [(f'{{route="{route}",status="{status}"}}', count) for (route, status), count in sorted(requests.items())],
     )
     return "\n".join(lines) + "\n"

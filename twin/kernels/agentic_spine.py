@@ -28,9 +28,7 @@ class AgenticSpine(Kernel):
         if op != "chat":
             raise KernelError(404, "unknown_operation", op=op)
         message, user = text(payload, "message"), text(payload, "user", 100, default="anonymous")
-        intent = next(
-            (name for name, shape in INTENTS.items() if re.search(shape, message, re.I)), "statement"
-        )
+        intent = next((name for name, shape in INTENTS.items() if re.search(shape, message, re.I)), "statement")
         turn = self.turns[user] = self.turns.pop(user, 0) + 1
         if len(self.turns) > USERS_MAX:
             self.turns.popitem(last=False)

@@ -21,12 +21,8 @@ class CodingAgent(Kernel):
         try:
             tree = ast.parse(text(payload, "source", 20_000))
         except (SyntaxError, ValueError, RecursionError) as error:
-            raise KernelError(
-                422, "invalid_field", field="source", expected=f"Python source: {error}"
-            ) from None
-        functions = [
-            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
+            raise KernelError(422, "invalid_field", field="source", expected=f"Python source: {error}") from None
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         return {
             "functions": [
                 {

@@ -80,16 +80,12 @@ class Governance(Kernel):
             if not rows:
                 continue
             try:
-                await self.rpc.call(
-                    "immutable_log", "append", {"entries": [json.loads(row["entry"]) for row in rows]}
-                )
+                await self.rpc.call("immutable_log", "append", {"entries": [json.loads(row["entry"]) for row in rows]})
             except (KernelTimeout, KernelUnavailable, KernelError):
                 continue
             ids = [(row["id"],) for row in rows]
             await self.commits.write(
-                lambda db, ids=ids: (
-                    db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids) and None
-                )
+                lambda db, ids=ids: db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids) and None
             )
 
 

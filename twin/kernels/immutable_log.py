@@ -19,9 +19,7 @@ CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, actor TEXT, ac
 COLUMNS = "sequence, actor, action, resource, subsystem, payload, result, previous_hash, entry_hash"
 
 
-def entry_hash(
-    sequence: int, actor: str, action: str, resource: str, payload: str, result: str, previous: str
-) -> str:
+def entry_hash(sequence: int, actor: str, action: str, resource: str, payload: str, result: str, previous: str) -> str:
     """SHA-256 over seq:actor:action:resource:payload:result:prev; *payload* is canonical JSON."""
     text = f"{sequence}:{actor}:{action}:{resource}:{payload}:{result}:{previous}"
     return hashlib.sha256(text.encode()).hexdigest()
@@ -37,9 +35,7 @@ class ImmutableLog(Kernel):
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "append":
             entries = payload["entries"]
-            return {
-                "sequences": await self.commits.write(lambda db: [self._append(db, one) for one in entries])
-            }
+            return {"sequences": await self.commits.write(lambda db: [self._append(db, one) for one in entries])}
         if op == "read":
             limit = max(1, min(1000, int(payload.get("limit", 100))))
             rows = self.db.execute(
@@ -53,14 +49,10 @@ class ImmutableLog(Kernel):
 
     def _append(self, db: sqlite3.Connection, entry: dict[str, Any]) -> int:
         """A reference makes an entry that is sent again the same entry."""
-        known = db.execute(
-            "SELECT sequence FROM entries WHERE reference = ?", (entry["reference"],)
-        ).fetchone()
+        known = db.execute("SELECT sequence FROM entries WHERE reference = ?", (entry["reference"],)).fetchone()
         if known:
             return int(known[0])
-        last = db.execute(
-            "SELECT sequence, entry_hash FROM entries ORDER BY sequence DESC LIMIT 1"
-        ).fetchone()
+        last = db.execute("SELECT sequence, entry_hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
         sequence, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
         content = json.dumps(entry.get("payload", {}), sort_keys=True, separators=(",", ":"))
         parts = (entry["actor"], entry["action"], entry["resource"])

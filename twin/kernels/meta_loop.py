@@ -12,9 +12,7 @@ from twin.fields import text
 from twin.kernel import Kernel
 from twin.rpc import KernelError
 
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS retrospectives (id TEXT PRIMARY KEY, subject TEXT, findings TEXT, at REAL)"
-)
+SCHEMA = "CREATE TABLE IF NOT EXISTS retrospectives (id TEXT PRIMARY KEY, subject TEXT, findings TEXT, at REAL)"
 EVENTS_MAX = 1000
 
 
@@ -29,9 +27,7 @@ class MetaLoop(Kernel):
             raise KernelError(404, "unknown_operation", op=op)
         subject, events = text(payload, "subject", 500), payload.get("events", [])
         if not isinstance(events, list) or len(events) > EVENTS_MAX:
-            raise KernelError(
-                422, "invalid_field", field="events", expected=f"a list of at most {EVENTS_MAX}"
-            )
+            raise KernelError(422, "invalid_field", field="events", expected=f"a list of at most {EVENTS_MAX}")
         recurring = [{"event": event, "count": n} for event, n in Counter(map(str, events)).most_common(5)]
         identity = uuid.uuid4().hex
         self.db.execute(

@@ -49,9 +49,7 @@ class Sandbox(Kernel):
         try:
             return {"value": evaluate(ast.parse(text(payload, "expression", 500), mode="eval"))}
         except (ValueError, SyntaxError, ZeroDivisionError, RecursionError) as error:
-            raise KernelError(
-                422, "invalid_field", field="expression", expected=f"arithmetic: {error}"
-            ) from None
+            raise KernelError(422, "invalid_field", field="expression", expected=f"arithmetic: {error}") from None
 
 
 KERNEL = Sandbox

@@ -87,9 +87,7 @@ class Scheduler(Kernel):
                 " VALUES (?, ?, ?, 'created', ?)",
                 (body["intent_id"], json.dumps(body), body.get("priority", 5), time.time()),
             )
-            row = db.execute(
-                "SELECT status FROM intents WHERE intent_id = ?", (body["intent_id"],)
-            ).fetchone()
+            row = db.execute("SELECT status FROM intents WHERE intent_id = ?", (body["intent_id"],)).fetchone()
             return str(row["status"])
 
         status = await self.commits.write(keep)
@@ -100,8 +98,7 @@ class Scheduler(Kernel):
         """The most urgent first. Execution and its record are one transaction, so a kill repeats nothing."""
         while True:
             rows = self.db.execute(
-                "SELECT intent_id FROM intents WHERE status != 'completed'"
-                " ORDER BY priority DESC, accepted_at LIMIT ?",
+                "SELECT intent_id FROM intents WHERE status != 'completed' ORDER BY priority DESC, accepted_at LIMIT ?",
                 (BATCH,),
             ).fetchall()
             if not rows:

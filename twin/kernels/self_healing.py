@@ -46,9 +46,7 @@ class SelfHealing(Kernel):
             row = self.db.execute("SELECT state FROM runs WHERE incident_id = ?", (identity,)).fetchone()
             if row and row["state"] != "started":
                 return
-            self.db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, 'started')", (identity, json.dumps(incident))
-            )
+            self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 'started')", (identity, json.dumps(incident)))
             await self._tell("playbook.started", incident)
             outcome, details = await self._try(MODULES[incident["playbook"]].run, incident["subject"])
             self.db.execute("UPDATE runs SET state = ? WHERE incident_id = ?", (outcome, identity))
@@ -73,9 +71,7 @@ class SelfHealing(Kernel):
     async def _undo(self, incident: dict[str, Any]) -> dict[str, Any]:
         async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
             done: dict[str, Any] = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
-            self.db.execute(
-                "UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],)
-            )
+            self.db.execute("UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],))
         self.locks.pop(incident["incident_id"], None)
         if MODULES[incident["playbook"]] is resource_pressure:
             await self.bus.publish(

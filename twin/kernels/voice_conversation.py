@@ -20,9 +20,7 @@ class VoiceConversation(Kernel):
             raise KernelError(404, "unknown_operation", op=op)
         breaths = [part.strip() for part in re.split(r"[,.;:!?]", text(payload, "text")) if part.strip()]
         return {
-            "segments": [
-                {"text": part, "duration_s": round(len(part.split()) / WORDS_PER_S, 2)} for part in breaths
-            ]
+            "segments": [{"text": part, "duration_s": round(len(part.split()) / WORDS_PER_S, 2)} for part in breaths]
         }
 
 

@@ -18,9 +18,7 @@ class KernelLife:
     started_s: float = 0.0  # monotonic
     last_beat_s: float | None = None
     gone: bool = False
-    restarts: list[float] = field(
-        default_factory=list
-    )  # monotonic times of the restarts in the budget's window
+    restarts: list[float] = field(default_factory=list)  # monotonic times of the restarts in the budget's window
     restarts_total: int = 0
 
 

@@ -61,9 +61,7 @@ class ResourcePressureMonitor:
                 return None
             self.engaged.add(resource)
             self.below_since.pop(resource, None)
-            return Change(
-                resource, True, f"{resource} at {mean:.0f} %, critical from {critical:.0f} %", details
-            )
+            return Change(resource, True, f"{resource} at {mean:.0f} %, critical from {critical:.0f} %", details)
         if mean > critical - self.thresholds.pressure_release_points:
             self.below_since.pop(resource, None)
             return None

@@ -1,0 +1,103 @@
+"""The target's own events: safeguards and playbooks, each with the time that the target gives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from harness.contracts import Target, View
+from harness.loopback import Client
+from harness.model import Kind, Reading
+
+
+class Events:
+    """Turns events into edges by the manifest's rules. What was engaged before the run is told as such."""
+
+    every_s: ClassVar[float] = 0.25
+
+    def __init__(self, target: Target) -> None:
+        signals: Mapping[str, Any] = target.signals  # type: ignore[attr-defined]
+        self.url: str = signals["events"]["url"]
+        self.safeguards_url: str = signals["safeguards"]["url"]
+        self.rules: dict[str, Mapping[str, str]] = {rule["topic"]: rule for rule in target.event_rules}  # type: ignore[attr-defined]
+        self.client = Client(target.base_url)
+        self.next: int | None = None
+        self.offset_s, self.error_s = 0.0, float("inf")
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        if self.next is None:
+            yield from self._history(view)
+            return
+        for event in self._poll()["events"]:
+            if event["seq"] != self.next + 1:
+                detail = {"error": f"events {self.next + 1} to {event['seq'] - 1} are missing"}
+                yield Reading(at_s=view.now_s(), name="events", subject="Events", kind=Kind.SIGNAL_LOST, detail=detail)
+            self.next = event["seq"]
+            rule = self.rules.get(event["topic"])
+            if rule:
+                yield self._edge(view, event, rule)
+
+    def _poll(self) -> Any:
+        """Asks, and measures how far the target's clock is from ours (the best answer is the quickest one)."""
+        before_s = time.time()
+        answer = self.client.get_json(self.url.format(next=self.next or 0))
+        after_s = time.time()
+        if (after_s - before_s) / 2 < self.error_s:
+            self.error_s = (after_s - before_s) / 2
+            self.offset_s = answer["now"] - (before_s + after_s) / 2
+        return answer
+
+    def _history(self, view: View) -> Iterable[Reading]:
+        self.next = 0
+        while events := self._poll()["events"]:
+            self.next = events[-1]["seq"]
+        for one in self.client.get_json(self.safeguards_url)["safeguards"]:
+            for engaged in one["engaged"]:
+                detail = {
+                    "subject": engaged["subject"],
+                    "incident_id": engaged["incident_id"],
+                    "before_run": True,
+                }
+                yield Reading(
+                    at_s=view.now_s(),
+                    name="control_plane",
+                    subject=one["name"],
+                    kind=Kind.SAFEGUARD_ENGAGED,
+                    detail=detail,
+                )
+
+    def _edge(self, view: View, event: Mapping[str, Any], rule: Mapping[str, str]) -> Reading:
+        payload = event["payload"]
+        detail = {
+            "subject": dig(payload, rule["subject"]),
+            "incident_id": payload.get("incident_id"),
+            "reason": payload.get("reason"),
+            "outcome": payload.get("outcome"),
+            "details": payload.get("details"),
+            "target_time": event["timestamp"],
+            "target_seq": event["seq"],
+            "seen_at_s": round(view.now_s(), 4),
+            "clock_offset_s": round(self.offset_s, 6),
+            "clock_error_s": round(self.error_s, 6),
+        }
+        return Reading(
+            at_s=view.from_wall(event["timestamp"] - self.offset_s),
+            name="control_plane",
+            subject=str(dig(payload, rule["name"])),
+            kind=Kind(rule["kind"]),
+            detail={key: value for key, value in detail.items() if value is not None},
+        )
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def dig(payload: Any, path: str) -> Any:
+    """The value at a dotted path; None where there is none."""
+    for part in path.split("."):
+        payload = payload.get(part) if isinstance(payload, Mapping) else None
+    return payload
+
+
+OBSERVER = Events

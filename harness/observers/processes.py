@@ -1,0 +1,70 @@
+"""The target's processes as /proc shows them: who runs, who is stopped, who was replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from harness.contracts import ProcessId, Target, TargetError, View
+from harness.model import Kind, Reading
+from harness.process import process_state, same
+
+
+class Processes:
+    """kernel_pid samples; an edge when a kernel's process is another, is gone, is stopped, or goes on."""
+
+    every_s: ClassVar[float] = 0.25
+
+    def __init__(self, target: Target) -> None:
+        self.known: dict[str, ProcessId] = {}
+        self.present: dict[str, bool] = {}
+        self.stopped: dict[str, bool] = {}
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        at_s = view.now_s()
+        for kernel in view.target.kernels:
+            yield from self._look(view.target, kernel, at_s)
+
+    def _look(self, target: Target, kernel: str, at_s: float) -> Iterable[Reading]:
+        old = self.known.get(kernel)
+        try:
+            now = old if old is not None and same(old) else target.process(kernel)
+        except TargetError:
+            now = None
+        first = kernel not in self.present
+        if now is not None and old is not None and now != old:
+            yield self._edge(kernel, at_s, "process", self._change(old, now))
+        elif now is None and self.present.get(kernel):
+            yield self._edge(kernel, at_s, "state", {"from": "running", "to": "gone", "pid": 0})
+        if now is not None:
+            self.known[kernel] = now
+        if first or self.present[kernel] != (now is not None) or now != old:
+            yield Reading(at_s=at_s, name="kernel_pid", subject=kernel, value=now.pid if now else 0)
+        self.present[kernel] = now is not None
+        stopped = now is not None and process_state(now.pid) in ("T", "t")
+        if stopped != self.stopped.get(kernel, False):
+            yield self._edge(kernel, at_s, "state", {"from": "running", "to": "T"} if stopped else {"to": "running"})
+            if stopped:
+                detail = {"what": "process_stopped"}
+                yield Reading(at_s=at_s, name="processes", subject=kernel, kind=Kind.SYMPTOM_SEEN, detail=detail)
+        self.stopped[kernel] = stopped
+
+    @staticmethod
+    def _change(old: ProcessId, now: ProcessId) -> dict[str, int]:
+        return {
+            "old_pid": old.pid,
+            "pid": now.pid,
+            "old_start_ticks": old.start_ticks,
+            "start_ticks": now.start_ticks,
+        }
+
+    @staticmethod
+    def _edge(kernel: str, at_s: float, what: str, detail: Mapping[str, object]) -> Reading:
+        told = {"what": what, **detail}
+        return Reading(at_s=at_s, name="processes", subject=kernel, kind=Kind.KERNEL_CHANGED, detail=told)
+
+    def close(self) -> None:
+        pass
+
+
+OBSERVER = Processes

@@ -1,0 +1,53 @@
+"""How busy the machine is: CPU from the kernel's run-time clock, memory, the busiest disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from harness.contracts import Target, View
+from harness.cpu_clock import CpuClock
+from harness.model import Reading
+
+
+class Resources:
+    """cpu_percent, memory_percent, disk_busy_percent, each over the time since the last reading."""
+
+    every_s: ClassVar[float] = 0.5
+
+    def __init__(self, target: Target) -> None:
+        self.clock = CpuClock()
+        self._at_s, self._busy_s, self._io_ms = time.monotonic(), self.clock.busy_s(), io_ms()
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        now_s, busy_s, io = time.monotonic(), self.clock.busy_s(), io_ms()
+        elapsed_s = now_s - self._at_s
+        if elapsed_s < 0.05:
+            return
+        cpu = 100 * (busy_s - self._busy_s) / elapsed_s / self.clock.cores
+        busiest = max((io[name] - self._io_ms.get(name, io[name]) for name in io), default=0)
+        self._at_s, self._busy_s, self._io_ms = now_s, busy_s, io
+        at_s = view.now_s()
+        yield Reading(at_s=at_s, name="cpu_percent", value=min(100.0, cpu))
+        yield Reading(at_s=at_s, name="memory_percent", value=memory_percent())
+        yield Reading(at_s=at_s, name="disk_busy_percent", value=min(100.0, busiest / 10 / elapsed_s))
+
+    def close(self) -> None:
+        pass
+
+
+def memory_percent() -> float:
+    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(rows[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
+    return 100 * (1 - free / total)
+
+
+def io_ms() -> dict[str, int]:
+    """Milliseconds in which each block device had work (field 13 of /proc/diskstats)."""
+    rows = (line.split() for line in Path("/proc/diskstats").read_text().splitlines())
+    return {row[2]: int(row[12]) for row in rows}
+
+
+OBSERVER = Resources

@@ -1,0 +1,62 @@
+"""Asks one route again and again: the life of the kernel that serves it, as a client sees it."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from harness.contracts import Route, Target, View
+from harness.loopback import Client
+from harness.model import Kind, Reading
+
+SLOW_MS = 1000.0
+
+
+class RouteProbe:
+    """route_up and route_latency_ms of one route; an edge when it starts to fail or to be slow, and when it is well."""
+
+    every_s: ClassVar[float] = 1.0
+
+    def __init__(self, target: Target, route: Route) -> None:
+        self.route = route
+        self.client = Client(target.base_url, timeout_s=2.0)
+        self.trouble = ""
+
+    @staticmethod
+    def instances(target: Target) -> list[RouteProbe]:
+        return [RouteProbe(target, route) for route in target.routes if route.witness_of]
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        start_s, begun_at_s = time.monotonic(), view.now_s()
+        status, error = 0, ""
+        try:
+            status, headers, _ = self.client.send(self.route.method, self.route.path, self.route.body)
+            deferred = status == 503 and "Retry-After" in {name.title() for name in headers}
+            up = 200 <= status < 300 or deferred
+        except (OSError, http.client.HTTPException) as problem:
+            up, error = False, type(problem).__name__
+        latency_ms = 1000 * (time.monotonic() - start_s)
+        at_s, name = view.now_s(), self.route.name
+        yield Reading(at_s=at_s, name="route_up", subject=name, value=float(up))
+        yield Reading(at_s=at_s, name="route_latency_ms", subject=name, value=latency_ms)
+        trouble = "route_down" if not up else "route_slow" if latency_ms > SLOW_MS else ""
+        if trouble != self.trouble:
+            detail = {
+                "what": trouble or "route_back",
+                "route": name,
+                "status": status,
+                "error": error,
+                "latency_ms": round(latency_ms),
+                "begun_at_s": round(begun_at_s, 3),
+            }
+            self.trouble = trouble
+            kind, subject = Kind.SYMPTOM_SEEN, self.route.witness_of
+            yield Reading(at_s=at_s, name="routes", subject=subject, kind=kind, detail=detail)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+OBSERVER = RouteProbe
