@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gevent
@@ -27,10 +27,8 @@ class Watcher:
         self.signals = signals
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
-        self.engaged_ever: set[str] = set()
         self.kernel_states: dict[str, str] = {}
         self.trouble: dict[str, str] = {}  # observer -> its last error
-        self.on_edge: Callable[[Reading], None] | None = None
         self._greenlets: list[gevent.Greenlet] = []
         self._stopped = False
 
@@ -52,11 +50,16 @@ class Watcher:
             try:
                 for reading in observer.observe(self.view):
                     self.take(reading)
-                self.trouble.pop(name, None)
+                self._back(name)
             except Exception as error:
                 self._lost(name, f"{type(error).__name__}: {error}")
             due_s = max(due_s + observer.every_s, self.view.now_s())
             gevent.sleep(max(0.0, due_s - self.view.now_s()))
+
+    def _back(self, observer: str) -> None:
+        if self.trouble.pop(observer, None) is not None:
+            at_s = self.view.now_s()
+            self.take(Reading(at_s=at_s, name="watcher", subject=observer, kind=Kind.SIGNAL_BACK))
 
     def _lost(self, observer: str, error: str) -> None:
         if observer not in self.trouble:
@@ -81,14 +84,11 @@ class Watcher:
         detail = dict(reading.detail)
         # An event of the target keeps the time that the target gives it; the journal's order is that of reading.
         self.journal.append(reading.kind, reading.subject, reading.name, detail, at_s=reading.at_s)
-        if self.on_edge:
-            self.on_edge(reading)
 
     def _remember(self, reading: Reading) -> None:
         key = (reading.subject, str(reading.detail.get("subject", "")))
         if reading.kind is Kind.SAFEGUARD_ENGAGED:
             self.engaged.add(key)
-            self.engaged_ever.add(reading.subject)
         elif reading.kind is Kind.SAFEGUARD_RELEASED:
             self.engaged.discard(key)
         elif reading.kind is Kind.KERNEL_CHANGED and reading.detail.get("what") == "state":

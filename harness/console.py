@@ -1,0 +1,86 @@
+"""What a person sees in the terminal: progress while it runs, and the findings at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.model import Finding, Verdict
+
+if TYPE_CHECKING:
+    from harness.run import Run
+
+STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "NOT_APPLICABLE": "dim"}
+WIDTH_OF_LOGS = 160
+BAR = 24
+
+
+def console() -> Console:
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, width=None if terminal else WIDTH_OF_LOGS, highlight=False)
+
+
+def say(text: str) -> None:
+    console().print(text, markup=False)
+    sys.stdout.flush()
+
+
+def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: str) -> str:
+    """The findings as a table, the worst first in the eye, and what to do next."""
+    screen = console()
+    rows = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+    for name in ("", "claim", "because"):
+        rows.add_column(name, overflow="fold")
+    for finding in findings:
+        mark = f"[{STYLES[finding.verdict.value]}]{finding.verdict.value}[/]"
+        rows.add_row(mark, finding.claim, finding.because)
+    with screen.capture() as capture:
+        screen.print(rows)
+        screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/] (exit {verdict.exit_code})")
+        screen.print(f"report: {folder / 'report.html'}", markup=False)
+        if verdict is not Verdict.PASS:
+            screen.print(f"repeat: {repeat}", markup=False, soft_wrap=True)
+    return capture.get()
+
+
+class Progress:
+    """A bar in a terminal, a plain line at each change of phase and every ten seconds elsewhere."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.terminal = sys.stdout.isatty()
+        self.last = ("", -10.0)
+
+    def show(self) -> None:
+        now_s = self.run.clock.now_s()
+        line = self._line(now_s)
+        if self.terminal:
+            sys.stdout.write(f"\r\x1b[K{line}")
+            sys.stdout.flush()
+        elif self.run.phase != self.last[0] or now_s - self.last[1] >= 10:
+            self.last = (self.run.phase, now_s)
+            say(f"[{now_s:6.1f} s] {line}")
+
+    def close(self) -> None:
+        if self.terminal:
+            sys.stdout.write("\r\x1b[K")
+
+    def _line(self, now_s: float) -> str:
+        run = self.run
+        total_s = {
+            "baseline": run.plan.slo.baseline_s,
+            "faults": max(run.plan.faults_end_s, 1.0),
+            "recovery": run.plan.recovery_limit_s,
+        }.get(run.phase, 1.0)
+        part = min(1.0, (now_s - run.phase_at_s) / total_s)
+        bar = "#" * int(part * BAR) + "." * (BAR - int(part * BAR))
+        told = [", ".join(run.conductor.active)] if run.conductor.active else []
+        told += [f"{name} engaged for {subject}" for name, subject in sorted(run.watcher.engaged)]
+        if run.phase in ("baseline", "recovery") and run.unwell_because and not told:
+            told.append(f"not yet: {run.unwell_because}")
+        return f"{run.phase:<9}[{bar}] {now_s - run.phase_at_s:5.1f} s  {'; '.join(told)}"

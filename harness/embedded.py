@@ -1,0 +1,49 @@
+"""Starts a twin as a process of its own and stops it: all that the harness knows of it is its manifest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness.target import ManifestTarget, load_target
+
+READY_LIMIT_S = 30.0
+
+
+class EmbeddedTwin:
+    """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies."""
+
+    def __init__(self, safeguards_off: str = "") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="grace-twin-"))
+        command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
+        if safeguards_off:
+            command += ["--safeguards-off", safeguards_off]
+        self.errors = (self.folder / "stderr.log").open("wb")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True
+        )
+
+    def wait(self) -> ManifestTarget:
+        """The target when it is ready. Raises RuntimeError with what the twin said when it is not."""
+        manifest = self.folder / "target.yaml"
+        deadline = time.monotonic() + READY_LIMIT_S
+        while not manifest.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                said = (self.folder / "stderr.log").read_text(errors="replace").strip()
+                raise RuntimeError(f"the embedded Grace did not start: {said or 'it did not become ready in time'}")
+            time.sleep(0.02)
+        return load_target(manifest)
+
+    def stop(self) -> None:
+        if self.process.stdin and not self.process.stdin.closed:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.errors.close()

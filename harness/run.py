@@ -1,0 +1,284 @@
+"""One run of one scenario: baseline, faults, recovery, verdict. Knows no Locust: it is told of requests and ticks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import catalog
+from harness.clock import Clock
+from harness.conductor import Conductor
+from harness.contracts import Fault
+from harness.guardian_link import GuardianLink, GuardianLost
+from harness.journal import CsvWriter, Journal, SignalWriter
+from harness.judge import DECIDED_AFTER_S, judge, verdict
+from harness.model import Finding, Kind, Plan, Verdict
+from harness.plan import plan_to_json
+from harness.record import Record
+from harness.target import ManifestTarget
+from harness.traffic import HEADER, RequestRow, Traffic
+from harness.watcher import Watcher
+
+BASELINE_LIMIT_S = 30.0
+CONTROL_S = 15.0
+FRESH_S = 2.0
+REQUESTS_MIN = 20
+
+
+@dataclass(frozen=True)
+class RunView:
+    """contracts.View: what observers get."""
+
+    target: ManifestTarget
+    clock: Clock
+    source_address: str = "127.0.0.3"
+
+    def now_s(self) -> float:
+        return self.clock.now_s()
+
+    def from_wall(self, wall_time_s: float) -> float:
+        return self.clock.from_wall(wall_time_s)
+
+
+class Run:
+    """begin(), tick() until `done`, then settle(); abort() at any time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        faults: Mapping[str, Fault],
+        target: ManifestTarget,
+        folder: Path,
+        facts: Mapping[str, Any],
+        source: Path | None = None,
+    ) -> None:
+        self.plan = plan
+        self.target = target
+        self.folder = folder
+        self.facts = facts
+        self.phase = "load"  # load → baseline → faults → recovery → done
+        self.findings: list[Finding] = []
+        self.verdict: Verdict | None = None
+        folder.mkdir(parents=True)
+        (folder / "target").mkdir()
+        (folder / "plan.json").write_text(plan_to_json(plan), encoding="utf-8")
+        if source is not None:
+            shutil.copy2(source, folder / "scenario.yaml")
+        self.clock = Clock()
+        self.journal = Journal(folder, self.clock)
+        self.signals = SignalWriter(folder)
+        self.requests = CsvWriter(folder / "requests.csv", HEADER)
+        self.rows: list[RequestRow] = []
+        self.guardian = GuardianLink(folder, folder.name)
+        view = RunView(target, self.clock)
+        observers: list[Any] = []
+        for kind in catalog.observers().values():
+            observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
+        self.watcher = Watcher(observers, view, self.journal, self.signals)
+        self.conductor = Conductor(
+            plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s
+        )
+        self.baseline: Traffic | None = None
+        self.cpu: list[tuple[float, float]] = []
+        self.loaded_at_s = 0.0
+        self.phase_at_s = 0.0
+        self.unwell_at_s = 0.0
+        self.unwell_because = ""
+        self.recovered_at_s: float | None = None
+        self._last_s = 0.0
+        self._finished = False
+
+    def begin(self) -> None:
+        self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", self.facts, durable=True)
+        self.watcher.start()
+
+    def users_ready(self) -> None:
+        """All legitimate users are there: the baseline may be measured."""
+        if self.phase == "load":
+            self.loaded_at_s = self.clock.now_s()
+            self._enter("baseline")
+
+    def add_rows(self, rows: Iterable[RequestRow]) -> None:
+        rows = list(rows)
+        self.rows += rows
+        self.requests.rows(row.cells() for row in rows)
+
+    @property
+    def done(self) -> bool:
+        return self.phase == "done"
+
+    def _enter(self, phase: str) -> None:
+        self.phase, self.phase_at_s = phase, self.clock.now_s()
+
+    def tick(self) -> None:
+        """Call a few times a second. Never blocks for long."""
+        now_s = self.clock.now_s()
+        if now_s - self._last_s >= 0.5:
+            self._last_s = now_s
+            self._keep_up()
+        self._look(now_s)
+        step = {
+            "baseline": self._baseline,
+            "faults": self._faults,
+            "recovery": self._recovery,
+        }.get(self.phase)
+        if step:
+            step(now_s)
+
+    def _keep_up(self) -> None:
+        self.signals.flush()
+        self.requests.flush()
+        if not self.done:
+            try:
+                self.guardian.lease()
+            except GuardianLost as error:
+                self.abort(f"the guardian is lost: {error}")
+
+    # Is the target well?
+
+    def _look(self, now_s: float) -> None:
+        cpu = self.watcher.latest.get(("cpu_percent", ""))
+        if cpu and (not self.cpu or self.cpu[-1] != cpu):
+            self.cpu.append(cpu)
+        because = self._trouble(now_s)
+        if because:
+            self.unwell_at_s, self.unwell_because = now_s, because
+
+    def _trouble(self, now_s: float) -> str:
+        """What is not well at this moment; "" for nothing."""
+        if self.watcher.engaged:
+            return "engaged: " + ", ".join(sorted(f"{name} ({subject})" for name, subject in self.watcher.engaged))
+        for kernel in self.plan.kernels:
+            _, pid = self.watcher.latest.get(("kernel_pid", kernel), (0.0, 0.0))
+            if not pid:
+                return f"{kernel} has no process"
+            if self.watcher.kernel_states.get(kernel, "running") not in ("running", "R", "S"):
+                return f"{kernel} is {self.watcher.kernel_states[kernel]}"
+            at_s, age_s = self.watcher.latest.get(("kernel_heartbeat_age_s", kernel), (-1e9, 0.0))
+            if now_s - at_s + age_s > FRESH_S + 1.0:
+                return f"{kernel} has no fresh heartbeat"
+        return ""
+
+    def traffic(self, since_s: float, until_s: float) -> Traffic:
+        return Traffic.of(
+            row for row in self.rows if row.user == "legitimate" and since_s <= row.at_s <= until_s
+        )
+
+    def _unsteady(self, traffic: Traffic) -> str:
+        """Why a stretch of legitimate traffic is not the steady state; "" when it is."""
+        slo = self.plan.slo
+        p95 = traffic.percentile(95)
+        if traffic.count < REQUESTS_MIN or p95 is None:
+            return f"only {traffic.count} legitimate requests"
+        if traffic.failed_percent > slo.failure_percent_max:
+            return f"{traffic.failed_percent:.1f} % of the legitimate requests fail"
+        before = self.baseline.percentile(95) if self.baseline else None
+        bound_ms = max(slo.latency_ms_p95_floor, slo.latency_p95_factor * (before or 0.0))
+        if before is not None and p95 > bound_ms:
+            return f"p95 {p95:.0f} ms, at most {bound_ms:.0f} ms"
+        return ""
+
+    # Phases
+
+    def _baseline(self, now_s: float) -> None:
+        since_s = max(self.loaded_at_s, self.unwell_at_s, now_s - self.plan.slo.baseline_s)
+        cpu = [value for at_s, value in self.cpu if at_s >= now_s - self.plan.slo.baseline_s]
+        cpu_percent = sum(cpu) / len(cpu) if cpu else 100.0
+        because = self.unwell_because
+        if now_s - since_s >= self.plan.slo.baseline_s * 0.98:
+            traffic = self.traffic(since_s, now_s)
+            because = self._unsteady(traffic)
+            if not because and cpu_percent > self.plan.slo.baseline_cpu_percent_max:
+                because = f"the machine is busy to {cpu_percent:.0f} % before any fault"
+            if not because:
+                self._steady(traffic, cpu_percent, now_s)
+                return
+        if now_s - self.phase_at_s > BASELINE_LIMIT_S:
+            self.abort(f"the baseline was never steady: {because or 'too short'}")
+
+    def _steady(self, traffic: Traffic, cpu_percent: float, now_s: float) -> None:
+        self.baseline = traffic
+        detail = {
+            "latency_ms_p95": traffic.percentile(95),
+            "failure_percent": round(traffic.failed_percent, 3),
+            "cpu_percent": round(cpu_percent, 1),
+            "requests": traffic.count,
+        }
+        self.journal.append(Kind.STEADY_STATE_MET, "baseline", "run", detail)
+        self.conductor.start(now_s)
+        self._enter("faults")
+
+    def _faults(self, now_s: float) -> None:
+        self.conductor.tick(now_s)
+        if self.plan.control:
+            if now_s - self.phase_at_s >= CONTROL_S:
+                self._finish()
+        elif self.conductor.done:
+            self._enter("recovery")
+
+    def _recovery(self, now_s: float) -> None:
+        ended_s = max(self.conductor.ended.values())
+        hold_s = self.plan.slo.hold_s
+        if self.recovered_at_s is None and now_s - max(ended_s, self.unwell_at_s) >= hold_s:
+            self.unwell_because = self._unsteady(self.traffic(now_s - hold_s, now_s))
+            if not self.unwell_because:
+                self.recovered_at_s = now_s - hold_s
+                detail = {"window": [round(now_s - hold_s, 3), round(now_s, 3)], "seen_at_s": round(now_s, 3)}
+                self.journal.append(Kind.RECOVERED, self.plan.scenario_id, "run", detail, at_s=self.recovered_at_s)
+        decided = now_s >= ended_s + DECIDED_AFTER_S
+        if (self.recovered_at_s is not None and decided) or now_s >= ended_s + self.plan.recovery_limit_s:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._enter("done")
+        self._finished = True
+
+    def abort(self, reason: str) -> None:
+        """Heals first. What was decided stays decided; the rest is inconclusive."""
+        if self.done:
+            return
+        self._enter("done")
+        self.journal.append(Kind.RUN_ABORTED, self.plan.scenario_id, "run", {"reason": reason}, durable=True)
+        self.conductor.halt()
+
+    # The end
+
+    def settle(self) -> Verdict:
+        """After the load has stopped: closes what is open, judges the folder, writes every report."""
+        if not self.done:
+            self.abort("the load was stopped before the run was over")
+        self.conductor.halt()
+        self.watcher.stop()
+        self.guardian.close()
+        if self._finished:
+            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", {}, durable=True)
+        for writer in (self.journal, self.signals, self.requests):
+            writer.close()
+        self._keep_target()
+        self.verdict, self.findings = conclude(self.folder)
+        return self.verdict
+
+    def _keep_target(self) -> None:
+        """The target's manifest without its keys, and its logs."""
+        manifest = self.target.file.read_text(encoding="utf-8") if self.target.file.exists() else ""
+        lines = [line for line in manifest.splitlines() if "secret_key" not in line]
+        (self.folder / "target" / "target.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        logs = self.target.paths.get("logs")
+        if logs and logs.is_dir():
+            shutil.copytree(logs, self.folder / "target" / "logs", dirs_exist_ok=True)
+
+
+def conclude(folder: Path) -> tuple[Verdict, list[Finding]]:
+    """Judges a run folder and writes findings.json and the reports. The same, live and offline."""
+    record = Record.load(folder)
+    findings = judge(record)
+    answer = verdict(findings)
+    rows = [asdict(finding) for finding in findings]
+    (folder / "findings.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for kind in catalog.reporters().values():
+        (folder / kind.filename).write_text(kind().render(record, findings), encoding="utf-8")
+    return answer, findings
