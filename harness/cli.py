@@ -1,0 +1,213 @@
+"""grace-chaos: list, plan, lint, run, verify, report, heal, twin. Each verb is one function."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness import scenario as scenarios
+from harness.console import table
+from harness.contracts import TargetError
+from harness.judge import judge, verdict
+from harness.metrics import METRICS
+from harness.model import Undo, Verdict
+from harness.plan import Options, build_plan, describe
+from harness.process import read_process, send
+from harness.record import Record
+from harness.run import conclude
+from harness.scenario import ScenarioError
+from harness.target import load_target
+from harness.undo import heal
+
+ROOT = Path(__file__).resolve().parents[1]
+TWIN_DIR = Path(".twin")
+READY_LIMIT_S = 30.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="grace-chaos", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("list", help="the scenarios that come with this version")
+    lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
+    lint.add_argument("files", nargs="+", type=Path)
+    plan = verbs.add_parser("plan", help="what a scenario would do to a target; touches nothing")
+    plan.add_argument("scenario")
+    plan.add_argument("--target", type=Path, required=True)
+    plan.add_argument("--time-scale", type=float, default=1.0)
+    plan.add_argument("--seed", type=int, default=1)
+    run = verbs.add_parser("run", help="runs a scenario headless; further options are Locust's")
+    run.add_argument("scenario")
+    for name, text in (("verify", "judges a run folder again"), ("report", "writes its reports again")):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("folder", type=Path)
+    healing = verbs.add_parser("heal", help="takes back whatever the run folders below a path left undone")
+    healing.add_argument("folder", nargs="?", type=Path, default=Path("logs/chaos_enhanced"))
+    twin = verbs.add_parser("twin", help="an embedded Grace that stays until it is told to go")
+    twin.add_argument("action", choices=("up", "status", "down"))
+    twin.add_argument("--dir", type=Path, default=TWIN_DIR)
+    twin.add_argument("--safeguards-off", default="", metavar="NAME,...")
+    options, rest = parser.parse_known_args()
+    if rest and options.verb != "run":
+        parser.error(f"unknown: {' '.join(rest)}")
+    try:
+        return VERBS[options.verb](options, rest)
+    except (ScenarioError, TargetError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _list(options: argparse.Namespace, rest: list[str]) -> int:
+    for name in scenarios.shipped():
+        one = scenarios.find(name)[0]
+        print(f"{one.scenario_id:<28} {one.category:<16} severity {one.severity}  {one.name}")
+    return 0
+
+
+def _lint(options: argparse.Namespace, rest: list[str]) -> int:
+    wrong = 0
+    for path in options.files:
+        try:
+            names = ", ".join(one.scenario_id for one in scenarios.load_file(path))
+            print(f"{path}: {names}: no fault found")
+        except ScenarioError as error:
+            print(error, file=sys.stderr)
+            wrong += len(error.problems)
+    return 2 if wrong else 0
+
+
+def _plan(options: argparse.Namespace, rest: list[str]) -> int:
+    target = load_target(options.target)
+    for one in scenarios.find(options.scenario):
+        asked = Options(seed=options.seed, time_scale=options.time_scale)
+        plan, _ = build_plan(one, target, asked, frozenset(METRICS))
+        print(describe(plan))
+        for claim in plan.claims:
+            print(f"  {claim.group:<12} {claim.claim}")
+    return 0
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> int:
+    command = ["locust", "-f", str(ROOT / "locustfiles" / "grace.py"), "--headless", "--scenario", options.scenario]
+    return subprocess.call([sys.executable, "-m", *command, *rest])
+
+
+def _verify(options: argparse.Namespace, rest: list[str]) -> int:
+    record = _record(options.folder)
+    findings = judge(record)
+    answer = verdict(findings)
+    repeat = str(record.events[0].detail.get("repeat", "")) if record.events else ""
+    print(table(findings, answer, options.folder, repeat))
+    return answer.exit_code
+
+
+def _report(options: argparse.Namespace, rest: list[str]) -> int:
+    _record(options.folder)
+    answer, _ = conclude(options.folder)
+    print(f"{answer.value}: {options.folder / 'report.html'}")
+    return answer.exit_code
+
+
+def _record(folder: Path) -> Record:
+    try:
+        return Record.load(folder)
+    except (OSError, ValueError) as error:
+        raise TargetError(f"{folder}: not a run folder: {error}") from None
+
+
+def _heal(options: argparse.Namespace, rest: list[str]) -> int:
+    """From the undo logs alone. A target that is gone counts as healed; what is stuck makes the exit code 3."""
+    stuck = 0
+    for log in sorted(options.folder.rglob("undo.log")):
+        for fault_id, undo in open_undos(log).items():
+            results = heal(undo)
+            stuck += sum(not result["verified"] for result in results)
+            print(f"{log.parent.name} {fault_id}: " + "; ".join(f"{r['op']}: {r['did']}" for r in results))
+    return Verdict.INCONCLUSIVE.exit_code if stuck else 0
+
+
+def open_undos(log: Path) -> dict[str, Undo]:
+    """{fault id: undo} of what the log does not show as healed; a line that was cut short is passed over."""
+    found: dict[str, Undo] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["state"] == "PLANNED":
+            found[row["fault_id"]] = Undo(primitives=tuple(row["undo"]))
+        elif row["state"] == "HEALED":
+            found.pop(row["fault_id"], None)
+    return found
+
+
+def _twin(options: argparse.Namespace, rest: list[str]) -> int:
+    folder = options.dir.resolve()
+    manifest = folder / "target.yaml"
+    supervisor = _supervisor(folder)
+    if options.action == "up":
+        return _twin_up(folder, manifest, options.safeguards_off)
+    if supervisor is None:
+        print(f"no twin runs in {folder}")
+        return 0 if options.action == "down" else 1
+    if options.action == "status":
+        print(f"running, pid {supervisor.pid}: {load_target(manifest).base_url}  {manifest}")
+        return 0
+    send(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + READY_LIMIT_S
+    while read_process(supervisor.pid) == supervisor:
+        if time.monotonic() > deadline:
+            print(f"pid {supervisor.pid} does not end", file=sys.stderr)
+            return 1
+        time.sleep(0.05)
+    print("stopped")
+    return 0
+
+
+def _supervisor(folder: Path):  # type: ignore[no-untyped-def]
+    """The supervisor that the folder's pid file names, if that process really is one of this folder."""
+    try:
+        pid = int((folder / "run" / "supervisor.pid").read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (OSError, ValueError):
+        return None
+    return read_process(pid) if str(folder) in words else None
+
+
+def _twin_up(folder: Path, manifest: Path, safeguards_off: str) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "twin", "--dir", str(folder)]
+    command += ["--safeguards-off", safeguards_off] if safeguards_off else []
+    said = folder / "stderr.log"
+    with said.open("wb") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True, cwd=os.sep
+        )
+    deadline = time.monotonic() + READY_LIMIT_S
+    while "ready http" not in (text := said.read_text(errors="replace")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            print(text.strip() or "the twin did not become ready", file=sys.stderr)
+            return process.returncode or 3
+        time.sleep(0.02)
+    print(f"{load_target(manifest).base_url}\ntarget: {manifest}")
+    return 0
+
+
+VERBS = {
+    "list": _list,
+    "lint": _lint,
+    "plan": _plan,
+    "run": _run,
+    "verify": _verify,
+    "report": _report,
+    "heal": _heal,
+    "twin": _twin,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
