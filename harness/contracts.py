@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from harness.model import Effect, Finding, Magnitude, Reading, Sample, Undo
 
@@ -34,18 +34,38 @@ class Route:
     witness_of: str = ""  # the kernel whose life this route shows; "" = traffic only
 
 
-@runtime_checkable
 class Target(Protocol):
     """The system under test, as its manifest describes it."""
 
-    name: str
-    base_url: str
-    routes: tuple[Route, ...]
-    safeguards: tuple[str, ...]
-    playbooks: tuple[str, ...]
-    kernels: tuple[str, ...]
-    bus: Mapping[str, Any] | None
-    paths: Mapping[str, Path]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def routes(self) -> tuple[Route, ...]: ...
+
+    @property
+    def safeguards(self) -> tuple[str, ...]: ...
+
+    @property
+    def playbooks(self) -> tuple[str, ...]: ...
+
+    @property
+    def kernels(self) -> tuple[str, ...]: ...
+
+    @property
+    def bus(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def paths(self) -> Mapping[str, Path]: ...
+
+    @property
+    def signals(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    @property
+    def event_rules(self) -> tuple[Mapping[str, str], ...]: ...
 
     def process(self, name: str) -> ProcessId:
         """The process that runs *name* now. Raises TargetError when it has none."""
@@ -108,8 +128,8 @@ class Fault(Protocol):
 class View(Protocol):
     """All that an observer gets: the target and a clock. No plan, no faults, no run state."""
 
-    target: Target
-    source_address: str  # the loopback address that the harness's own probes come from
+    @property
+    def target(self) -> Target: ...
 
     def now_s(self) -> float:
         """Seconds since the run started (CLOCK_MONOTONIC)."""

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ class Guardian:
         self.deadlines: dict[str, float] = {}
         self.helpers: dict[int, subprocess.Popen[bytes]] = {}
         self.buffer = b""
+        self._answers: dict[str, Callable[..., dict[str, Any]]] = {
+            "arm": self.arm,
+            "active": self.active,
+            "spawn": self.spawn,
+            "alive": self.alive,
+            "heal": self.heal,
+        }
         self.lease_until = time.monotonic() + LEASE_S
 
     def write(self, state: str, fault_id: str, **detail: Any) -> None:
@@ -150,9 +158,7 @@ class Guardian:
             answer: dict[str, Any] = {"ok": True}
             try:
                 if op != "lease":
-                    answer |= {"arm": self.arm, "active": self.active, "spawn": self.spawn}.get(
-                        op, {"alive": self.alive, "heal": self.heal}.get(op)
-                    )(**request)  # type: ignore[misc]
+                    answer |= self._answers[op](**request)
             except Exception as error:
                 answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
             try:

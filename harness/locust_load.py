@@ -184,8 +184,10 @@ class Session:
     def rows_of_worker(self, rows: list[list[Any]]) -> None:
         if self.run is not None:
             clock = self.run.clock
-            moved = [RequestRow(clock.from_wall(row[0]), *row[1:6], tuple(map(tuple, row[6]))) for row in rows]
-            self.run.add_rows(moved)
+            for at_s, user, name, outcome, status, count, spread in rows:
+                latency_ms = tuple((ms, n) for ms, n in spread)
+                row = RequestRow(clock.from_wall(at_s), user, name, outcome, status, count, latency_ms)
+                self.run.add_rows([row])
 
     def _drive(self, run: Run) -> None:
         progress = Progress(run)
@@ -290,9 +292,7 @@ def _init(environment: Environment, **_: Any) -> None:
 
 
 def _listen(environment: Environment, take: Any) -> None:
-    def on_request(
-        request_type: str, name: str, response_time: float, context: Any, exception: Any, **_: Any
-    ) -> None:
+    def on_request(request_type: str, name: str, response_time: float, context: Any, exception: Any, **_: Any) -> None:
         take(request_type, name, response_time, context or {}, exception)
 
     environment.events.request.add_listener(on_request)

@@ -35,7 +35,6 @@ class RunView:
 
     target: ManifestTarget
     clock: Clock
-    source_address: str = "127.0.0.3"
 
     def now_s(self) -> float:
         return self.clock.now_s()
@@ -79,9 +78,7 @@ class Run:
         for kind in catalog.observers().values():
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.watcher = Watcher(observers, view, self.journal, self.signals)
-        self.conductor = Conductor(
-            plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s
-        )
+        self.conductor = Conductor(plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s)
         self.baseline: Traffic | None = None
         self.cpu: list[tuple[float, float]] = []
         self.loaded_at_s = 0.0
@@ -164,9 +161,7 @@ class Run:
         return ""
 
     def traffic(self, since_s: float, until_s: float) -> Traffic:
-        return Traffic.of(
-            row for row in self.rows if row.user == "legitimate" and since_s <= row.at_s <= until_s
-        )
+        return Traffic.of(row for row in self.rows if row.user == "legitimate" and since_s <= row.at_s <= until_s)
 
     def _unsteady(self, traffic: Traffic) -> str:
         """Why a stretch of legitimate traffic is not the steady state; "" when it is."""

@@ -88,7 +88,9 @@ def _faults(record: Record) -> str:
     for fault in record.faults:
         asked, got = fault.step.asked, fault.achieved
         detection = record.detection(fault.step.step_id)
-        measured = "not measured" if got is None else f"{got['mean']:g} (sd {got['sd']:g}, p5 {got['p5']:g}, p95 {got['p95']:g})"
+        measured = "not measured"
+        if got is not None:
+            measured = f"{got['mean']:g} (sd {got['sd']:g}, p5 {got['p5']:g}, p95 {got['p95']:g})"
         attained = f"{fault.attained.at_s - fault.injected.at_s:.2f} s" if fault.attained and fault.injected else "–"
         seen = f"{detection.after_injected_s:.2f} s by {detection.safeguard}" if detection else "–"
         cells = (
@@ -111,7 +113,8 @@ def _timeline(record: Record) -> str:
         detail = json.dumps(dict(event.detail), ensure_ascii=False)
         rows.append(
             f"<tr id=e{event.seq}><td>{event.seq}</td><td>{event.at_s:.2f}</td><td>{event.kind.value}</td>"
-            f"<td>{escape(event.subject)}</td><td>{escape(event.source)}</td><td class=detail>{escape(detail)}</td></tr>"
+            f"<td>{escape(event.subject)}</td><td>{escape(event.source)}</td>"
+            f"<td class=detail>{escape(detail)}</td></tr>"
         )
     head = "<tr><th>#<th>s<th>kind<th>subject<th>seen by<th>detail</tr>"
     return f"<section><h2>Timeline</h2><table>{head}{''.join(rows)}</table></section>"

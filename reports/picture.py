@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from operator import methodcaller
 
 from harness.model import Kind
 from harness.record import Record, Series
@@ -36,7 +37,8 @@ class Picture:
             x, width = self.x(start_s), max(3.0, self.x(end_s) - self.x(start_s))
             title = f"<title>{escape(words)}: {start_s:.2f} s to {end_s:.2f} s</title>"
             self.parts.append(
-                f'<rect x="{x}" y="{self.y + 3}" width="{width:.1f}" height="{LANE - 6}" rx="3" class="{kind}">{title}</rect>'
+                f'<rect x="{x}" y="{self.y + 3}" width="{width:.1f}" height="{LANE - 6}" rx="3" class="{kind}">'
+                f"{title}</rect>"
             )
             if width > 7 * len(words):
                 self.text(x + 5, self.y + 15, words, "inside", "start")
@@ -79,7 +81,9 @@ class Picture:
         record = self.record
         phases = []
         if record.baseline:
-            phases.append((max(0.0, record.baseline.at_s - record.plan.slo.baseline_s), record.baseline.at_s, "baseline"))
+            phases.append(
+                (max(0.0, record.baseline.at_s - record.plan.slo.baseline_s), record.baseline.at_s, "baseline")
+            )
         if record.recovered:
             phases.append((record.recovered.at_s, record.recovered.at_s + record.plan.slo.hold_s, "recovered"))
         self.lane("steady state", "steady", phases)
@@ -121,7 +125,7 @@ class Picture:
         outcomes = [(name, name, per_second(name)) for name in ("ok", "shed", "failed")]
         self.chart("requests", "/s", outcomes)
         latencies = [
-            (f"p{percent}", f"p{percent}", _binned(record, self.end_s, lambda t, p=percent: t.percentile(p)))
+            (f"p{percent}", f"p{percent}", _binned(record, self.end_s, methodcaller("percentile", percent)))
             for percent in (50, 95, 99)
         ]
         self.chart("latency", "ms", latencies)

@@ -41,7 +41,7 @@ def disk_used_percent(folder: Path) -> float:
 
 def device_io_ms(folder: Path) -> int:
     """Milliseconds in which the folder's device had work (field 13 of /proc/diskstats); 0 when it is not listed."""
-    device = os.stat(folder).st_dev
+    device = folder.stat().st_dev
     wanted = (str(os.major(device)), str(os.minor(device)))
     for line in Path("/proc/diskstats").read_text().splitlines():
         fields = line.split()

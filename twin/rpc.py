@@ -57,7 +57,7 @@ async def serve(path: Path, handle: Handler) -> asyncio.AbstractServer:
 
     async def answer(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         try:
-            result = {"result": await handle(request["op"], request["payload"])}
+            result: dict[str, Any] = {"result": await handle(request["op"], request["payload"])}
         except KernelError as error:
             result = {"status": error.status, "error": error.error, "detail": error.detail}
         except (KernelTimeout, KernelUnavailable) as error:

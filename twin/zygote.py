@@ -61,7 +61,8 @@ def _serve(link: socket.socket, config: Config) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     while True:
-        ready, _, _ = select.select([link, wake_read], [], [])
+        sources: list[socket.socket | int] = [link, wake_read]
+        ready, _, _ = select.select(sources, [], [])
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap(link)

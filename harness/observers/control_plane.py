@@ -18,7 +18,7 @@ class ControlPlane:
     every_s: ClassVar[float] = 0.5
 
     def __init__(self, target: Target) -> None:
-        self.url: str = target.signals["kernels"]["url"]  # type: ignore[attr-defined]
+        self.url: str = target.signals["kernels"]["url"]
         self.client = Client(target.base_url)
         self.states: dict[str, str] = {}
         self.missed: set[str] = set()

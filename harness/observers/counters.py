@@ -16,7 +16,7 @@ class Counters:
     every_s: ClassVar[float] = 0.5
 
     def __init__(self, target: Target) -> None:
-        metrics: Any = target.signals["metrics"]  # type: ignore[attr-defined]
+        metrics: Any = target.signals["metrics"]
         self.url: str = metrics["url"]
         self.names: dict[str, str] = metrics["counters"]
         self.client = Client(target.base_url)

@@ -17,10 +17,10 @@ class Events:
     every_s: ClassVar[float] = 0.25
 
     def __init__(self, target: Target) -> None:
-        signals: Mapping[str, Any] = target.signals  # type: ignore[attr-defined]
+        signals: Mapping[str, Any] = target.signals
         self.url: str = signals["events"]["url"]
         self.safeguards_url: str = signals["safeguards"]["url"]
-        self.rules: dict[str, Mapping[str, str]] = {rule["topic"]: rule for rule in target.event_rules}  # type: ignore[attr-defined]
+        self.rules: dict[str, Mapping[str, str]] = {rule["topic"]: rule for rule in target.event_rules}
         self.client = Client(target.base_url)
         self.next: int | None = None
         self.offset_s, self.error_s = 0.0, float("inf")

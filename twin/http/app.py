@@ -50,7 +50,7 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
 
 
 class App:
-    """One gateway. *shedding* names the resources under pressure; while there is one, work that may wait is deferred."""
+    """One gateway. While *shedding* names a resource under pressure, work that may wait is deferred."""
 
     def __init__(self, rpc: RpcClient, bus: BusClient) -> None:
         self.rpc = rpc

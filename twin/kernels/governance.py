@@ -7,6 +7,7 @@ import hashlib
 import json
 import sqlite3
 import uuid
+from functools import partial
 from typing import Any
 
 from twin.commit import GroupCommit
@@ -38,6 +39,10 @@ def decide(actor: str, action: str, resource: str) -> dict[str, Any]:
         "risk_score": risk,
         "reason": f"risk {risk:.2f}: {decision}",
     }
+
+
+def _mark_logged(db: sqlite3.Connection, ids: list[tuple[str]]) -> None:
+    db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids)
 
 
 class Governance(Kernel):
@@ -84,9 +89,7 @@ class Governance(Kernel):
             except (KernelTimeout, KernelUnavailable, KernelError):
                 continue
             ids = [(row["id"],) for row in rows]
-            await self.commits.write(
-                lambda db, ids=ids: db.executemany("UPDATE decisions SET logged = 1 WHERE id = ?", ids) and None
-            )
+            await self.commits.write(partial(_mark_logged, ids=ids))
 
 
 KERNEL = Governance

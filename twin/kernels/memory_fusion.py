@@ -74,7 +74,8 @@ class MemoryFusion(Kernel):
         identity = uuid.uuid4().hex
         words = json.dumps(tags)
         db.execute(
-            "INSERT INTO knowledge (id, category, content, source, confidence, tags, created_at) VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO knowledge (id, category, content, source, confidence, tags, created_at)"
+            " VALUES (?,?,?,?,?,?,?)",
             (identity, category, content, source, confidence, words, time.time()),
         )
         db.execute("INSERT INTO words VALUES (?, ?, ?)", (identity, content, " ".join(tags)))

@@ -27,8 +27,8 @@ def evaluate(node: ast.AST) -> float:
     """The value of an arithmetic expression. Raises ValueError for all that is not one, or is too large."""
     if isinstance(node, ast.Expression):
         return evaluate(node.body)
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        value: float = node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        value = float(node.value) if isinstance(node.value, bool) else node.value
     elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
         value = OPERATORS[type(node.op)](evaluate(node.left), evaluate(node.right))
     elif isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 import time
+from functools import partial
 from typing import Any
 
 from twin.commit import GroupCommit
@@ -106,7 +107,7 @@ class Scheduler(Kernel):
                 await self.arrived.wait()
                 continue
             done = [(time.time(), row["intent_id"]) for row in rows]
-            await self.commits.write(lambda db, done=done: self._complete(db, done))
+            await self.commits.write(partial(self._complete, done=done))
 
     @staticmethod
     def _complete(db: sqlite3.Connection, done: list[tuple[float, str]]) -> None:
