@@ -1,286 +1,154 @@
-"""Builds run folders of MF01_triple_threat without running anything: healthy as they stand, and easy to break.
-
-    draft = healthy()
-    draft.drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog")
-    record = draft.record(tmp_path)
-
-Times, figures and words are fixed, so that two calls write the same bytes.
-"""
+"""Run folders for the checks' tests: MF01 as it goes well, with one knob for each thing that can go wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import scenario
-from harness.clock import Clock
-from harness.contracts import ProcessId, Route, TargetError
-from harness.journal import CsvWriter, Journal, SignalWriter
-from harness.metrics import METRICS
 from harness.model import Kind, Plan
-from harness.plan import Options, build_plan, plan_to_json
 from harness.record import Record
-from harness.traffic import HEADER, RequestRow
+from harness.traffic import RequestRow
+from tests import drafts
+from tests.drafts import CHECK, INJECTED, KNOWLEDGE, RETRO, Draft, PaperTarget
 
-STARTED_WALL_S = 1_790_000_000.0
-NAME = "20260921T141320.000000Z"
-KERNELS = (
-    *("message_bus", "immutable_log", "self_healing", "coding_agent", "clarity_framework", "verification_framework"),
-    *("secret_manager", "governance", "infrastructure_manager", "memory_fusion", "librarian", "sandbox"),
-    *("agentic_spine", "voice_conversation", "meta_loop", "learning_integration", "health_monitor", "trigger_mesh"),
-    *("scheduler", "api_server"),
-)
-KNOWLEDGE, CHECK, INTENT, RETRO = (
-    "GET /api/knowledge",
-    "POST /api/governance/check",
-    "POST /api/htm/intents",
-    "POST /api/meta_loop/retrospective",
-)
-
-# The story, in seconds since the run started.
-BASELINE, INJECTED = 8.0, 8.1
-PRESSURE, SHED_END = 10.2, 18.7
-MISSED, RESTARTED, BACK = 10.7, 11.3, 11.6
-PAUSE_END, FLOOD_END, CPU_END = 11.3, 15.2, 15.6
-RECOVERED, END = 30.3, 36.0
+GUARDS = {
+    "acl_violation_monitor": "message_bus_acl_violation_fix",
+    "resource_pressure_monitor": "resource_pressure_cpu",
+    "kernel_watchdog": "kernel_restart",
+}
+STEPS = ("acl_flood", "cpu_spike", "kernel_pause")
 
 
-def route(name: str, *kernels: str, witness_of: str = "") -> Route:
-    method, path = name.split(" ")
-    return Route(name=name, method=method, path=path, kernels=("api_server", *kernels), witness_of=witness_of)
+def paper_target(folder: Path) -> PaperTarget:
+    """A target to plan for; nothing runs behind it."""
+    return PaperTarget(paths={"root": folder})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperTarget:
-    """contracts.Target for planning: words, and no process behind them."""
-
-    name: str = "grace-twin"
-    base_url: str = "http://127.0.0.1:41234"
-    kernels: tuple[str, ...] = KERNELS
-    routes: tuple[Route, ...] = (
-        route(KNOWLEDGE, "librarian", "memory_fusion", witness_of="memory_fusion"),
-        route(CHECK, "governance", witness_of="governance"),
-        route(INTENT, "scheduler"),
-        route(RETRO, "meta_loop", witness_of="meta_loop"),
-    )
-    safeguards: tuple[str, ...] = ("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog")
-    playbooks: tuple[str, ...] = ("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart")
-    bus: Mapping[str, Any] | None = None
-    paths: Mapping[str, Path] = field(default_factory=dict)
-    signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    event_rules: tuple[Mapping[str, str], ...] = ()
-
-    def process(self, name: str) -> ProcessId:
-        raise TargetError(f"{name} is a word on paper")
+def paper_plan(folder: Path, **options: Any) -> Plan:
+    return drafts.mf01_plan(**options)
 
 
-@dataclass(frozen=True)
-class Row:
-    """An event before it has its hash; *seen_s* is when it was written, *at_s* when it happened."""
+def write_run(
+    folder: Path,
+    *,
+    engaged: Sequence[str] = tuple(GUARDS),
+    engaged_early: bool = False,
+    ended_by: str = "",
+    outcome: str = "succeeded",
+    achieved: Mapping[str, float] | None = None,
+    violations: float | None = None,
+    cpu: float | None = None,
+    lag_ms: float | None = None,
+    baseline: bool = True,
+    planned: bool = True,
+    healed: bool = True,
+    recovered: bool = True,
+    finished: bool = True,
+    aborted: bool = False,
+    restarted: bool = True,
+    route_back_s: float | None = None,
+    symptom: bool = True,
+    dragged: bool = False,
+    bystander_failures: int = 0,
+    silent_s: float = 0.0,
+    heard: bool = True,
+    heard_after: int = 0,
+    shed_at: Sequence[float] | None = None,
+) -> Record:
+    """Writes the run into *folder* and loads it. Times are seconds since the run started."""
+    draft = drafts.healthy()
+    _faults(draft, achieved or {}, ended_by, planned, healed)
+    _guards(draft, engaged, engaged_early, outcome)
+    _kernel(draft, restarted, route_back_s, symptom, dragged)
+    _traffic(draft, bystander_failures, shed_at)
+    _bus(draft, violations, heard, heard_after)
+    for name, value in (("cpu_percent", cpu), ("loop_lag_ms", lag_ms)):
+        if value is not None:
+            draft.hold(name, value)
+    if silent_s:
+        draft.add(12.0, Kind.SIGNAL_LOST, "Resources", "watcher", error="silence")
+        draft.add(12.0 + silent_s, Kind.SIGNAL_BACK, "Resources", "watcher")
+    for kind, kept in ((Kind.STEADY_STATE_MET, baseline), (Kind.RECOVERED, recovered), (Kind.RUN_FINISHED, finished)):
+        if not kept:
+            draft.drop(kind)
+    if aborted:
+        draft.add(35.5, Kind.RUN_ABORTED, draft.plan.scenario_id, "run", reason="interrupted")
+    return draft.record(folder)
 
-    at_s: float
-    kind: Kind
-    subject: str
-    source: str
-    detail: dict[str, Any] = field(default_factory=dict)
-    seen_s: float | None = None
+
+def edit_row(folder: Path, seq: int, **fields: Any) -> Record:
+    """Changes a row of the timeline below *folder* without giving it another hash; the record as it then reads."""
+    path = next(folder.rglob("timeline.jsonl"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[seq - 1])
+    assert any(row[key] != value for key, value in fields.items()), "the edit must change something"
+    lines[seq - 1] = json.dumps({**row, **fields})
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Record.load(path.parent)
 
 
-@dataclass
-class Draft:
-    """What a run folder will hold. Change the lists, then write."""
+def _faults(draft: Draft, achieved: Mapping[str, float], ended_by: str, planned: bool, healed: bool) -> None:
+    for step in STEPS:
+        if not planned:
+            for kind in (Kind.FAULT_PLANNED, Kind.FAULT_INJECTED, Kind.FAULT_ATTAINED, Kind.FAULT_ENDED):
+                draft.drop(kind, step)
+            draft.drop(Kind.FAULT_HEALED, step)
+            continue
+        if step in achieved:
+            mean = {"mean": achieved[step], "sd": 0.0, "p5": achieved[step], "p95": achieved[step], "n": 20.0}
+            draft.change(Kind.FAULT_ENDED, step, achieved=mean)
+        if ended_by:
+            draft.change(Kind.FAULT_ENDED, step, ended_by=ended_by)
+        draft.change(Kind.FAULT_HEALED, step, verified=healed)
 
-    plan: Plan
-    events: list[Row]
-    signals: list[tuple[float, str, str, float]]
-    requests: list[RequestRow]
 
-    def drop(self, kind: Kind, subject: str | None = None, source: str | None = None) -> Draft:
-        """Takes out the events of *kind* (and *subject*, *source*). There must be one."""
-        kept = [e for e in self.events if not _fits(e, kind, subject, source)]
-        assert len(kept) < len(self.events), f"the story has no {kind} of {subject}"
-        self.events = kept
-        return self
+def _guards(draft: Draft, engaged: Sequence[str], early: bool, outcome: str) -> None:
+    for guard, playbook in GUARDS.items():
+        if guard not in engaged:
+            draft.drop(Kind.SAFEGUARD_ENGAGED, guard).drop(Kind.SAFEGUARD_RELEASED, guard)
+            draft.drop(Kind.PLAYBOOK_STARTED, playbook).drop(Kind.PLAYBOOK_FINISHED, playbook)
+            continue
+        draft.change(Kind.PLAYBOOK_FINISHED, playbook, outcome=outcome)
+        if early:
+            draft.add(1.0, Kind.SAFEGUARD_ENGAGED, guard, "control_plane", subject="old", incident_id="old")
 
-    def change(self, kind: Kind, subject: str, at_s: float | None = None, **detail: Any) -> Draft:
-        """Gives the events of *kind* and *subject* another time or other details. There must be one."""
-        assert any(_fits(e, kind, subject, None) for e in self.events), f"the story has no {kind} of {subject}"
-        self.events = [
-            replace(e, at_s=e.at_s if at_s is None else at_s, seen_s=at_s or e.seen_s, detail={**e.detail, **detail})
-            if _fits(e, kind, subject, None)
-            else e
-            for e in self.events
+
+def _kernel(draft: Draft, restarted: bool, back_s: float | None, symptom: bool, dragged: bool) -> None:
+    if not restarted:
+        draft.drop(Kind.KERNEL_CHANGED, "memory_fusion")
+    if not symptom:
+        draft.drop(Kind.SYMPTOM_SEEN, "memory_fusion", "routes")
+    if dragged:
+        draft.add(12.0, Kind.KERNEL_CHANGED, "librarian", "processes", what="process", pid=9, old_pid=8)
+    if back_s is not None:
+        down = [(a, n, s, 0.0) for a, n, s, v in draft.signals if (n, s) == ("route_up", KNOWLEDGE) and a > INJECTED]
+        draft.signals = [row for row in draft.signals if (row[0] <= INJECTED or row[1:3] != ("route_up", KNOWLEDGE))]
+        draft.signals += [*down, (back_s, "route_up", KNOWLEDGE, 1.0)]
+
+
+def _traffic(draft: Draft, bystander_failures: int, shed_at: Sequence[float] | None) -> None:
+    if bystander_failures:
+        draft.requests.append(
+            RequestRow(12.0, "legitimate", CHECK, "failed", 500, bystander_failures, ((5, bystander_failures),))
+        )
+    if shed_at is not None:
+        served = [replace(r, outcome="ok", status=200) if r.outcome == "shed" else r for r in draft.requests]
+        shed = [RequestRow(at_s, "legitimate", RETRO, "shed", 503, 1, ((2, 1),)) for at_s in shed_at]
+        draft.requests = sorted([*served, *shed], key=lambda row: row.at_s)
+
+
+def _bus(draft: Draft, violations: float | None, heard: bool, heard_after: int) -> None:
+    name = "message_bus.acl_violations"
+    if violations is not None:
+        draft.signals = [
+            (a, n, s, 3.0 + (violations if a > INJECTED else 0.0)) if n == name else (a, n, s, v)
+            for a, n, s, v in draft.signals
         ]
-        return self
-
-    def add(self, at_s: float, kind: Kind, subject: str, source: str, **detail: Any) -> Draft:
-        self.events.append(Row(at_s, kind, subject, source, detail))
-        return self
-
-    def silence(self, name: str, subject: str | None = None) -> Draft:
-        """Takes a signal out. It must be there."""
-        kept = [s for s in self.signals if s[1] != name or subject not in (None, s[2])]
-        assert len(kept) < len(self.signals), f"the story has no signal {name}"
-        self.signals = kept
-        return self
-
-    def hold(self, name: str, value: float, subject: str = "") -> Draft:
-        """Gives a signal one value for the whole run."""
-        self.signals = [(a, n, s, value if (n, s) == (name, subject) else v) for a, n, s, v in self.signals]
-        return self
-
-    def cut_short(self, at_s: float, reason: str = "interrupted") -> Draft:
-        """The run is stopped at *at_s*: nothing later is there, faults in force end by a halt."""
-        kept = [e for e in self.events if e.at_s <= at_s and e.kind is not Kind.RUN_FINISHED]
-        kept.append(Row(at_s, Kind.RUN_ABORTED, self.plan.scenario_id, "run", {"reason": reason}))
-        begun = {e.subject for e in kept if e.kind is Kind.FAULT_INJECTED}
-        for step in begun - {e.subject for e in kept if e.kind is Kind.FAULT_ENDED}:
-            halt = {"ended_by": "halt", "because": "the run was halted", "achieved": None}
-            kept.append(Row(at_s + 0.1, Kind.FAULT_ENDED, step, "conductor", halt))
-            kept.append(Row(at_s + 0.1, Kind.FAULT_HEALED, step, "conductor", {"verified": True, "primitives": []}))
-        self.events = kept
-        self.signals = [row for row in self.signals if row[0] <= at_s]
-        self.requests = [row for row in self.requests if row.at_s <= at_s]
-        return self
-
-    def write(self, folder: Path) -> Path:
-        """Writes plan.json, timeline.jsonl, signals.csv and requests.csv into a new folder below *folder*."""
-        made = folder / NAME
-        made.mkdir(parents=True)
-        (made / "plan.json").write_text(plan_to_json(self.plan), encoding="utf-8")
-        journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
-        for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
-            journal.append(row.kind, row.subject, row.source, row.detail, at_s=row.at_s)
-        journal.close()
-        signals = SignalWriter(made)
-        for at_s, name, subject, value in sorted(self.signals):
-            signals.write(at_s, name, subject, value)
-        signals.close()
-        requests = CsvWriter(made / "requests.csv", HEADER)
-        requests.rows(row.cells() for row in self.requests)
-        requests.close()
-        return made
-
-    def record(self, folder: Path) -> Record:
-        return Record.load(self.write(folder))
-
-
-def _fits(event: Row, kind: Kind, subject: str | None, source: str | None) -> bool:
-    return event.kind is kind and subject in (None, event.subject) and source in (None, event.source)
-
-
-def mf01_plan(**options: Any) -> Plan:
-    asked = Options(**{"seed": 7, "time_scale": 0.1, **options})
-    plan, _ = build_plan(scenario.find("MF01_triple_threat")[0], PaperTarget(), asked, frozenset(METRICS))
-    return plan
-
-
-def healthy(**options: Any) -> Draft:
-    """MF01 at a tenth of its length on a platform that does all it should."""
-    plan = mf01_plan(**options)
-    return Draft(plan, _events(plan), _signals(), _requests())
-
-
-def _events(plan: Plan) -> list[Row]:
-    run, told = "run", "control_plane"
-    facts = {
-        "scenario_id": plan.scenario_id,
-        "seed": plan.seed,
-        "time_scale": plan.time_scale,
-        "control": plan.control,
-        "target": "grace-twin",
-        "base_url": "http://127.0.0.1:41234",
-        "harness_version": "0.1.0",
-        "repeat": f"locust -f locustfiles/grace.py --headless --scenario {plan.scenario_id}"
-        f" --time-scale 0.1 --seed {plan.seed}",
-    }
-    steady = {"latency_ms_p95": 14.0, "failure_percent": 0.0, "cpu_percent": 21.5, "requests": 100}
-    rows = [
-        Row(0.0, Kind.RUN_STARTED, plan.scenario_id, run, facts),
-        Row(BASELINE, Kind.STEADY_STATE_MET, "baseline", run, steady),
-        *_fault(plan, "acl_flood", 9.2, FLOOD_END, "plan", "its time is up", 1000.4),
-        *_fault(plan, "cpu_spike", 9.6, CPU_END, "plan", "its time is up", 90.3),
-        *_fault(plan, "kernel_pause", INJECTED, PAUSE_END, "target", "pid 4242 is gone from /proc", 1.0),
-        Row(INJECTED + 0.1, Kind.SYMPTOM_SEEN, "memory_fusion", "processes", {"what": "process_stopped"}),
-        Row(INJECTED + 2.2, Kind.SYMPTOM_SEEN, "memory_fusion", "routes", {"what": "route_down", "route": KNOWLEDGE}),
-        Row(BACK, Kind.SYMPTOM_SEEN, "memory_fusion", "routes", {"what": "route_back", "route": KNOWLEDGE}),
-        Row(
-            RESTARTED,
-            Kind.KERNEL_CHANGED,
-            "memory_fusion",
-            "processes",
-            {"what": "process", "old_pid": 4242, "pid": 5151, "old_start_ticks": 100, "start_ticks": 1600},
-        ),
+    if not heard:
+        draft.silence("bus_delivered")
+    draft.signals = [
+        (a, n, s, v + (heard_after if n == "bus_delivered" and a > 12.0 else 0.0)) for a, n, s, v in draft.signals
     ]
-    incidents = (
-        ("acl_violation_monitor", "rogue_kernel", "message_bus_acl_violation_fix", 8.15, 8.2, RECOVERED, "blacklisted"),
-        ("resource_pressure_monitor", "cpu", "resource_pressure_cpu", PRESSURE, 10.25, SHED_END, "CPU above 80 %"),
-        ("kernel_watchdog", "memory_fusion", "kernel_restart", MISSED, BACK, BACK + 0.05, "no heartbeat for 2.5 s"),
-    )
-    for number, (guard, subject, playbook, engaged, done, released, reason) in enumerate(incidents, 1):
-        same = {"subject": subject, "incident_id": f"incident-{number}"}
-        ok = {**same, "outcome": "succeeded"}
-        rows += [
-            Row(engaged, Kind.SAFEGUARD_ENGAGED, guard, told, {**same, "reason": reason}, engaged + 0.2),
-            Row(engaged + 0.01, Kind.PLAYBOOK_STARTED, playbook, told, same, engaged + 0.2),
-            Row(done, Kind.PLAYBOOK_FINISHED, playbook, told, ok, done + 0.2),
-            Row(released, Kind.SAFEGUARD_RELEASED, guard, told, same, released + 0.2),
-        ]
-    window = {"window": [RECOVERED, RECOVERED + 5.0], "seen_at_s": RECOVERED + 5.0}
-    rows.append(Row(RECOVERED, Kind.RECOVERED, plan.scenario_id, run, window, RECOVERED + 5.0))
-    rows.append(Row(END, Kind.RUN_FINISHED, plan.scenario_id, run, {}))
-    return rows
-
-
-def _fault(
-    plan: Plan, step_id: str, attained: float, end: float, ended_by: str, because: str, mean: float
-) -> list[Row]:
-    step = next(step for step in plan.steps if step.step_id == step_id)
-    achieved = {"mean": mean, "sd": 0.0, "p5": mean, "p95": mean, "max": mean, "n": 20.0}
-    by, asked = "conductor", {"type": step.type, "subject": step.subject, "duration_s": step.duration_s}
-    return [
-        Row(BASELINE + 0.02, Kind.FAULT_PLANNED, step_id, by, asked),
-        Row(INJECTED, Kind.FAULT_INJECTED, step_id, by, {"mechanism": "on paper"}),
-        Row(attained, Kind.FAULT_ATTAINED, step_id, by, {"achieved": mean, "after_s": round(attained - INJECTED, 3)}),
-        Row(end, Kind.FAULT_ENDED, step_id, by, {"ended_by": ended_by, "because": because, "achieved": achieved}),
-        Row(end + 0.05, Kind.FAULT_HEALED, step_id, by, {"verified": True, "primitives": []}),
-    ]
-
-
-def _signals() -> list[tuple[float, str, str, float]]:
-    rows = []
-    for half in range(int(END * 2) + 1):
-        at_s = half / 2
-        spiked = INJECTED + 1.0 <= at_s <= CPU_END
-        rows += [
-            (at_s, "cpu_percent", "", 91.0 if spiked else 20.0 + half % 3),
-            (at_s, "memory_percent", "", 41.0),
-            (at_s, "disk_busy_percent", "", 2.0 + half % 2),
-            (at_s, "loop_lag_ms", "", 3.0 + half % 5),
-            (at_s, "users", "", 20.0),
-            (at_s, "route_up", KNOWLEDGE, 0.0 if INJECTED < at_s < BACK else 1.0),
-            (at_s, "kernel_heartbeat_age_s", "memory_fusion", max(0.2, at_s - 8.0) if 8 < at_s < BACK else 0.2),
-            (at_s, "message_bus.acl_violations", "", 3.0 + 1000 * max(0.0, min(at_s, FLOOD_END) - INJECTED)),
-        ]
-        if at_s >= INJECTED:
-            rows.append((at_s, "bus_delivered", "rogue_kernel", 12.0))
-            rows += [(at_s, "fault_achieved", "acl_flood", 1000.0)] * (at_s <= FLOOD_END)
-    return rows
-
-
-def _requests() -> list[RequestRow]:
-    """Twenty requests a second, half of them in each of two bins of 100 ms; knowledge fails while its kernel stands."""
-    rows = []
-    for tenth in range(10, int(END * 10)):
-        at_s, busy = tenth / 10, INJECTED < tenth / 10 < CPU_END
-        name = (KNOWLEDGE, CHECK, INTENT, CHECK, RETRO)[tenth % 5]
-        spread = ((9 + tenth % 6 + 20 * busy, 2),)
-        row = RequestRow(at_s, "legitimate", name, "ok", 200, 2, spread)
-        if name == KNOWLEDGE and INJECTED + 2.0 <= at_s < BACK:
-            row = replace(row, outcome="failed", status=504, latency_ms=((2000, 2),))
-        if name == RETRO and PRESSURE <= at_s <= SHED_END:
-            row = replace(row, outcome="shed", status=503, latency_ms=((2, 2),))
-        rows.append(row)
-    return rows

@@ -1,0 +1,155 @@
+"""The main way in, as continuous integration uses it: real runs of MF01 at a tenth of its length."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.judge import judge, verdict
+from harness.process import process_state
+from harness.record import Record
+from harness.undo import marked
+from tests.processes import ROOT, findings, finish, locust, pids_with, run_folder, twin, wait_for, wait_for_event
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+MF01 = ("--scenario", "MF01_triple_threat", "--time-scale", "0.1")
+
+
+def test_mf01_passes_and_the_folder_says_the_same_offline(tmp_path: Path) -> None:
+    code, said = finish(locust(*MF01, "--seed", "7", out=tmp_path))
+    assert code == 0, said[-6000:]
+    folder = run_folder(tmp_path)
+    assert verdict(judge(Record.load(folder))).value == "PASS"
+    incident = json.loads((folder / "incident.json").read_text())
+    assert incident["success"] and incident["seed"] == 7
+    assert all(fault["healed"] and fault["detected_by"] for fault in incident["faults"])
+    for name in ("report.html", "junit.xml", "plan.json", "scenario.yaml", "undo.log", "target/target.yaml"):
+        assert (folder / name).stat().st_size > 0
+    assert "secret_key" not in (folder / "target" / "target.yaml").read_text()
+
+
+def test_another_actor_kernel_and_rate_pass_too(tmp_path: Path) -> None:
+    """The twin knows nothing of the scenario: what it sees is what is done to it."""
+    text = (ROOT / "scenarios" / "enhanced" / "MF01_triple_threat.yaml").read_text()
+    for old, new in (("rogue_kernel", "mallory_7"), ("memory_fusion", "governance"), (": 1000,", ": 640,")):
+        assert old in text
+        text = text.replace(old, new)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    code, said = finish(locust("--scenario", str(mine), "--time-scale", "0.1", out=tmp_path / "out"))
+    assert code == 0, said[-6000:]
+
+
+def test_workers_load_and_the_master_judges(tmp_path: Path) -> None:
+    code, said = finish(locust(*MF01, "--processes", "2", out=tmp_path))
+    assert code == 0, said[-6000:]
+    assert len(list(tmp_path.glob("*/*/timeline.jsonl"))) == 1, "faults ran once"
+
+
+def test_a_control_run_engages_nothing_and_does_not_pass(tmp_path: Path) -> None:
+    code, said = finish(locust(*MF01, "--control", out=tmp_path))
+    assert code == 3, said[-4000:]
+    by_check = {one["check"]: one for one in findings(run_folder(tmp_path))}
+    assert "no safeguard engaged" in by_check["control_clean"]["because"]
+
+
+def test_killed_cpu_helpers_are_inconclusive(tmp_path: Path) -> None:
+    process = locust(*MF01, out=tmp_path)
+    folder = wait_for_event(tmp_path, "fault_attained", "cpu_spike")
+    for one in marked(f"{folder.name}/cpu_spike"):
+        os.kill(one.pid, signal.SIGKILL)
+    code, said = finish(process)
+    assert code == 3, said[-4000:]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_mid_fault_heals_and_is_inconclusive(tmp_path: Path, number: signal.Signals) -> None:
+    process = locust(*MF01, out=tmp_path)
+    folder = wait_for_event(tmp_path, "fault_injected", "kernel_pause")
+    process.send_signal(number)
+    code, said = finish(process, 60)
+    assert code == 3, said[-4000:]
+    record = Record.load(folder)
+    assert record.aborted and all(fault.healed and fault.healed.detail["verified"] for fault in record.faults)
+    assert not any(marked(f"{folder.name}/{step.step_id}") for step in record.plan.steps)
+
+
+def test_sigkill_with_a_lasting_target_is_healed_by_the_guardian(tmp_path: Path) -> None:
+    with twin(tmp_path / "twin", off="kernel_watchdog"):
+        target = tmp_path / "twin" / "target.yaml"
+        url = next(line.split()[1] for line in target.read_text().splitlines() if line.startswith("base_url"))
+        process = locust(*MF01, "--host", url, "--target", str(target), out=tmp_path / "out")
+        folder = wait_for_event(tmp_path / "out", "fault_injected", "kernel_pause")
+        kernel = int((tmp_path / "twin" / "run" / "memory_fusion.pid").read_text())
+        wait_for(lambda: process_state(kernel) == "T", 2)
+        process.kill()
+        wait_for(lambda: process_state(kernel) not in ("T", ""), 2.0, "memory_fusion running again")
+        wait_for(lambda: not marked(f"{folder.name}/cpu_spike"), 2.0, "no helper left")
+        wait_for(lambda: not marked(f"{folder.name}/acl_flood"), 2.0, "no helper left")
+        finish(process, 10)
+        assert pids_with(str(tmp_path / "twin")), "the target stays"
+
+
+def test_sigkill_takes_the_embedded_twin_along(tmp_path: Path) -> None:
+    process = locust(*MF01, out=tmp_path)
+    folder = wait_for_event(tmp_path, "fault_injected", "kernel_pause")
+    told = json.loads((folder / "timeline.jsonl").read_text().splitlines()[0])
+    facts = [json.loads(line) for line in (folder / "timeline.jsonl").read_text().splitlines()]
+    kernel = next(
+        row["detail"]["pid"] for row in facts if row["kind"] == "fault_injected" and row["subject"] == "kernel_pause"
+    )
+    words = Path(f"/proc/{kernel}/cmdline").read_bytes().decode().split("\0")
+    home = words[words.index("--dir") + 1]
+    assert told["kind"] == "run_started" and pids_with(home)
+    process.kill()
+    wait_for(lambda: not pids_with(home), 5.0, "the end of the twin")
+    wait_for(lambda: not pids_with(str(folder)), 5.0, "the end of the guardian")
+    finish(process, 10)
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
+    manifest = tmp_path / "target.yaml"
+    manifest.write_text(
+        f"schema: grace-target/1\nbase_url: http://127.0.0.1:{closed_port()}\nprocesses: {{memory_fusion: {{pid_file: /x}}}}\n"
+        "routes: [{name: a, method: GET, path: /, kernels: [memory_fusion]}]\n"
+        "safeguards: [acl_violation_monitor, resource_pressure_monitor, kernel_watchdog]\n"
+        "playbooks: [message_bus_acl_violation_fix, resource_pressure_cpu, kernel_restart]\n"
+    )
+    broken, unknown = tmp_path / "broken.yaml", tmp_path / "unknown.yaml"
+    broken.write_text("scenario_id: [\n")
+    unknown.write_text(
+        "scenario_id: X\nfaults: [{type: cpu_spike, params: {cpu_percent: 5, duration_seconds: 5}}]\nverification: [wins]\n"
+    )
+    url = manifest.read_text().splitlines()[1].split()[1]
+    cases = {
+        ("--scenario", "MF01_tripl_threat"): "Did you mean 'MF01_triple_threat'?",
+        ("--scenario", str(broken)): "broken.yaml:",
+        ("--scenario", str(unknown), "--target", str(manifest)): "no check is called 'wins'",
+        ("--host", "http://127.0.0.1:1"): "--host needs --target",
+        (*MF01, "--host", url, "--target", str(manifest)): "does not answer",
+    }
+    for words, expected in cases.items():
+        code, said = finish(locust(*words, out=tmp_path / "out"), 60)
+        assert (code, expected in said, "Traceback" in said) == (2, True, False), said
+    assert not (tmp_path / "out").exists()
+
+
+def test_verify_reaches_the_same_exit_code(tmp_path: Path) -> None:
+    code, _ = finish(locust(*MF01, "--control", out=tmp_path))
+    folder = run_folder(tmp_path)
+    verify = [sys.executable, "-m", "harness.cli", "verify", str(folder)]
+    assert subprocess.run(verify, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == code
