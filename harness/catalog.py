@@ -42,6 +42,11 @@ def checks() -> dict[str, Any]:
     return parts("harness.checks", "CHECK")
 
 
+def plain_checks() -> list[str]:
+    """The checks that a verification may name as they are: those that take no argument."""
+    return [name for name, kind in checks().items() if {one.name for one in fields(kind)} == {"claim"}]
+
+
 def observers() -> dict[str, Any]:
     return parts("harness.observers", "OBSERVER")
 

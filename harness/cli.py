@@ -17,7 +17,7 @@ from harness.contracts import TargetError
 from harness.judge import judge, verdict
 from harness.metrics import METRICS
 from harness.model import Undo, Verdict
-from harness.plan import Options, build_plan, describe
+from harness.plan import Options, build_plan, describe, lint
 from harness.process import read_process, send
 from harness.record import Record
 from harness.run import conclude
@@ -73,8 +73,9 @@ def _lint(options: argparse.Namespace, rest: list[str]) -> int:
     wrong = 0
     for path in options.files:
         try:
-            names = ", ".join(one.scenario_id for one in scenarios.load_file(path))
-            print(f"{path}: {names}: no fault found")
+            for one in scenarios.load_file(path):
+                lint(one, frozenset(METRICS))
+                print(f"{path}: {one.scenario_id}: nothing is wrong")
         except ScenarioError as error:
             print(error, file=sys.stderr)
             wrong += len(error.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,11 @@ from pathlib import Path
 from harness.target import ManifestTarget, load_target
 
 READY_LIMIT_S = 30.0
+USAGE_ERROR = 2
+
+
+class TwinRefused(Exception):
+    """The twin does not take its options; the text is what it said."""
 
 
 class EmbeddedTwin:
@@ -27,13 +33,15 @@ class EmbeddedTwin:
         )
 
     def wait(self) -> ManifestTarget:
-        """The target when it is ready. Raises RuntimeError with what the twin said when it is not."""
+        """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""
         manifest = self.folder / "target.yaml"
         deadline = time.monotonic() + READY_LIMIT_S
         while not manifest.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
                 said = (self.folder / "stderr.log").read_text(errors="replace").strip()
+                self.stop()
+                if self.process.returncode == USAGE_ERROR:
+                    raise TwinRefused(said)
                 raise RuntimeError(f"the embedded Grace did not start: {said or 'it did not become ready in time'}")
             time.sleep(0.02)
         return load_target(manifest)
@@ -47,3 +55,4 @@ class EmbeddedTwin:
             self.process.kill()
             self.process.wait()
         self.errors.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

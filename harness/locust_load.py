@@ -17,10 +17,10 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.console import Progress, say
 from harness.contracts import TargetError
-from harness.embedded import EmbeddedTwin
+from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.metrics import METRICS
 from harness.model import Verdict
-from harness.plan import Options, build_plan, describe
+from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError, find, shipped
 from harness.target import ManifestTarget, load_target
@@ -92,12 +92,25 @@ class Session:
                 target = load_target(Path(self.options.target), self.environment.host or None)
                 self._plan(scenarios[0], target)
                 self._reach(target)
-        except (ScenarioError, TargetError) as error:
+            else:
+                lint(scenarios[0], frozenset(METRICS))
+                self._try_twin(scenarios[0])
+        except (ScenarioError, TargetError, TwinRefused) as error:
+            self._stop_twin()
             refuse(str(error))
         if self.options.num_users is None:
             self.options.num_users = scenarios[0].users
         if self.options.spawn_rate is None:
             self.options.spawn_rate = SPAWN_RATE
+
+    def _try_twin(self, scenario: Scenario) -> None:
+        """Headless, the twin is started at once: words that only it can judge are then refused before anything runs."""
+        if self.options.headless:
+            self.twin = EmbeddedTwin(self.options.safeguards_off)
+            try:
+                self._plan(scenario, self.twin.wait())
+            except RuntimeError:
+                self.twin = None  # it is started again, and said to be broken, when the run begins
 
     @staticmethod
     def _reach(target: ManifestTarget) -> None:
@@ -126,7 +139,7 @@ class Session:
         """Called by Locust before the users are spawned."""
         try:
             self._start()
-        except (ScenarioError, TargetError, RuntimeError, OSError) as error:
+        except (ScenarioError, TargetError, TwinRefused, RuntimeError, OSError) as error:
             say(f"not started: {error}")
             self.verdict = Verdict.INCONCLUSIVE
             self._stop_twin()
@@ -137,7 +150,7 @@ class Session:
         if self.options.target:
             target = load_target(Path(self.options.target), self.environment.host or None)
         else:
-            self.twin = EmbeddedTwin(self.options.safeguards_off)
+            self.twin = self.twin or EmbeddedTwin(self.options.safeguards_off)
             target = self.twin.wait()
         self.environment.host = target.base_url
         plan, faults = self._plan(scenario, target)

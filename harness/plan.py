@@ -11,7 +11,7 @@ import yaml
 
 from harness import catalog
 from harness.catalog import CatalogError, nearest
-from harness.claims import ClaimError, parse
+from harness.claims import RESTARTED, ClaimError, parse
 from harness.contracts import Target
 from harness.model import Claim, Magnitude, Plan, Slo, Step
 from harness.scenario import FOLDER, FaultEntry, Scenario, ScenarioError
@@ -88,6 +88,24 @@ def build_plan(
     return plan, faults
 
 
+def lint(scenario: Scenario, metrics: frozenset[str]) -> None:
+    """Checks every word that needs no target. Raises ScenarioError with all that is wrong."""
+    problems: list[str] = []
+    for entry in scenario.faults:
+        try:
+            _fault(entry, 1.0)
+        except CatalogError as error:
+            problems.append(f"{entry.where}: {error}")
+    for text, place in scenario.verification:
+        restarted = RESTARTED.match(text)
+        try:
+            parse(text, catalog.plain_checks(), metrics, [restarted.group(1)] if restarted else [])
+        except ClaimError as error:
+            problems.append(f"{place}: verification: {error}")
+    if problems:
+        raise ScenarioError(problems)
+
+
 def _fault(entry: FaultEntry, time_scale: float) -> tuple[Any, float]:
     """The injector with its scaled length, and the length that was asked."""
     values = dict(entry.params)
@@ -149,7 +167,7 @@ def _claims(
     claims = _expected(scenario, steps)
     for text, place in scenario.verification:
         try:
-            claim = parse(text, catalog.checks(), metrics, target.kernels)
+            claim = parse(text, catalog.plain_checks(), metrics, target.kernels)
         except ClaimError as error:
             problems.append(f"{place}: verification: {error}")
             continue

@@ -124,21 +124,22 @@ def closed_port() -> int:
 def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
     manifest = tmp_path / "target.yaml"
     manifest.write_text(
-        f"schema: grace-target/1\nbase_url: http://127.0.0.1:{closed_port()}\nprocesses: {{memory_fusion: {{pid_file: /x}}}}\n"
+        f"schema: grace-target/1\nbase_url: http://127.0.0.1:{closed_port()}\n"
+        "processes: {memory_fusion: {pid_file: /x}}\n"
         "routes: [{name: a, method: GET, path: /, kernels: [memory_fusion]}]\n"
         "safeguards: [acl_violation_monitor, resource_pressure_monitor, kernel_watchdog]\n"
         "playbooks: [message_bus_acl_violation_fix, resource_pressure_cpu, kernel_restart]\n"
     )
     broken, unknown = tmp_path / "broken.yaml", tmp_path / "unknown.yaml"
     broken.write_text("scenario_id: [\n")
-    unknown.write_text(
-        "scenario_id: X\nfaults: [{type: cpu_spike, params: {cpu_percent: 5, duration_seconds: 5}}]\nverification: [wins]\n"
-    )
+    fault = "{type: cpu_spike, params: {cpu_percent: 5, duration_seconds: 5}}"
+    unknown.write_text(f"scenario_id: X\nfaults: [{fault}]\nverification: [wins]\n")
     url = manifest.read_text().splitlines()[1].split()[1]
     cases = {
         ("--scenario", "MF01_tripl_threat"): "Did you mean 'MF01_triple_threat'?",
         ("--scenario", str(broken)): "broken.yaml:",
-        ("--scenario", str(unknown), "--target", str(manifest)): "no check is called 'wins'",
+        ("--scenario", str(unknown)): "no check is called 'wins'",
+        (*MF01, "--safeguards-off", "kernel_watchdg"): "Did you mean 'kernel_watchdog'?",
         ("--host", "http://127.0.0.1:1"): "--host needs --target",
         (*MF01, "--host", url, "--target", str(manifest)): "does not answer",
     }

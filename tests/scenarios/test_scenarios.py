@@ -68,7 +68,7 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_what_is_not_yaml_names_the_line(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="mine.yaml:2: this is not YAML"):
+    with pytest.raises(ScenarioError, match=r"mine\.yaml:2: this is not YAML"):
         plan_of(tmp_path, "a: [1\nb: 2\n")
 
 
