@@ -34,6 +34,7 @@ FLOORS = {
     "judge": 4,
     "run": 5,
     "embedded": 5,
+    "suite": 5,
     "console": 6,
     "locust_load": 6,
     "cli": 6,
