@@ -139,8 +139,8 @@ class Session:
         """Called by Locust before the users are spawned."""
         try:
             self._start()
-        except (ScenarioError, TargetError, TwinRefused, RuntimeError, OSError) as error:
-            say(f"not started: {error}")
+        except Exception as error:  # Locust would swallow it, and load a target that nobody watches
+            say(f"not started: {type(error).__name__}: {error}")
             self.verdict = Verdict.INCONCLUSIVE
             self._stop_twin()
             gevent.spawn(self._leave)

@@ -75,7 +75,12 @@ class Run:
         self.guardian = GuardianLink(folder, folder.name)
         view = RunView(target, self.clock)
         observers: list[Any] = []
-        for kind in catalog.observers().values():
+        self.unseen: list[str] = []  # observers that the manifest gives nothing to look at
+        for name, kind in catalog.observers().items():
+            lacks = kind.missing(target) if hasattr(kind, "missing") else ""
+            if lacks:
+                self.unseen.append(f"{name}: the manifest has no {lacks}")
+                continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.watcher = Watcher(observers, view, self.journal, self.signals)
         self.conductor = Conductor(plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s)
@@ -91,6 +96,8 @@ class Run:
 
     def begin(self) -> None:
         self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", self.facts, durable=True)
+        for lack in self.unseen:
+            self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
         self.watcher.start()
 
     def users_ready(self) -> None:

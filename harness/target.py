@@ -30,6 +30,7 @@ KEYS = (
     "signals",
     "event_rules",
 )
+BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
 NEEDED = ("schema", "base_url", "routes")
 
 
@@ -109,6 +110,13 @@ def load_target(path: Path, host: str | None = None) -> ManifestTarget:
         raise TargetError(f"{path}:{lines['schema']}: schema {data['schema']!r}; {SCHEMA} is expected")
     base_url = (host or data["base_url"]).rstrip("/")
     _loopback_only(base_url, f"{path}:{lines['base_url']}")
+    bus = data.get("bus")
+    if bus is not None:
+        place = f"{path}:{lines['bus']}"
+        for key in BUS_KEYS:
+            if not isinstance(bus, dict) or key not in bus:
+                raise TargetError(f"{place}: bus.{key} is missing")
+        _loopback_only(str(bus["endpoint"]), place)
     try:
         return ManifestTarget(
             name=str(data.get("name", "target")),

@@ -40,6 +40,11 @@ class BusListener:
         self.heard: Counter[str] = Counter()
         self.renewed_s = 0.0
 
+    @staticmethod
+    def missing(target: Target) -> str:
+        """What the manifest lacks for this observer; "" for nothing."""
+        return "" if target.bus else "bus"
+
     def observe(self, view: View) -> Iterable[Reading]:
         if time.monotonic() - self.renewed_s >= 1.0:  # the broker may be a new one
             self.renewed_s = time.monotonic()

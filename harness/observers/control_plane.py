@@ -23,6 +23,11 @@ class ControlPlane:
         self.states: dict[str, str] = {}
         self.missed: set[str] = set()
 
+    @staticmethod
+    def missing(target: Target) -> str:
+        """What the manifest lacks for this observer; "" for nothing."""
+        return "" if "kernels" in target.signals else "signals.kernels"
+
     def observe(self, view: View) -> Iterable[Reading]:
         answer = self.client.get_json(self.url)
         at_s = view.now_s()

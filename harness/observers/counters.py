@@ -21,6 +21,11 @@ class Counters:
         self.names: dict[str, str] = metrics["counters"]
         self.client = Client(target.base_url)
 
+    @staticmethod
+    def missing(target: Target) -> str:
+        """What the manifest lacks for this observer; "" for nothing."""
+        return "" if "metrics" in target.signals else "signals.metrics"
+
     def observe(self, view: View) -> Iterable[Reading]:
         status, _, content = self.client.send("GET", self.url)
         if status != 200:
@@ -36,12 +41,16 @@ class Counters:
 
 
 def parse(text: str) -> dict[str, float]:
-    """{family: sum over its label sets} of the Prometheus text format; lines that are not samples are passed over."""
+    """{family: sum over its label sets} of the Prometheus text format; lines that are not samples are passed over.
+
+    A sample may carry a time after its value, which is not its value.
+    """
     totals: dict[str, float] = {}
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
-        name, _, value = line.rpartition(" ")
+        labels_end = line.rfind("}") + 1
+        name, value, *_ = [line[:labels_end], *line[labels_end:].split()] if labels_end else [*line.split(), ""]
         family = name.partition("{")[0].strip()
         try:
             totals[family] = totals.get(family, 0.0) + float(value)

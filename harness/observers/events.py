@@ -25,11 +25,17 @@ class Events:
         self.next: int | None = None
         self.offset_s, self.error_s = 0.0, float("inf")
 
+    @staticmethod
+    def missing(target: Target) -> str:
+        """What the manifest lacks for this observer; "" for nothing."""
+        lacks = [name for name in ("events", "safeguards") if name not in target.signals]
+        return ", ".join(f"signals.{name}" for name in lacks)
+
     def observe(self, view: View) -> Iterable[Reading]:
         if self.next is None:
             yield from self._history(view)
             return
-        for event in self._poll()["events"]:
+        for event in self._poll(self.next)["events"]:
             if event["seq"] != self.next + 1:
                 detail = {"error": f"events {self.next + 1} to {event['seq'] - 1} are missing"}
                 yield Reading(at_s=view.now_s(), name="events", subject="Events", kind=Kind.SIGNAL_LOST, detail=detail)
@@ -38,10 +44,10 @@ class Events:
             if rule:
                 yield self._edge(view, event, rule)
 
-    def _poll(self) -> Any:
+    def _poll(self, since: int) -> Any:
         """Asks, and measures how far the target's clock is from ours (the best answer is the quickest one)."""
         before_s = time.time()
-        answer = self.client.get_json(self.url.format(next=self.next or 0))
+        answer = self.client.get_json(self.url.format(next=since))
         after_s = time.time()
         if (after_s - before_s) / 2 < self.error_s:
             self.error_s = (after_s - before_s) / 2
@@ -49,10 +55,12 @@ class Events:
         return answer
 
     def _history(self, view: View) -> Iterable[Reading]:
-        self.next = 0
-        while events := self._poll()["events"]:
-            self.next = events[-1]["seq"]
-        for one in self.client.get_json(self.safeguards_url)["safeguards"]:
+        seen = 0
+        while events := self._poll(seen)["events"]:
+            seen = events[-1]["seq"]
+        engaged_now = self.client.get_json(self.safeguards_url)["safeguards"]
+        self.next = seen  # only now: when one of these polls fails, the history is read again
+        for one in engaged_now:
             for engaged in one["engaged"]:
                 detail = {
                     "subject": engaged["subject"],

@@ -40,14 +40,16 @@ class Processes:
             self.known[kernel] = now
         if first or self.present[kernel] != (now is not None) or now != old:
             yield Reading(at_s=at_s, name="kernel_pid", subject=kernel, value=now.pid if now else 0)
-        self.present[kernel] = now is not None
+        if now is not None and not first and not self.present[kernel]:
+            yield self._edge(kernel, at_s, "state", {"from": "gone", "to": "running", "pid": now.pid})
         stopped = now is not None and process_state(now.pid) in ("T", "t")
-        if stopped != self.stopped.get(kernel, False):
+        if now is not None and stopped != self.stopped.get(kernel, False):
             yield self._edge(kernel, at_s, "state", {"from": "running", "to": "T"} if stopped else {"to": "running"})
             if stopped:
                 detail = {"what": "process_stopped"}
                 yield Reading(at_s=at_s, name="processes", subject=kernel, kind=Kind.SYMPTOM_SEEN, detail=detail)
         self.stopped[kernel] = stopped
+        self.present[kernel] = now is not None
 
     @staticmethod
     def _change(old: ProcessId, now: ProcessId) -> dict[str, int]:
