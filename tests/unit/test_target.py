@@ -1,0 +1,150 @@
+"""The manifest is read as written, or refused with the line, the culprit and the nearest word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.contracts import TargetError
+from harness.process import read_process
+from harness.target import load_target
+from tests.fake_target import BASE, target, write_manifest
+from tests.processes import wait_for
+
+
+def refusal(path: Path, host: str | None = None) -> str:
+    with pytest.raises(TargetError) as caught:
+        load_target(path, host)
+    return str(caught.value)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    one = target(tmp_path, paths={"logs": "/x/logs"}, processes={"librarian": {"pid_file": "/x/pid"}})
+    assert one.name == "fake" and one.base_url == "http://127.0.0.1:1" and one.kernels == ("librarian",)
+    assert one.paths == {"logs": Path("/x/logs")} and one.bus is None
+    assert one.safeguards == ("kernel_watchdog",) and one.playbooks == ("kernel_restart",)
+    watched, unwatched = one.routes
+    assert (watched.path, watched.kernels) == ("/work?n=1", ("api_server", "librarian"))
+    assert watched.witness_of == "librarian" and unwatched.witness_of == ""
+
+
+def test_a_host_replaces_the_base_url(tmp_path: Path) -> None:
+    assert load_target(write_manifest(tmp_path), "http://127.0.0.1:99/").base_url == "http://127.0.0.1:99"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "[::1]"])
+def test_this_machine_is_allowed(tmp_path: Path, host: str) -> None:
+    assert host.strip("[]") in target(tmp_path, base_url=f"http://{host}:80").base_url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.7:80", "http://example.org", "http://0.0.0.0:80", "http://127.0.0.1.example.org", "nothing"]
+)
+def test_another_machine_is_refused(tmp_path: Path, url: str) -> None:
+    assert "only loopback addresses are allowed" in refusal(write_manifest(tmp_path, base_url=url))
+    assert "only loopback addresses are allowed" in refusal(write_manifest(tmp_path), url)
+
+
+def test_an_unknown_key_is_told_with_its_line_and_the_nearest_word(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path)
+    text = path.read_text().replace("safeguards:", "safegards:", 1)
+    path.write_text(text)
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if row.startswith("safegards"))
+    said = refusal(path)
+    assert said.startswith(f"{path}:{line}: ") and "'safegards'" in said and "Did you mean 'safeguards'?" in said
+
+
+@pytest.mark.parametrize("key", ["schema", "base_url", "routes"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "target.yaml"
+    path.write_text(yaml.safe_dump({name: value for name, value in BASE.items() if name != key}))
+    assert refusal(path) == f"{path}:1: {key} is missing"
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    said = refusal(write_manifest(tmp_path, schema="grace-target/9"))
+    assert said.endswith("target.yaml:1: schema 'grace-target/9'; grace-target/1 is expected")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a: [1\nb: 2\n", "target.yaml:2: this is not YAML"),
+        ("- a\n- b\n", "target.yaml:1: a mapping is expected"),
+        ("", "target.yaml:1: a mapping is expected"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "target.yaml"
+    path.write_text(text)
+    assert part in refusal(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "routes", [5, ["GET /x"], [{"name": "GET /x"}], [{"name": "x", "method": "GET", "path": "/x"}]]
+)
+def test_routes_that_are_none_are_refused(tmp_path: Path, routes: Any) -> None:
+    assert "target.yaml" in refusal(write_manifest(tmp_path, routes=routes))
+
+
+def test_a_process_is_found_by_its_pid_file(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    one = target(tmp_path, processes={"librarian": {"pid_file": str(file)}})
+    file.write_text(f"{os.getpid()}\n")
+    assert one.process("librarian") == read_process(os.getpid())
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "abc", "4194999", None])
+def test_a_pid_file_without_a_living_process(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "pid").write_text(text)
+    one = target(tmp_path, processes={"librarian": {"pid_file": str(tmp_path / "pid")}})
+    with pytest.raises(TargetError, match="librarian: 0 living processes"):
+        one.process("librarian")
+
+
+def test_a_process_is_found_by_its_words_only_when_it_is_the_only_one(tmp_path: Path) -> None:
+    one = target(tmp_path, processes={"librarian": {"cmdline": f"--of {tmp_path}"}})
+    with pytest.raises(TargetError, match="librarian: 0 living processes"):
+        one.process("librarian")
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()", "--of", str(tmp_path)]
+    twins = [subprocess.Popen(command, stdin=subprocess.PIPE)]
+    try:
+        found = wait_for(lambda: _found(one), 5)
+        assert found.pid == twins[0].pid
+        twins.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+        wait_for(lambda: _refused(one, "librarian: 2 living processes"), 5)
+    finally:
+        for process in twins:
+            process.communicate()
+
+
+def _found(one: Any) -> Any:
+    try:
+        return one.process("librarian")
+    except TargetError:
+        return None
+
+
+def _refused(one: Any, words: str) -> bool:
+    try:
+        one.process("librarian")
+    except TargetError as error:
+        return words in str(error)
+    return False
+
+
+def test_an_unknown_process_names_what_there_is(tmp_path: Path) -> None:
+    one = target(tmp_path, processes={"librarian": {"pid_file": "/x"}})
+    with pytest.raises(TargetError, match="'libarian'. Did you mean 'librarian'"):
+        one.process("libarian")
