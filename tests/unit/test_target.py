@@ -146,5 +146,5 @@ def _refused(one: Any, words: str) -> bool:
 
 def test_an_unknown_process_names_what_there_is(tmp_path: Path) -> None:
     one = target(tmp_path, processes={"librarian": {"pid_file": "/x"}})
-    with pytest.raises(TargetError, match="'libarian'. Did you mean 'librarian'"):
+    with pytest.raises(TargetError, match=r"'libarian'\. Did you mean 'librarian'"):
         one.process("libarian")
