@@ -10,6 +10,8 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
+LARGEST = 1e6
+
 
 class CatalogError(Exception):
     """A name or a parameter that no part knows; the text says which, what is known and what is nearest."""
@@ -78,6 +80,6 @@ def _fits(name: str, key: str, value: Any, wanted: str) -> None:
     if wanted in ("float", "int"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CatalogError(f"{name}.{key}: a number is expected, not {value!r}")
-        if value <= 0 or (key.endswith("_percent") and value > 100):
-            limit = "above 0 and at most 100" if key.endswith("_percent") else "above 0"
+        if not 0 < value < LARGEST or (key.endswith("_percent") and value > 100):
+            limit = "above 0 and at most 100" if key.endswith("_percent") else f"above 0 and below {LARGEST:g}"
             raise CatalogError(f"{name}.{key}: {limit} is expected, not {value!r}")

@@ -87,6 +87,14 @@ class Journal:
                 self._file.close()
 
 
+JUDGED = ("plan.json", "signals.csv", "requests.csv")
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file besides the timeline that a verdict is judged from."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in JUDGED}
+
+
 def event_of(row: Mapping[str, Any]) -> Event:
     return Event(**{**row, "kind": Kind(row["kind"])})
 

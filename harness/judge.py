@@ -34,8 +34,9 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
             return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
-    if record.aborted is not None and found.verdict is Verdict.FAIL:
-        because = f"the run was cut short; until then: {found.because}"
+    cut = record.aborted is not None or record.finished is None or bool(record.chain_problem)
+    if cut and found.verdict is Verdict.FAIL:
+        because = f"the run was cut short or its record is not whole; until then: {found.because}"
         return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
     return found
 

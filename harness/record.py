@@ -14,6 +14,7 @@ from harness.plan import plan_from_json
 from harness.traffic import RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
+SAMPLES_MIN = 3  # a single sample is no mean
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Series:
             if at_s - self.rows[0][0] < window_s * 0.9:
                 continue
             values = [row[1] for row in self.rows[start : end + 1]]
+            if len(values) < SAMPLES_MIN:
+                continue
             mean = sum(values) / len(values)
             if best is None or mean > best[0]:
                 best = (mean, line)
@@ -263,7 +266,7 @@ class Record:
         """From the end of the last fault to the start of the first window in which all is well."""
         if self.recovered is None or self.last_fault_end_s is None:
             return None
-        return max(0.0, self.recovered.at_s - self.last_fault_end_s)
+        return self.recovered.at_s - self.last_fault_end_s
 
 
 def _requests(folder: Path) -> list[RequestRow]:

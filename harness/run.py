@@ -14,7 +14,7 @@ from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault
 from harness.guardian_link import GuardianLink, GuardianLost
-from harness.journal import CsvWriter, Journal, SignalWriter
+from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
@@ -256,10 +256,12 @@ class Run:
         self.conductor.halt()
         self.watcher.stop()
         self.guardian.close()
+        self.signals.close()
+        self.requests.close()
         if self._finished:
-            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", {}, durable=True)
-        for writer in (self.journal, self.signals, self.requests):
-            writer.close()
+            hashes = {"sha256": file_hashes(self.folder)}
+            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
+        self.journal.close()
         self._keep_target()
         self.verdict, self.findings = conclude(self.folder)
         return self.verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -290,7 +291,7 @@ def _slo(reader: _Reader, node: yaml.Node | None) -> Slo:
         if key not in known:
             reader.say(reader.at(item), f"slo: no bound is called {key!r}.{nearest(key, known)}")
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             reader.say(reader.at(item), f"slo.{key}: a number is expected, not {value!r}")
             continue
         shipped = getattr(default, key)

@@ -17,7 +17,7 @@ from typing import Any
 from harness import scenario
 from harness.clock import Clock
 from harness.contracts import ProcessId, Route, TargetError
-from harness.journal import CsvWriter, Journal, SignalWriter
+from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import METRICS
 from harness.model import Kind, Plan
 from harness.plan import Options, build_plan, plan_to_json
@@ -150,10 +150,6 @@ class Draft:
         made = folder / NAME
         made.mkdir(parents=True)
         (made / "plan.json").write_text(plan_to_json(self.plan), encoding="utf-8")
-        journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
-        for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
-            journal.append(row.kind, row.subject, row.source, row.detail, at_s=row.at_s)
-        journal.close()
         signals = SignalWriter(made)
         for at_s, name, subject, value in sorted(self.signals):
             signals.write(at_s, name, subject, value)
@@ -161,6 +157,11 @@ class Draft:
         requests = CsvWriter(made / "requests.csv", HEADER)
         requests.rows(row.cells() for row in self.requests)
         requests.close()
+        journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
+        for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
+            last = {"sha256": file_hashes(made)} if row.kind is Kind.RUN_FINISHED else {}
+            journal.append(row.kind, row.subject, row.source, {**row.detail, **last}, at_s=row.at_s)
+        journal.close()
         return made
 
     def record(self, folder: Path) -> Record:

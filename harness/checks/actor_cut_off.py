@@ -36,7 +36,7 @@ class ActorCutOff:
         end_s = fault.ended.at_s if fault.ended else record.end_s
         before = [row for row in rows if row[0] <= cut_s]
         after = [row for row in rows if cut_s < row[0] <= end_s]
-        if not before:
+        if not before or before[-1][1] < 1:
             return finding(self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished)
         if not after:
             return finding(self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.checks import finding
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record
+from harness.traffic import Traffic
 
 REQUESTS_MIN = 20
 
@@ -36,11 +37,21 @@ class NoCascadingFailure:
         if traffic.count < REQUESTS_MIN:
             why = f"only {traffic.count} requests went to routes without a faulted kernel"
             return finding(self, Verdict.INCONCLUSIVE, why)
-        success = 100 - traffic.failed_percent
         bound = record.plan.slo.bystander_success_percent_min
-        verdict = Verdict.PASS if success >= bound else Verdict.FAIL
+        success = _success_percent(traffic)
+        worst = {name: _success_percent(record.traffic(start_s, end_s, names=frozenset({name}))) for name in others}
+        low = sorted(name for name, percent in worst.items() if percent < bound)
         why = f"{success:.2f} % of {traffic.count} requests to other routes succeeded, at least {bound:g} % asked"
+        if low:
+            why += "; below that: " + ", ".join(f"{name} {worst[name]:.1f} %" for name in low)
+        verdict = Verdict.FAIL if low or success < bound else Verdict.PASS
         return finding(self, verdict, why, "requests.csv:1")
+
+
+def _success_percent(traffic: Traffic) -> float:
+    """Served or deferred on purpose; a legitimate client that is limited or refused is no success."""
+    lost = traffic.failed + traffic.limited
+    return 100.0 - 100.0 * lost / traffic.count if traffic.count else 100.0
 
 
 CHECK = NoCascadingFailure

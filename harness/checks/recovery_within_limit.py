@@ -8,6 +8,8 @@ from harness.checks import finding
 from harness.model import Finding, Verdict
 from harness.record import Record
 
+EARLY_S = 0.5  # between a fault's end and the row that says so
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryWithinLimit:
@@ -23,6 +25,9 @@ class RecoveryWithinLimit:
                 why = f"no recovery yet when the run ended, {waited_s:.0f} s after the last fault"
                 return finding(self, Verdict.INCONCLUSIVE, why, record.aborted)
             return finding(self, Verdict.FAIL, f"no recovery in {limit_s:g} s", record.finished)
+        if record.recovery_s < -EARLY_S:
+            why = "the recovery was seen before the last fault had ended"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.recovered)
         verdict = Verdict.PASS if record.recovery_s <= limit_s else Verdict.FAIL
         why = f"recovered {record.recovery_s:.1f} s after the last fault, limit {limit_s:g} s"
         return finding(self, verdict, why, record.recovered)

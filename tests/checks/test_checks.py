@@ -10,6 +10,7 @@ import pytest
 from harness import catalog
 from harness.judge import judge, verdict
 from harness.model import Verdict
+from harness.record import Record
 from tests.records import edit_row, write_run
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -100,6 +101,14 @@ def test_an_edited_row_never_passes(tmp_path: Path) -> None:
     record = edit_row(tmp_path, 3, subject="cpu_spike")
     assert verdict(judge(record)) is not PASS
     assert next(one for one in judge(record) if one.check == "journal_intact").verdict is UNSURE
+
+
+@pytest.mark.parametrize("name", ["plan.json", "signals.csv", "requests.csv"])
+def test_an_edited_file_never_passes(tmp_path: Path, name: str) -> None:
+    path = write_run(tmp_path).folder / name
+    before = path.read_text()
+    path.write_text(before + "\n")
+    assert verdict(judge(Record.load(path.parent))) is not PASS
 
 
 def test_no_recovery_fails_only_when_the_limit_was_waited_for(tmp_path: Path) -> None:
