@@ -206,30 +206,36 @@ class Session:
         progress = Progress(run)
         while not run.done:
             gevent.sleep(TICK_S)
+            if self.run is not run:
+                return
             self._feed(run)
             if self.workers and self.environment.runner.worker_count < self.workers:
                 run.abort("a worker was lost: its requests are not known")
             run.tick()
             progress.show()
         progress.close()
-        gevent.spawn(self._leave)
+        gevent.spawn(self._leave, run)
 
     def _feed(self, run: Run) -> None:
         if self.log is not None:
             run.add_rows(self.log.take())
 
-    def stop(self) -> None:
-        """Called by Locust when the users have stopped, for whatever reason. Heals, judges, reports."""
-        run, self.run = self.run, None
-        if run is None:
+    def stop(self, only: Run | None = None) -> None:
+        """Called by Locust when the users have stopped, for whatever reason. Heals, judges, reports.
+
+        It takes the run, its twin and its log away first: on the web page the next run may start meanwhile.
+        """
+        run, twin, log = self.run, self.twin, self.log
+        if run is None or (only is not None and run is not only):
             return
+        self.run = self.twin = self.log = None
         if not run.done:
             run.abort("the load was stopped before the run was over")
-        if self.log is not None:
-            run.add_rows(self.log.take(all_of_it=True))
-        self.log = None
+        if log is not None:
+            run.add_rows(log.take(all_of_it=True))
         self.verdict = run.settle()
-        self._stop_twin()
+        if twin is not None:
+            twin.stop()
         say(summary_of(run))
 
     def _stop_twin(self) -> None:
@@ -237,13 +243,13 @@ class Session:
             self.twin.stop()
             self.twin = None
 
-    def _leave(self) -> None:
+    def _leave(self, run: Run | None = None) -> None:
         """The run is over: headless the process ends with its verdict, with the web page only the load stops."""
         runner = self.environment.runner
         if runner is None:
             return
         runner.stop()
-        self.stop()
+        self.stop(run)
         self._set_exit_code()
         if self.options.headless:
             runner.quit()

@@ -62,7 +62,7 @@ def test_it_is_ready_small_and_complete(tmp_path: Path) -> None:
 
 def test_each_kernel_does_work_that_a_client_sees(tmp_path: Path) -> None:
     """Stops each kernel in turn: its route fails, and those of all others answer."""
-    with twin(tmp_path, off="kernel_watchdog"), ThreadPoolExecutor(24) as pool:
+    with twin(tmp_path, off="kernel_watchdog,resource_pressure_monitor"), ThreadPoolExecutor(24) as pool:
         data = manifest(tmp_path)
         routes = {route["witness_of"]: route for route in data["routes"] if route.get("witness_of")}
         assert set(routes) == set(data["processes"]), "every kernel has a route that shows its life"
