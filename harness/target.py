@@ -150,7 +150,8 @@ def _loopback_only(base_url: str, place: str) -> None:
     """This version attacks nothing beyond this machine."""
     host = urlsplit(base_url).hostname or ""
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        # ZeroMQ reads "a;b" as a source and a destination: nothing may hide behind the first address
+        loopback = ";" not in base_url and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
         loopback = False
     if not loopback:

@@ -51,6 +51,22 @@ def test_another_machine_is_refused(tmp_path: Path, url: str) -> None:
     assert "only loopback addresses are allowed" in refusal(write_manifest(tmp_path), url)
 
 
+BUS = {"server_public_key": "k", "open_topic": "t", "spare_actors": [{"public_key": "p", "secret_key": "s"}]}
+
+
+def test_a_bus_on_this_machine_is_taken_and_any_other_refused(tmp_path: Path) -> None:
+    bus = {**BUS, "endpoint": "tcp://127.0.0.1:9"}
+    assert target(tmp_path, bus=bus).bus == bus
+    for endpoint in ("tcp://192.0.2.7:9", "tcp://bus.example.org:9", "epgm://lo;239.0.0.1:9", 9):
+        said = refusal(write_manifest(tmp_path, bus={**BUS, "endpoint": endpoint}))
+        assert "only loopback addresses are allowed" in said and "target.yaml:" in said
+
+
+@pytest.mark.parametrize("bus", [5, "tcp://127.0.0.1:9", {"endpoint": "tcp://127.0.0.1:9"}, BUS])
+def test_half_a_bus_is_refused(tmp_path: Path, bus: Any) -> None:
+    assert "is missing" in refusal(write_manifest(tmp_path, bus=bus))
+
+
 def test_an_unknown_key_is_told_with_its_line_and_the_nearest_word(tmp_path: Path) -> None:
     path = write_manifest(tmp_path)
     text = path.read_text().replace("safeguards:", "safegards:", 1)

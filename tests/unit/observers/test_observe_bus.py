@@ -1,0 +1,147 @@
+"""The harness's own ear on the bus, against a broker of a few lines with real keys."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from harness.model import Reading
+from harness.observers.bus_listener import BusListener
+from tests.fake_target import FakeView, samples, target
+from tests.processes import wait_for
+
+
+def pair() -> dict[str, str]:
+    public, secret = zmq.curve_keypair()
+    return {"public_key": public.decode(), "secret_key": secret.decode()}
+
+
+class TinyBroker(threading.Thread):
+    """Answers hello and subscribe; sends what the test queues to whoever has subscribed. *heard*: all it was told."""
+
+    def __init__(self, server_key: dict[str, str], endpoint: str = "tcp://127.0.0.1:0") -> None:
+        super().__init__(daemon=True)
+        self.context = zmq.Context()
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.setsockopt(zmq.LINGER, 0)
+        self.router.curve_server = True
+        self.router.curve_secretkey = server_key["secret_key"].encode()
+        self.router.bind(endpoint)
+        self.endpoint = self.router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.heard: list[dict[str, Any]] = []
+        self.queue: list[bytes] = []
+        self.over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        subscribed: set[bytes] = set()
+        while not self.over.is_set():
+            if self.router.poll(10):
+                peer, body = self.router.recv_multipart()
+                self.heard.append(json.loads(body))
+                if self.heard[-1]["op"] == "subscribe":
+                    subscribed.add(peer)
+            while subscribed and self.queue:
+                body = self.queue.pop(0)
+                for peer in subscribed:
+                    self.router.send_multipart([peer, body])
+        self.router.close()
+        self.context.term()
+
+    def deliver(self, source: str, count: int) -> None:
+        message = {"source": source, "topic": "telemetry.open", "payload": {}}
+        self.queue += [json.dumps({"op": "deliver", "message": message}).encode()] * count
+
+    def stop(self) -> None:
+        self.over.set()
+        self.join(5)
+        assert not self.is_alive()
+
+
+@pytest.fixture
+def server_key() -> dict[str, str]:
+    return pair()
+
+
+@pytest.fixture
+def broker(server_key: dict[str, str]) -> Iterator[TinyBroker]:
+    one = TinyBroker(server_key)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def view(broker: TinyBroker, server_key: dict[str, str], tmp_path: Path) -> FakeView:
+    bus = {
+        "protocol": "grace-bus/1",
+        "endpoint": broker.endpoint,
+        "server_public_key": server_key["public_key"],
+        "open_topic": "telemetry.open",
+        "spare_actors": [pair(), pair()],
+    }
+    return FakeView(target(tmp_path, bus=bus))
+
+
+@pytest.fixture
+def listener(view: FakeView) -> Iterator[BusListener]:
+    one = BusListener(view.target)
+    yield one
+    one.close()
+
+
+def heard(listener: BusListener, view: FakeView) -> dict[str, float]:
+    readings: list[Reading] = list(listener.observe(view))
+    return samples(readings, "bus_delivered")
+
+
+def test_it_counts_what_comes_by_actor(broker: TinyBroker, listener: BusListener, view: FakeView) -> None:
+    assert heard(listener, view) == {}  # nobody was heard: no sample, not a 0
+    broker.deliver("a", 3)
+    broker.deliver("b", 2)
+    wait_for(lambda: heard(listener, view) == {"a": 3.0, "b": 2.0}, 5)
+    assert heard(listener, view) == {"a": 3.0, "b": 2.0}  # cumulative, and said again at every look
+    broker.deliver("a", 1)
+    wait_for(lambda: heard(listener, view) == {"a": 4.0, "b": 2.0}, 5)
+
+
+def test_it_says_who_it_is_and_listens_to_the_open_topic_only(
+    broker: TinyBroker, listener: BusListener, view: FakeView
+) -> None:
+    wait_for(lambda: (heard(listener, view), len(broker.heard) >= 2)[1], 5)
+    hello, subscribe = broker.heard[:2]
+    assert hello["op"] == "hello" and hello["actor"].startswith("listener-")
+    assert subscribe == {"op": "subscribe", "topics": ["telemetry.open"]}
+
+
+def test_a_broker_that_is_replaced_is_joined_again(
+    broker: TinyBroker, listener: BusListener, view: FakeView, server_key: dict[str, str]
+) -> None:
+    broker.deliver("a", 1)
+    wait_for(lambda: heard(listener, view) == {"a": 1.0}, 5)
+    broker.stop()
+    assert heard(listener, view) == {"a": 1.0}  # nobody there: no crash
+    new = TinyBroker(server_key, broker.endpoint)
+    try:
+        new.deliver("a", 2)
+        wait_for(lambda: heard(listener, view) == {"a": 3.0}, 10, "the new broker's messages")
+    finally:
+        new.stop()
+
+
+def test_with_a_wrong_server_key_nothing_is_heard(broker: TinyBroker, view: FakeView, tmp_path: Path) -> None:
+    bus = {**(view.target.bus or {}), "server_public_key": pair()["public_key"]}
+    deaf = BusListener(target(tmp_path, bus=bus))
+    ear = BusListener(view.target)
+    try:
+        broker.deliver("a", 1)
+        wait_for(lambda: (heard(deaf, view), heard(ear, view))[1] == {"a": 1.0}, 5)
+        assert heard(deaf, view) == {}
+    finally:
+        deaf.close()
+        ear.close()
