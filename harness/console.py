@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.model import Finding, Verdict
@@ -38,7 +39,7 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
         rows.add_column(name, overflow="fold")
     for finding in findings:
         mark = f"[{STYLES[finding.verdict.value]}]{finding.verdict.value}[/]"
-        rows.add_row(mark, finding.claim, finding.because)
+        rows.add_row(mark, escape(finding.claim), escape(finding.because))
     with screen.capture() as capture:
         screen.print(rows)
         screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/] (exit {verdict.exit_code})")

@@ -2,122 +2,238 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from harness.judge import verdict
-from harness.model import Finding, Verdict
+from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 from reports.picture import Picture
 
-STYLE = Path(__file__).with_name("templates") / "report.css"
-MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.INCONCLUSIVE: "?", Verdict.NOT_APPLICABLE: "–"}
+TEMPLATES = Path(__file__).with_name("templates")
+FILES = ("signals.csv", "requests.csv", "timeline.jsonl")  # what evidence may link to, beside the timeline below
+NONE = "–"
+OPEN_MAX = 8  # of what did not pass, above the picture; all of it stands below
+# A shape for each verdict, so that no colour is needed to tell them apart.
+SHAPES = {
+    Verdict.PASS: '<circle cx="12" cy="12" r="11"/><path d="M6.5 12.5l4 4l7.5-8.5"/>',
+    Verdict.FAIL: '<path class="s" d="M7.5 1h9L23 7.5v9L16.5 23h-9L1 16.5v-9z"/><path d="M7.5 7.5l9 9m0-9l-9 9"/>',
+    Verdict.INCONCLUSIVE: '<path class="s" d="M12 1l11.5 21H.5z"/><path d="M12 8.5v7m0 2.5v1.5"/>',
+    Verdict.NOT_APPLICABLE: '<path class="s" d="M2 2h20v20H2z"/><path d="M7 12h10"/>',
+}
+GROUPS = ("safeguard", "playbook", "verification", "criterion", "validity")
 
 
 class Html:
-    """No script, no network: text, tables and an inline SVG. Whatever the target said is escaped."""
+    """No network. The script only adds a cursor and a filter; all else is text, tables and SVG, all of it escaped."""
 
     filename: ClassVar[str] = "report.html"
 
     def render(self, record: Record, findings: Sequence[Finding]) -> str:
-        answer = verdict(findings)
-        title = f"{record.plan.scenario_id}: {answer.value}"
-        return "\n".join(
-            (
-                '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>",
-                _head(record, findings, answer),
-                f"<section class=picture>{Picture(record).render()}</section>",
-                _findings(findings),
-                _faults(record),
-                _timeline(record),
-                "</body></html>\n",
-            )
+        answer = Verdict.worst([finding.verdict for finding in findings])
+        picture = Picture(record)
+        script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+        style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        body = (
+            _head(record, findings, answer),
+            _open_questions(findings),
+            f"<section class=picture><h2>What happened</h2>{picture.render()}<output></output></section>",
+            _findings(findings),
+            _faults(record),
+            _times(record),
+            _environment(record),
+            _timeline(record),
+        )
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(answer.value)}: {escape(record.plan.scenario_id)}</title>\n<style>\n{style}</style></head>"
+            f"<body>\n{chr(10).join(body)}\n"
+            f'<script type="application/json" id="data">{_json(picture.data())}</script>\n'
+            f"<script>{script}</script>\n</body></html>\n"
         )
 
 
+def _json(data: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _mark(verdict: Verdict, words: str = "") -> str:
+    shape = f'<svg class="mark" viewBox="0 0 24 24" aria-hidden="true">{SHAPES[verdict]}</svg>'
+    return f'<span class="v {verdict.value}">{shape}{escape(words or verdict.value.replace("_", " "))}</span>'
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    started = record.first(Kind.RUN_STARTED)
+    return dict(started.detail) if started else {}
+
+
 def _head(record: Record, findings: Sequence[Finding], answer: Verdict) -> str:
-    plan = record.plan
-    facts = dict(record.events[0].detail) if record.events else {}
-    detections = [one for step in plan.steps if (one := record.detection(step.step_id))]
-    mean = sum(one.after_injected_s for one in detections) / len(detections) if detections else None
-    worst = [one for one in findings if one.verdict is answer] if answer is not Verdict.PASS else []
-    rows = (
-        ("severity", str(plan.severity)),
-        ("seed", str(plan.seed)),
-        ("time scale", f"{plan.time_scale:g}"),
-        ("mean time to detect", "–" if mean is None else f"{mean:.2f} s over {len(detections)} faults"),
-        ("time to recover", "–" if record.recovery_s is None else f"{record.recovery_s:.1f} s after the last fault"),
-        ("target", f"{facts.get('target')} at {facts.get('base_url')}"),
-        ("repeat", str(facts.get("repeat", ""))),
+    plan, started = record.plan, record.first(Kind.RUN_STARTED)
+    repeat = str(_facts(record).get("repeat", ""))
+    subtitle = (
+        f"{plan.name} · severity {plan.severity} · {plan.category.replace('_', ' ')} · seed {plan.seed}"
+        f" · time scale {plan.time_scale:g}" + (" · control run, no faults" if plan.control else "")
     )
-    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
-    reasons = "".join(f"<li><b>{escape(one.claim)}</b>: {escape(one.because)}</li>" for one in worst[:6])
+    tiles = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _tiles(record, findings)
+    )
+    when = f"<p class=when>{escape(started.wall_time)}, {record.end_s:.0f} s</p>" if started else ""
     return (
-        f'<header class="{answer.value}"><p class=verdict>{MARKS[answer]} {answer.value}</p>'
-        f"<h1>{escape(plan.scenario_id)} <small>{escape(plan.name)}</small></h1>"
-        f"<ul class=reasons>{reasons}</ul><dl>{cells}</dl></header>"
+        f'<header class="{answer.value}"><p class=verdict>{_mark(answer)}</p>'
+        f"<div><h1>{escape(plan.scenario_id)}</h1><p class=subtitle>{escape(subtitle)}</p>{when}</div>"
+        f"<dl class=tiles>{tiles}</dl><p class=repeat>repeat it: <code>{escape(repeat)}</code></p></header>"
     )
+
+
+def _tiles(record: Record, findings: Sequence[Finding]) -> Iterable[tuple[str, str]]:
+    plan = record.plan
+    seen = [one for step in plan.steps if (one := record.detection(step.step_id))]
+    times = [one.after_injected_s for one in seen]
+    mean = f"{sum(times) / len(times):.2f} s" if times else NONE
+    held = sum(not fault.shortfall for fault in record.faults)
+    engaged = {one.safeguard for one in record.engagements} & set(plan.expected_safeguards)
+    yield "claims shown", f"{sum(one.verdict is Verdict.PASS for one in findings)} of {len(findings)}"
+    yield "safeguards", f"{len(engaged)} of {len(plan.expected_safeguards)}"
+    yield "faults as asked", f"{held} of {len(plan.steps)}"
+    yield ("mean time to detect" if len(times) > 1 else "time to detect"), mean
+    recovery = NONE if record.recovery_s is None else f"{record.recovery_s:.1f} s"
+    yield f"recovery (limit {plan.recovery_limit_s:g} s)", recovery
+
+
+def _open_questions(findings: Sequence[Finding]) -> str:
+    """What did not pass, the worst first, and causes before what follows from them."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
+    bad = [one for one in findings if one.verdict is not Verdict.PASS]
+    bad.sort(key=lambda one: (order.index(one.verdict), one.group != "validity"))
+    items = [
+        f"<li>{_mark(one.verdict)} <div><b>{escape(one.claim)}</b><small>{escape(one.because)}</small></div></li>"
+        for one in bad[:OPEN_MAX]
+    ]
+    if len(bad) > OPEN_MAX:
+        items.append(f'<li><span></span><a href="#findings">and {len(bad) - OPEN_MAX} more</a></li>')
+    return f"<section class=open><ul>{''.join(items)}</ul></section>" if items else ""
+
+
+def _table(name: str, heads: Sequence[str], rows: Sequence[str], note: str = "") -> str:
+    head = "".join(f"<th>{escape(one)}" for one in heads)
+    note = f"<p class=note>{escape(note)}</p>" if note else ""
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<section id="{name.split()[0].lower()}"><h2>{escape(name)}</h2>{note}{body}</section>'
+
+
+def _cells(*cells: str) -> str:
+    return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in cells) + "</tr>"
 
 
 def _findings(findings: Sequence[Finding]) -> str:
     rows = []
-    for one in findings:
-        links = " ".join(_link(text) for text in one.evidence)
-        rows.append(
-            f'<tr class="{one.verdict.value}"><td class=v>{MARKS[one.verdict]} {one.verdict.value}</td>'
-            f"<td>{escape(one.group)}</td><td>{escape(one.claim)}</td><td>{escape(one.because)}</td><td>{links}</td></tr>"
-        )
-    head = "<tr><th>verdict<th>group<th>claim<th>because<th>evidence</tr>"
-    return f"<section><h2>Findings</h2><table>{head}{''.join(rows)}</table></section>"
+    known = [group for group in GROUPS if any(one.group == group for one in findings)]
+    for group in [*known, *sorted({one.group for one in findings} - set(known))]:
+        mine = [one for one in findings if one.group == group]
+        for number, one in enumerate(mine):
+            first = f'<th rowspan="{len(mine)}" scope="rowgroup">{escape(group)}</th>' if number == 0 else ""
+            links = " ".join(_link(text) for text in one.evidence) or NONE
+            rows.append(
+                f"<tr>{first}<td>{escape(one.claim)}<td>{_mark(one.verdict)}<td>{escape(one.because)}<td>{links}</tr>"
+            )
+    return _table("Findings", ("group", "claim", "verdict", "because", "evidence"), rows)
 
 
 def _link(evidence: str) -> str:
     name, _, number = evidence.rpartition(":")
     if name == "timeline":
-        return f'<a href="#e{escape(number)}">{escape(evidence)}</a>'
-    return f'<a href="{escape(name)}">{escape(evidence)}</a>'
+        return f'<a href="#e{escape(number)}">#{escape(number)}</a>'
+    if name in FILES:
+        return f'<a href="{name}">{escape(evidence)}</a>'
+    return escape(evidence)
 
 
 def _faults(record: Record) -> str:
     rows = []
     for fault in record.faults:
         asked, got = fault.step.asked, fault.achieved
-        detection = record.detection(fault.step.step_id)
-        measured = "not measured"
-        if got is not None:
-            measured = f"{got['mean']:g} (sd {got['sd']:g}, p5 {got['p5']:g}, p95 {got['p95']:g})"
-        attained = f"{fault.attained.at_s - fault.injected.at_s:.2f} s" if fault.attained and fault.injected else "–"
-        seen = f"{detection.after_injected_s:.2f} s by {detection.safeguard}" if detection else "–"
-        cells = (
-            fault.step.step_id,
-            f"{asked.value:g} {asked.unit}",
-            measured,
-            attained,
-            seen,
-            fault.ended_by or "–",
-            "yes" if fault.healed and fault.healed.detail.get("verified") else "NO",
+        spread = [NONE] * 4 if got is None else [f"{got[key]:g}" for key in ("mean", "sd", "p5", "p95")]
+        scaled = fault.step.duration_s != fault.step.asked_duration_s
+        lasted = f"{fault.ended.at_s - fault.injected.at_s:.1f} s" if fault.ended and fault.injected else NONE
+        because = f": {fault.ended.detail.get('because')}" if fault.ended else ""
+        rows.append(
+            _cells(
+                fault.step.step_id,
+                fault.step.subject,
+                f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}",
+                *spread,
+                f"{fault.step.duration_s:g} s" + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else ""),
+                lasted,
+                f"{fault.ended_by or 'nobody'}{because}",
+                "verified" if fault.healed and fault.healed.detail.get("verified") else "NO",
+            )
         )
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    head = "<tr><th>fault<th>asked<th>achieved mean<th>attained after<th>detected after<th>ended by<th>healed</tr>"
-    return f"<section><h2>Asked against achieved</h2><table>{head}{''.join(rows)}</table></section>"
+    heads = ("fault", "on", "asked", "mean", "sd", "p5", "p95", "for", "lasted", "ended by", "healed")
+    return _table("Asked against achieved", heads, rows, "Measured from attainment to the end of the fault.")
+
+
+def _times(record: Record) -> str:
+    rows = []
+    for fault in record.faults:
+        seen = record.detection(fault.step.step_id)
+        rows.append(
+            _cells(
+                fault.step.step_id,
+                _at(fault.injected),
+                _after(fault.attained, fault.injected),
+                NONE if seen is None else f"{seen.after_injected_s:.2f} s",
+                NONE if seen is None or seen.after_attained_s is None else f"{seen.after_attained_s:.2f} s",
+                NONE if seen is None else seen.safeguard,
+                _after(fault.ended, fault.injected),
+            )
+        )
+    limit = f"limit {record.plan.recovery_limit_s:g} s"
+    if record.recovery_s is None:
+        told = f"Not recovered ({limit})."
+    else:
+        told = f"Recovered {record.recovery_s:.2f} s after the last fault ended ({limit})."
+    heads = ("fault", "injected at", "attained after", "detected after", "after attainment", "by", "ended after")
+    return _table("Times to detect and to recover", heads, rows, told)
+
+
+def _at(event: Event | None) -> str:
+    return NONE if event is None else f"{event.at_s:.2f} s"
+
+
+def _after(event: Event | None, start: Event | None) -> str:
+    return NONE if event is None or start is None else f"{event.at_s - start.at_s:.2f} s"
+
+
+def _environment(record: Record) -> str:
+    plan, facts = record.plan, _facts(record)
+    rows = [_cells(name.replace("_", " "), str(value)) for name, value in facts.items()]
+    rows += [_cells("users", str(plan.users)), _cells("run folder", record.folder.name)]
+    rows += [_cells("expected behavior (shown, not judged)", text) for text in plan.expected_behavior]
+    rows += [_cells("prerequisite", text) for text in plan.prerequisites]
+    return _table("Environment", ("what", "value"), rows)
 
 
 def _timeline(record: Record) -> str:
     rows = []
-    for event in sorted(record.events, key=lambda one: one.at_s):
-        detail = json.dumps(dict(event.detail), ensure_ascii=False)
+    for event in sorted(record.events, key=lambda one: (one.at_s, one.seq)):
+        detail = json.dumps(dict(event.detail), ensure_ascii=False, sort_keys=True)
+        cells = f"<td>{event.seq}<td>{event.at_s:.2f}<td>{event.kind.value}<td>{escape(event.subject)}"
         rows.append(
-            f"<tr id=e{event.seq}><td>{event.seq}</td><td>{event.at_s:.2f}</td><td>{event.kind.value}</td>"
-            f"<td>{escape(event.subject)}</td><td>{escape(event.source)}</td>"
-            f"<td class=detail>{escape(detail)}</td></tr>"
+            f'<tr id="e{event.seq}" data-kind="{event.kind.value}">{cells}<td>{escape(event.source)}'
+            f"<td class=detail>{escape(detail)}</tr>\n"
         )
-    head = "<tr><th>#<th>s<th>kind<th>subject<th>seen by<th>detail</tr>"
-    return f"<section><h2>Timeline</h2><table>{head}{''.join(rows)}</table></section>"
+    note = record.chain_problem and f"The rows from here on are not shown: {record.chain_problem}."
+    return _table("Timeline", ("#", "at s", "kind", "subject", "seen by", "detail"), rows, note)
 
 
 REPORTER = Html

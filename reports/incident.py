@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from harness.judge import verdict
 from harness.metrics import METRICS
-from harness.model import Finding
+from harness.model import Finding, Kind, Verdict
 from harness.record import FaultRecord, Record
 
 
@@ -23,15 +22,15 @@ class Incident:
 
 def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
     """The fields that users of the incident files know; null for what did not happen, never 0."""
-    plan, answer = record.plan, verdict(findings)
-    started = record.first(record.events[0].kind) if record.events else None
+    plan, answer = record.plan, Verdict.worst([finding.verdict for finding in findings])
+    started = record.first(Kind.RUN_STARTED)
     facts = dict(started.detail) if started else {}
     detections = [record.detection(step.step_id) for step in plan.steps]
     injected = [fault.injected for fault in record.faults if fault.injected]
     seen = [one.event for one in detections if one]
     traffic = record.traffic(0.0, record.end_s)
     return {
-        "incident_id": record.folder.name,
+        "incident_id": f"chaos_{plan.scenario_id}_{record.folder.name}",
         "scenario_id": plan.scenario_id,
         "category": plan.category,
         "severity": plan.severity,
@@ -40,7 +39,7 @@ def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
         "control": plan.control,
         "verdict": answer.value,
         "exit_code": answer.exit_code,
-        "success": answer.value == "PASS",
+        "success": answer is Verdict.PASS,
         "injected_at": min((event.wall_time for event in injected), default=None),
         "detected_at": min((event.wall_time for event in seen), default=None),
         "recovered_at": record.recovered.wall_time if record.recovered else None,
@@ -60,6 +59,7 @@ def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
             "shed": traffic.shed,
         },
         "environment": {key: facts.get(key) for key in ("target", "base_url", "harness_version")},
+        "run_folder": record.folder.name,
         "repeat": facts.get("repeat"),
     }
 

@@ -1,180 +1,204 @@
-"""The one picture: load, faults, safeguards, playbooks, recovery and the machine, on one time axis, as SVG."""
+"""The one picture: load, faults, safeguards, playbooks, symptoms, recovery and the machine, on one time axis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
-from operator import methodcaller
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 from harness.model import Kind
-from harness.record import Record, Series
+from harness.record import FaultRecord, Record, Series
 from harness.traffic import RequestRow, Traffic
+from reports.svg import LEFT, RIGHT, WIDTH, Band, Canvas, Chart, Line, Points, Span
 
-WIDTH, LEFT, RIGHT = 1160, 150, 16
-LANE, CHART, GAP = 22, 96, 26
-Points = list[tuple[float, float]]
+SYMPTOMS = ("process_stopped", "heartbeat_missed", "route_down", "route_slow")
+POINTS_MAX = 600  # of a line: more than the picture has pixels for helps nobody
 
 
 class Picture:
-    """Draws from the top down; x() turns run seconds into pixels."""
+    """render() is the SVG, data() what a cursor reads out of it."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.end_s = max(record.end_s, 1.0)
-        self.y = 8
-        self.parts: list[str] = []
-
-    def x(self, at_s: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * max(0.0, min(at_s, self.end_s)) / self.end_s, 1)
-
-    def text(self, x: float, y: float, words: str, kind: str = "label", anchor: str = "end") -> None:
-        self.parts.append(f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>')
-
-    def lane(self, name: str, kind: str, spans: Sequence[tuple[float, float, str]]) -> None:
-        """One row of spans (from, to, words), the words beside what is too narrow for them."""
-        self.text(LEFT - 8, self.y + 15, name)
-        for start_s, end_s, words in spans:
-            x, width = self.x(start_s), max(3.0, self.x(end_s) - self.x(start_s))
-            title = f"<title>{escape(words)}: {start_s:.2f} s to {end_s:.2f} s</title>"
-            self.parts.append(
-                f'<rect x="{x}" y="{self.y + 3}" width="{width:.1f}" height="{LANE - 6}" rx="3" class="{kind}">'
-                f"{title}</rect>"
-            )
-            if width > 7 * len(words):
-                self.text(x + 5, self.y + 15, words, "inside", "start")
-            elif x + width + 7 * len(words) < WIDTH:
-                self.text(x + width + 4, self.y + 15, words, "beside", "start")
-            else:
-                self.text(x - 4, self.y + 15, words, "beside", "end")
-        self.y += LANE
-
-    def chart(self, name: str, unit: str, lines: Sequence[tuple[str, str, Points]], top: float | None = None) -> None:
-        """Lines over the time axis: (name, class, [(at_s, value)]). *top* fixes the scale."""
-        highest = top or max([value for _, _, points in lines for _, value in points] or [1.0]) * 1.1 or 1.0
-        base = self.y + CHART
-        self.text(LEFT - 8, self.y + 12, f"{name}", "title")
-        self.text(LEFT - 8, self.y + 28, f"{highest:.0f} {unit}".strip())
-        self.text(LEFT - 8, base, "0")
-        self.parts.append(f'<path d="M{LEFT} {base}H{WIDTH - RIGHT}M{LEFT} {self.y}H{WIDTH - RIGHT}" class="grid"/>')
-        for number, (label, kind, points) in enumerate(lines):
-            path = "".join(
-                f"{'L' if i else 'M'}{self.x(at_s)} {base - CHART * min(1.0, value / highest):.1f}"
-                for i, (at_s, value) in enumerate(points)
-            )
-            self.parts.append(f'<path d="{path}" class="line {kind}"><title>{escape(label)}</title></path>')
-            self.text(LEFT - 8, self.y + 44 + 14 * number, label, f"key {kind}")
-        self.y = base + GAP
+        end_s = self.end_s
+        self.charts = [_requests(record, end_s), _latency(record, end_s), _failures(record, end_s), _machine(record)]
 
     def render(self) -> str:
-        self._lanes()
-        start = self.y
-        self.y += 10
-        self._charts()
-        self._bands(start)
-        self._axis()
-        height = self.y + 8
-        return (
-            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the run">' + "".join(self.parts)
-        ) + "</svg>"
+        canvas = Canvas(self.end_s)
+        bands = self._lanes(canvas)
+        canvas.y += 14
+        top = canvas.y - 4
+        for chart in self.charts:
+            canvas.chart(chart)
+        canvas.bands(bands)
+        if self.record.recovered:
+            canvas.moment(top, self.record.recovered.at_s, "steady", "recovered")
+        canvas.axis()
+        return canvas.render(f"timeline of {self.record.plan.scenario_id}")
 
-    def _lanes(self) -> None:
-        record = self.record
-        phases = []
-        if record.baseline:
-            phases.append(
-                (max(0.0, record.baseline.at_s - record.plan.slo.baseline_s), record.baseline.at_s, "baseline")
-            )
-        if record.recovered:
-            phases.append((record.recovered.at_s, record.recovered.at_s + record.plan.slo.hold_s, "recovered"))
-        self.lane("steady state", "steady", phases)
-        for fault in record.faults:
-            if fault.injected:
-                end_s = fault.ended.at_s if fault.ended else self.end_s
-                words = f"{fault.step.step_id}, ended by {fault.ended_by or 'nobody'}"
-                self.lane(fault.step.type, "fault", [(fault.injected.at_s, end_s, words)])
-        for name in sorted({one.safeguard for one in record.engagements}):
-            spans = [
-                (one.engaged.at_s, one.released.at_s if one.released else self.end_s, one.subject)
-                for one in record.engagements
-                if one.safeguard == name
-            ]
-            self.lane(name[:22], "safeguard", spans)
-        for name in sorted({one.playbook for one in record.playbook_runs}):
-            runs = [
-                (one.started.at_s, one.finished.at_s if one.finished else self.end_s, one.subject)
-                for one in record.playbook_runs
-                if one.playbook == name
-            ]
-            self.lane(name[:22], "playbook", runs)
-        symptoms = [
-            (event.at_s, event.at_s, f"{event.subject} {event.detail.get('what')}")
-            for event in record.of_kind(Kind.SYMPTOM_SEEN)
-            if event.detail.get("what") in ("route_down", "route_slow", "process_stopped")
+    def data(self) -> dict[str, Any]:
+        charts = [
+            {
+                "title": chart.title,
+                "unit": chart.unit,
+                "lines": [{"name": line.name, "kind": line.kind, "points": line.points} for line in chart.lines],
+            }
+            for chart in self.charts
         ]
-        for what in ("process_stopped", "route_down", "route_slow"):
-            mine = [span for span in symptoms if span[2].endswith(what)]
-            if mine:
-                self.lane(what, "symptom", mine[:12])
+        return {"end_s": self.end_s, "left": LEFT, "right": RIGHT, "width": WIDTH, "charts": charts}
 
-    def _charts(self) -> None:
-        record = self.record
+    def _end_of(self, fault: FaultRecord) -> float:
+        return fault.ended.at_s if fault.ended else self.end_s
 
-        def per_second(outcome: str) -> Points:
-            return _binned(record, self.end_s, lambda t: _of(t, outcome))
-
-        outcomes = [(name, name, per_second(name)) for name in ("ok", "shed", "failed")]
-        self.chart("requests", "/s", outcomes)
-        latencies = [
-            (f"p{percent}", f"p{percent}", _binned(record, self.end_s, methodcaller("percentile", percent)))
-            for percent in (50, 95, 99)
-        ]
-        self.chart("latency", "ms", latencies)
-        machine = [
-            ("CPU", "cpu", _points(record.signals("cpu_percent"))),
-            ("memory", "memory", _points(record.signals("memory_percent"))),
-            ("disk busy", "disk", _points(record.signals("disk_busy_percent"))),
-        ]
-        self.chart("machine", "%", machine, top=100.0)
-
-    def _bands(self, top: float) -> None:
-        """The faults' windows across all charts, behind the lines."""
+    def _lanes(self, canvas: Canvas) -> list[Band]:
+        """Draws all lanes; the bands that hang down from the faults."""
         bands = []
+        canvas.heading("steady")
+        canvas.lane("state", self._steady())
+        canvas.heading("faults")
         for fault in self.record.faults:
             if fault.injected:
-                x = self.x(fault.injected.at_s)
-                width = self.x(fault.ended.at_s if fault.ended else self.end_s) - x
-                bands.append(
-                    f'<rect x="{x}" y="{top}" width="{width:.1f}" height="{self.y - top - GAP + 4}" class="band"/>'
-                )
-        self.parts = bands + self.parts
+                bands.append(Band(start_s=fault.injected.at_s, end_s=self._end_of(fault), top=canvas.y + 10))
+                canvas.lane(fault.step.step_id, [self._fault(fault)])
+            else:
+                canvas.lane(fault.step.step_id, [], "not injected")
+        groups = (
+            ("safeguards", self._safeguards(), "did not engage"),
+            ("playbooks", self._playbooks(), "did not run"),
+            ("symptoms", self._symptoms(), ""),
+        )
+        for heading, lanes, absent in groups:
+            canvas.heading(heading)
+            for name, spans in lanes.items() or [("none seen", [])]:
+                canvas.lane(name, spans, absent)
+        return bands
 
-    def _axis(self) -> None:
-        step_s = next((s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300) if self.end_s / s <= 14), 600)
-        at_s = 0
-        while at_s <= self.end_s:
-            self.text(self.x(at_s), self.y, f"{at_s} s", "label", "middle")
-            at_s += step_s
+    def _steady(self) -> list[Span]:
+        slo, spans = self.record.plan.slo, []
+        for event, words in ((self.record.baseline, "baseline"), (self.record.recovered, "recovered")):
+            if event:
+                start_s = max(0.0, event.at_s - slo.baseline_s) if words == "baseline" else event.at_s
+                end_s = event.at_s if words == "baseline" else event.at_s + slo.hold_s
+                spans.append(Span(start_s=start_s, end_s=end_s, kind="steady", words=words))
+        if self.record.aborted:
+            at_s = self.record.aborted.at_s
+            spans.append(Span(start_s=at_s, end_s=at_s, kind="symptom", words="cut short"))
+        return spans
+
+    def _fault(self, fault: FaultRecord) -> Span:
+        assert fault.injected is not None
+        words = f"{fault.step.subject}, ended by {fault.ended_by or 'nobody'}"
+        end_s = self._end_of(fault)
+        full_s = fault.attained.at_s if fault.attained else end_s
+        return Span(start_s=fault.injected.at_s, end_s=end_s, kind="fault", words=words, full_s=full_s)
+
+    def _safeguards(self) -> dict[str, list[Span]]:
+        lanes: dict[str, list[Span]] = {name: [] for name in self.record.plan.expected_safeguards}
+        for one in self.record.engagements:
+            end_s = one.released.at_s if one.released else self.end_s
+            words = one.subject if one.released else f"{one.subject}, not released"
+            span = Span(start_s=one.engaged.at_s, end_s=end_s, kind="safeguard", words=words)
+            lanes.setdefault(one.safeguard, []).append(span)
+        return lanes
+
+    def _playbooks(self) -> dict[str, list[Span]]:
+        lanes: dict[str, list[Span]] = {name: [] for name in self.record.plan.expected_playbooks}
+        for one in self.record.playbook_runs:
+            end_s = one.finished.at_s if one.finished else self.end_s
+            outcome = str(one.finished.detail.get("outcome")) if one.finished else "not finished"
+            span = Span(start_s=one.started.at_s, end_s=end_s, kind="playbook", words=f"{one.subject} {outcome}")
+            lanes.setdefault(one.playbook, []).append(span)
+        return lanes
+
+    def _symptoms(self) -> dict[str, list[Span]]:
+        lanes: dict[str, list[Span]] = {}
+        for event in self.record.of_kind(Kind.SYMPTOM_SEEN):
+            what = str(event.detail.get("what"))
+            if what in SYMPTOMS:
+                span = Span(start_s=event.at_s, end_s=event.at_s, kind="symptom", words=event.subject)
+                lanes.setdefault(what, []).append(span)
+        for event in self.record.of_kind(Kind.KERNEL_CHANGED):
+            if event.detail.get("what") == "process":
+                words = f"{event.subject} pid {event.detail.get('old_pid')} → {event.detail.get('pid')}"
+                span = Span(start_s=event.at_s, end_s=event.at_s, kind="restart", words=words)
+                lanes.setdefault("new process", []).append(span)
+        return lanes
 
 
-def _points(series: Series) -> Points:
-    return [(row[0], row[1]) for row in series.rows]
+def _requests(record: Record, end_s: float) -> Chart:
+    def per_second(outcome: str) -> Callable[[Traffic], float]:
+        return lambda traffic: _count(traffic, outcome) / _stretch_s(end_s)
+
+    lines = tuple(
+        Line(name=name, kind=name, points=_binned(record, end_s, per_second(name)))
+        for name in ("ok", "shed", "limited", "failed")
+    )
+    return Chart(title="requests", unit="/s", lines=lines, stacked=True)
 
 
-def _of(traffic: Traffic, outcome: str) -> float:
-    if outcome == "ok":
-        return float(traffic.count - traffic.failed - traffic.shed - traffic.limited)
-    return float(traffic.shed + traffic.limited if outcome == "shed" else traffic.failed)
+def _count(traffic: Traffic, outcome: str) -> int:
+    counts = {"shed": traffic.shed, "limited": traffic.limited, "failed": traffic.failed}
+    return counts.get(outcome, traffic.count - sum(counts.values()))
+
+
+def _latency(record: Record, end_s: float) -> Chart:
+    def at(percent: float) -> Callable[[Traffic], float | None]:
+        return lambda traffic: traffic.percentile(percent)
+
+    lines = tuple(Line(name=f"p{p}", kind=f"p{p}", points=_binned(record, end_s, at(p))) for p in (50, 95, 99))
+    bounds: tuple[tuple[float, str], ...] = ()
+    if record.baseline:
+        slo, before = record.plan.slo, float(record.baseline.detail.get("latency_ms_p95") or 0.0)
+        bound = max(slo.latency_ms_p95_floor, slo.latency_p95_factor * before)
+        bounds = ((bound, f"steady: p95 ≤ {bound:g} ms"),)
+    return Chart(title="latency", unit="ms", lines=lines, bounds=bounds, log=True)
+
+
+def _failures(record: Record, end_s: float) -> Chart:
+    bound = record.plan.slo.failure_percent_max
+    points = _binned(record, end_s, lambda traffic: traffic.failed_percent if traffic.count else None)
+    line = Line(name="failed", kind="failed", points=points)
+    return Chart(title="failures", unit="%", lines=(line,), bounds=((bound, f"steady: ≤ {bound:g} %"),))
+
+
+def _machine(record: Record) -> Chart:
+    names = (
+        ("CPU", "cpu", "cpu_percent"),
+        ("memory", "memory", "memory_percent"),
+        ("disk", "disk", "disk_busy_percent"),
+    )
+    lines = tuple(Line(name=name, kind=kind, points=_thinned(record.signals(signal))) for name, kind, signal in names)
+    bounds = tuple(
+        (step.asked.value, f"{step.step_id} asked {step.asked.value:g} %")
+        for step in record.plan.steps
+        if step.asked.unit == "%"
+    )
+    return Chart(title="machine", unit="%", lines=lines, bounds=bounds, top=100.0)
+
+
+def _thinned(series: Series) -> Points:
+    """At most POINTS_MAX points, each the highest of its stretch: a peak is never thinned away."""
+    rows = series.rows
+    stretch = max(1, -(-len(rows) // POINTS_MAX))
+    parts = [rows[start : start + stretch] for start in range(0, len(rows), stretch)]
+    return tuple((part[0][0], round(max(row[1] for row in part), 2)) for part in parts)
+
+
+def _stretch_s(end_s: float) -> float:
+    return max(1.0, end_s / POINTS_MAX)
 
 
 def _binned(record: Record, end_s: float, value: Callable[[Traffic], float | None]) -> Points:
-    """One point a second of the legitimate traffic; nothing where there is no value."""
-    bins: dict[int, list[RequestRow]] = {}
+    """One point for each whole stretch of the legitimate traffic (a second, in long runs more); none for None."""
+    stretch_s = _stretch_s(end_s)
+    bins: dict[int, list[RequestRow]] = defaultdict(list)
     for row in record.requests:
         if row.user == "legitimate":
-            bins.setdefault(int(row.at_s), []).append(row)
+            bins[int((row.at_s + 1e-6) / stretch_s)].append(row)
     points = []
-    for second in range(int(end_s) + 1):
-        found = value(Traffic.of(bins.get(second, [])))
+    for number in range(int(end_s / stretch_s)):
+        found = value(Traffic.of(bins.get(number, [])))
         if found is not None:
-            points.append((second + 0.5, found))
-    return points
+            points.append((round((number + 0.5) * stretch_s, 2), round(found, 2)))
+    return tuple(points)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
+
+from harness import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
@@ -42,6 +47,10 @@ FLOORS = {
 # What only a test or a fault may know: the embedded Grace must see by itself.
 FOREIGN = ("rogue_kernel", "chaos", "127.0.0.2", "127.0.0.3", "acl_flooder", "cpu_pacer", "MF01", "locust", "harness")
 LINES_MAX = 500
+FUNCTION_LINES_MAX = 60
+PYTHON = ("harness", "faults", "reports", "locustfiles", "twin", "tests")
+HELD = (*PYTHON, "scenarios", "docs", "benchmarks", ".ci")  # what the repository holds, beside the files at its top
+OF_A_MACHINE = re.compile(r"(?<![\w.:])/(?:home|root|work|mnt|opt|tmp|Users)/\w")
 
 
 def imports(text: str) -> set[str]:
@@ -74,8 +83,56 @@ def forbidden(text: str, packages: tuple[str, ...]) -> set[str]:
     return {one for one in imports(text) if one.split(".")[0] in packages}
 
 
-def foreign_words(text: str) -> list[str]:
-    return [word for word in FOREIGN if word.lower() in text.lower()]
+def foreign_words(text: str, also: Iterable[str] = ()) -> list[str]:
+    return [word for word in (*FOREIGN, *sorted(also)) if word.lower() in text.lower()]
+
+
+def above(text: str, allowed: tuple[str, ...]) -> set[str]:
+    """What a fault or a reporter imports of the harness beyond floor 2 and what is *allowed*."""
+    mine = {one for one in map(part_of, imports(text)) if one in FLOORS}
+    return {one for one in mine if FLOORS[one] > 2 and one not in allowed}
+
+
+def undescribed(text: str) -> bool:
+    return not ast.get_docstring(ast.parse(text))
+
+
+def long_functions(text: str) -> list[str]:
+    nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [n.name for n in nodes if (n.end_lineno or 0) - n.lineno + 1 > FUNCTION_LINES_MAX]
+
+
+def evasions(text: str) -> set[str]:
+    """Ways in which a test can be green without having looked."""
+    nodes = ast.walk(ast.parse(text))
+    names = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    return names & {
+        "time.sleep",
+        "pytest.skip",
+        "pytest.xfail",
+        "pytest.mark.skip",
+        "pytest.mark.skipif",
+        "pytest.mark.xfail",
+    }
+
+
+def words_of_the_scenarios() -> set[str]:
+    """Names that a scenario or a fault brings along: actors, scenarios, injectors, helpers."""
+    found = {path.stem for path in files("faults") if "_" in path.stem.strip("_")}
+    for path in (ROOT / "scenarios").rglob("*.yaml"):
+        for value in leaves(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            if value[0] in ("blocked_actor", "scenario_id"):
+                found.add(value[1])
+    return found
+
+
+def leaves(data: object, key: str = "") -> list[tuple[str, str]]:
+    """(key, text) of every text in a YAML file."""
+    if isinstance(data, dict):
+        return [leaf for name, value in data.items() for leaf in leaves(value, str(name))]
+    if isinstance(data, list):
+        return [leaf for value in data for leaf in leaves(value, key)]
+    return [(key, data)] if isinstance(data, str) else []
 
 
 def files(folder: str) -> list[Path]:
@@ -122,15 +179,93 @@ def test_what_heals_imports_no_fault_and_no_gevent() -> None:
         assert forbidden((ROOT / "harness" / f"{name}.py").read_text(), ("faults", "gevent", "locust")) == set()
 
 
+def test_faults_and_reports_stand_on_low_floors() -> None:
+    for path in files("faults"):
+        assert above(path.read_text(), ()) == set(), path
+    for path in files("reports"):
+        assert above(path.read_text(), ("record", "metrics", "traffic")) == set(), path
+    assert above("from harness.journal import Journal", ()) == {"journal"}
+    assert above("from harness import judge\nfrom harness.record import Record", ("record",)) == {"judge"}
+
+
 def test_the_twin_holds_no_word_of_a_test() -> None:
+    brought = words_of_the_scenarios()
+    assert {"rogue_kernel", "MF01_triple_threat", "cpu_spike", "acl_flooder"} <= brought
     for path in files("twin"):
-        assert foreign_words(path.read_text()) == [], path
+        assert foreign_words(path.read_text(), brought) == [], path
     assert foreign_words("if actor == 'rogue_kernel': ...") == ["rogue_kernel"]
+    assert foreign_words("while kernel_pause: ...", brought) == ["kernel_pause"]
 
 
-@pytest.mark.parametrize("folder", ["twin", "harness", "faults", "reports", "locustfiles", "tests"])
+@pytest.mark.parametrize("folder", PYTHON)
 def test_every_file_says_what_it_is_for_and_is_short(folder: str) -> None:
     for path in files(folder):
         text = path.read_text()
-        assert ast.get_docstring(ast.parse(text)), f"{path} has no first line that says what it is for"
+        assert not undescribed(text), f"{path} has no first line that says what it is for"
         assert text.count("\n") <= LINES_MAX, path
+        assert long_functions(text) == [], path
+
+
+def test_files_that_are_not_tidy_are_seen_red() -> None:
+    assert undescribed("import os\n'too late'")
+    assert long_functions("def short(): ...\n\ndef long():\n" + "    x = 1\n" * FUNCTION_LINES_MAX) == ["long"]
+
+
+def test_no_test_waits_blindly_or_steps_aside() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        assert evasions(path.read_text()) == set(), path
+    assert evasions("import time\ntime.sleep(1)") == {"time.sleep"}
+    assert evasions("@pytest.mark.xfail(strict=False)\ndef test(): ...") == {"pytest.mark.xfail"}
+
+
+def test_no_file_names_a_place_on_somebodys_machine() -> None:
+    held = [path for folder in HELD for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    held += [path for path in ROOT.iterdir() if path.suffix in (".md", ".toml", "") and path.is_file()]
+    assert len(held) > 100
+    for path in held:
+        if path.is_file() and path.suffix != ".pyc":
+            found = OF_A_MACHINE.findall(path.read_text(encoding="utf-8", errors="replace"))
+            assert found == [], f"{path}: {found}"
+    planted = ["open('" + "/home" + "/me/x')", "cd " + "/work" + "/main", "--out=" + "/tmp" + "/x"]
+    assert all(OF_A_MACHINE.search(text) for text in planted)
+    assert not OF_A_MACHINE.search("GET /api/x, run/tmp/x, http://host/home/x")
+
+
+@pytest.mark.parametrize("package", ["faults", "harness.checks", "harness.observers", "reports"])
+def test_every_part_is_named_by_a_test(package: str) -> None:
+    attribute = {"faults": "FAULT", "harness.checks": "CHECK", "harness.observers": "OBSERVER", "reports": "REPORTER"}
+    stems = set(catalog.parts(package, attribute[package]))
+    assert stems and untested(stems) == set()
+
+
+def untested(stems: set[str]) -> set[str]:
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    return {stem for stem in stems if not any(re.search(rf"\b{stem}\b", text) for text in texts)}
+
+
+def test_an_untested_part_is_seen_red() -> None:
+    unheard_of = "no_such" + "_part"
+    assert untested({"journal_intact", unheard_of}) == {unheard_of}
+
+
+def test_every_link_of_a_page_leads_to_a_file() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        assert dead_links(page.read_text(encoding="utf-8"), page.parent) == [], page
+    planted = "[a](README.md) [b](no/such.md) [c](https://example.org)"
+    assert dead_links(planted, ROOT) == ["no/such.md"]
+
+
+def dead_links(text: str, folder: Path) -> list[str]:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    return [link for link in links if "://" not in link and not (folder / link).exists()]
+
+
+def test_the_architecture_page_tells_the_floors_as_they_are() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert told_floors(text) == FLOORS
+    assert told_floors("| 3 | `x.py`, `y/` | words |") == {"x": 3, "y": 3}
+
+
+def told_floors(text: str) -> dict[str, int]:
+    rows = re.findall(r"^\| (\d) \| ([^|]*)\|", text, re.MULTILINE)
+    return {name: int(floor) for floor, cell in rows for name in re.findall(r"`(\w+)(?:\.py|/)`", cell)}

@@ -1,0 +1,148 @@
+"""Every observer keeps the contract, and sees on a real target what really happens to it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import catalog
+from harness.contracts import Target
+from harness.model import Kind, Reading
+from harness.process import process_state
+from harness.target import ManifestTarget, load_target
+from tests.fake_target import FakeView, edges, samples, target
+from tests.processes import twin, wait_for
+
+
+def built(whole: Target) -> list[Any]:
+    found: list[Any] = []
+    for kind in catalog.observers().values():
+        if hasattr(kind, "missing") and kind.missing(whole):
+            continue
+        found += kind.instances(whole) if hasattr(kind, "instances") else [kind(whole)]
+    return found
+
+
+def test_every_file_of_the_folder_is_an_observer() -> None:
+    folder = Path(inspect.getfile(catalog)).parent / "observers"
+    stems = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert set(catalog.observers()) == stems and len(stems) >= 8
+
+
+@pytest.mark.parametrize("name", sorted(catalog.observers()))
+def test_an_observer_is_one_by_its_shape(name: str) -> None:
+    kind = catalog.observers()[name]
+    assert 0 <= kind.every_s <= 1.0
+    assert list(inspect.signature(kind.observe).parameters) == ["self", "view"]
+    assert callable(kind.close) and kind.__doc__
+
+
+def test_what_a_manifest_does_not_offer_is_said_and_nothing_is_built(tmp_path: Path) -> None:
+    """A manifest written by hand may have no bus and no signals: no observer may take a run down with it."""
+    bare = target(tmp_path, signals={}, event_rules=[])
+    lacking = {name: kind.missing(bare) for name, kind in catalog.observers().items() if hasattr(kind, "missing")}
+    assert lacking == {
+        "bus_listener": "bus",
+        "control_plane": "signals.kernels",
+        "counters": "signals.metrics",
+        "events": "signals.events, signals.safeguards",
+    }
+    for observer in built(bare):
+        observer.close()
+
+
+# On the embedded Grace: nothing here is told to the observers, they must see it.
+
+
+class Watched:
+    """All observers of a target, read round by round; *taken* is all that they said."""
+
+    def __init__(self, whole: ManifestTarget) -> None:
+        self.view = FakeView(whole)
+        self.observers = built(whole)
+        self.taken: list[Reading] = []
+
+    def round(self) -> list[Reading]:
+        said = [reading for observer in self.observers for reading in observer.observe(self.view)]
+        self.taken += said
+        return said
+
+    def until(self, kind: Kind, subject: str, what: str = "", limit_s: float = 20.0) -> Reading:
+        def seen() -> Reading | None:
+            self.round()
+            found = [one for one in edges(self.taken, kind) if one.subject == subject]
+            return next((one for one in found if what in ("", one.detail.get("what"))), None)
+
+        reading: Reading = wait_for(seen, limit_s, f"{kind} {what} of {subject}")
+        return reading
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with twin(tmp_path):
+        one = Watched(load_target(tmp_path / "target.yaml"))
+        try:
+            yield one
+        finally:
+            for observer in one.observers:
+                observer.close()
+
+
+@pytest.mark.slow
+def test_a_target_in_peace_is_samples_without_edges(watched: Watched) -> None:
+    wait_for(lambda: (watched.round(), samples(watched.taken, "cpu_percent"))[1], 10)
+    taken, whole = watched.taken, watched.view.target
+    assert set(samples(taken, "kernel_pid")) == set(whole.kernels) == set(samples(taken, "kernel_heartbeat_age_s"))
+    assert set(samples(taken, "route_up").values()) == {1.0}
+    assert set(samples(taken, "route_up")) == {route.name for route in whole.routes if route.witness_of}
+    for name in ("memory_percent", "disk_busy_percent", "loop_lag_ms", "message_bus.acl_violations"):
+        assert list(samples(taken, name)) == [""], name
+    assert samples(taken, "message_bus.acl_violations") == {"": 0.0}
+    assert [(one.kind, one.subject, dict(one.detail)) for one in taken if one.kind is not None] == []
+
+
+@pytest.mark.slow
+def test_a_stopped_kernel_is_seen_from_every_side(watched: Watched) -> None:
+    """By /proc, by its route, by its heartbeat, by the safeguard's own event, by the playbook's, by a new process."""
+    watched.round()
+    pid = int(samples(watched.taken, "kernel_pid")["memory_fusion"])
+    at_s = watched.view.from_wall(time.time())
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: process_state(pid) == "T", 5)
+    assert watched.until(Kind.SYMPTOM_SEEN, "memory_fusion", "process_stopped").name == "processes"
+    down = watched.until(Kind.SYMPTOM_SEEN, "memory_fusion", "route_down")
+    assert down.detail["route"] == "GET /api/knowledge"
+    engaged = watched.until(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog")
+    assert engaged.detail["subject"] == "memory_fusion"
+    assert at_s < engaged.at_s < at_s + 10  # the target's own time, in the clock of the run
+    finished = watched.until(Kind.PLAYBOOK_FINISHED, "kernel_restart")
+    assert finished.detail["outcome"] == "succeeded" and finished.at_s > engaged.at_s
+    process = watched.until(Kind.KERNEL_CHANGED, "memory_fusion", "process")
+    assert process.detail["old_pid"] == pid != process.detail["pid"]
+    assert watched.until(Kind.SYMPTOM_SEEN, "memory_fusion", "route_back").detail["status"] == 200
+    watched.until(Kind.SAFEGUARD_RELEASED, "kernel_watchdog")
+    others = {one.subject for one in edges(watched.taken, Kind.KERNEL_CHANGED)} - {"memory_fusion"}
+    assert others == set()
+
+
+@pytest.mark.slow
+def test_who_comes_to_a_target_in_trouble_is_told_of_it(tmp_path: Path) -> None:
+    with twin(tmp_path, off="kernel_watchdog"):
+        whole = load_target(tmp_path / "target.yaml")
+        os.kill(whole.process("librarian").pid, signal.SIGKILL)
+        watched = Watched(whole)
+        try:
+            changed = watched.until(Kind.KERNEL_CHANGED, "librarian")
+            assert changed.detail["to"] in ("failed", "gone")
+            wait_for(lambda: (watched.round(), samples(watched.taken, "kernel_pid")["librarian"] == 0.0)[1], 5)
+            assert not edges(watched.taken, Kind.SAFEGUARD_ENGAGED)
+        finally:
+            for observer in watched.observers:
+                observer.close()
