@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from harness.contracts import Hands, ProcessId, Target, TargetError
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
+from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
-from harness.undo import resume
 
 STOP_LIMIT_S = 1.0
 

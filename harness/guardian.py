@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.model import Undo
+from harness.primitives.kill_marked import MARKER_VARIABLE
 from harness.process import read_process
-from harness.undo import MARKER_VARIABLE, heal
+from harness.undo import heal
 
 LEASE_S = 10.0
 PR_SET_PDEATHSIG = 1
@@ -49,6 +50,7 @@ class Guardian:
         self.folder = folder
         self.log = os.open(folder / "undo.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.undos: dict[str, Undo] = {}
+        self.complete: set[str] = set()  # faults whose injection has come to its end
         self.deadlines: dict[str, float] = {}
         self.helpers: dict[int, subprocess.Popen[bytes]] = {}
         self.buffer = b""
@@ -77,6 +79,7 @@ class Guardian:
 
     def active(self, fault_id: str) -> dict[str, Any]:
         self.write("ACTIVE", fault_id)
+        self.complete.add(fault_id)
         return {}
 
     def spawn(self, fault_id: str, module: str, arguments: dict[str, Any], output: str) -> dict[str, Any]:
@@ -106,7 +109,7 @@ class Guardian:
     def heal(self, fault_id: str) -> dict[str, Any]:
         undo = self.undos.get(fault_id, Undo())
         self.write("HEALING", fault_id)
-        results = heal(undo)
+        results = heal(undo, fault_id in self.complete)
         for child in self.helpers.values():
             child.poll()
         healed = all(result["verified"] for result in results)

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.contracts import Helper, ProcessId
 from harness.model import Undo
+from harness.primitives.kill_marked import kill_marked
 from harness.undo import heal
 
 ANSWER_LIMIT_S = 10.0
@@ -77,7 +78,7 @@ class GuardianLink:
     def arm(self, fault_id: str, undo: Undo, deadline_s: float) -> None:
         """On disk, fsynced, when this returns. Helpers of the fault are always part of its undo."""
         primitives = [dict(one) for one in undo.primitives]
-        primitives.append({"op": "kill_marked", "marker": self.marker(fault_id)})
+        primitives.append(kill_marked(self.marker(fault_id)))
         self._undos[fault_id] = Undo(primitives=tuple(primitives))
         self._ask("arm", fault_id=fault_id, undo=primitives, deadline_s=deadline_s)
 

@@ -19,6 +19,7 @@ FLOORS = {
     "catalog": 1,
     "clock": 1,
     "process": 2,
+    "primitives": 2,
     "undo": 2,
     "cpu_clock": 2,
     "loopback": 2,
@@ -175,8 +176,9 @@ def test_observers_see_neither_plan_nor_faults() -> None:
 
 
 def test_what_heals_imports_no_fault_and_no_gevent() -> None:
-    for name in ("guardian", "undo", "process"):
-        assert forbidden((ROOT / "harness" / f"{name}.py").read_text(), ("faults", "gevent", "locust")) == set()
+    healers = [ROOT / "harness" / f"{name}.py" for name in ("guardian", "undo", "process")]
+    for path in (*healers, *files("harness/primitives")):
+        assert forbidden(path.read_text(), ("faults", "gevent", "locust")) == set(), path
 
 
 def test_faults_and_reports_stand_on_low_floors() -> None:

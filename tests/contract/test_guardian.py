@@ -20,8 +20,10 @@ from harness.cli import open_undos
 from harness.contracts import ProcessId
 from harness.guardian_link import GuardianLink
 from harness.model import Hold, Undo
+from harness.primitives.kill_marked import marked
+from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
-from harness.undo import heal, marked, resume
+from harness.undo import heal
 
 
 def wait_for(condition: Callable[[], bool], limit_s: float = 2.0) -> None:
@@ -105,7 +107,7 @@ from pathlib import Path
 from harness.guardian_link import GuardianLink
 from harness.model import Undo
 from harness.process import read_process, send
-from harness.undo import resume
+from harness.primitives.resume import resume
 import signal
 folder, pid = Path(sys.argv[1]), int(sys.argv[2])
 link = GuardianLink(folder, folder.name)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.judge import judge, verdict
+from harness.primitives.kill_marked import marked
 from harness.process import process_state
 from harness.record import Record
-from harness.undo import marked
 from tests.processes import ROOT, findings, finish, locust, pids_with, run_folder, twin, wait_for, wait_for_event
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
