@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
-from harness.contracts import Hands, Target, TargetError
+from harness.contracts import Hands, Target, TargetLacks
 from harness.model import Effect, Magnitude, Sample, Undo
 
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
@@ -37,9 +37,9 @@ class AclFlood:
 
     def prepare(self, target: Target) -> Undo:
         if target.bus is None:
-            raise TargetError("acl_flood needs a bus, and the target's manifest has none")
+            raise TargetLacks("a message bus is needed, and the manifest has none")
         if not target.bus.get("spare_actors"):
-            raise TargetError("acl_flood needs a spare actor's key, and the manifest's bus offers none")
+            raise TargetLacks("a spare actor's key is needed, and the manifest's bus offers none")
         return Undo()  # the helper is all that there is to undo, and the guardian adds that itself
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:

@@ -67,6 +67,11 @@ class Target(Protocol):
     @property
     def event_rules(self) -> tuple[Mapping[str, str], ...]: ...
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Words for what the target can do beyond its kernels and routes; a scenario's prerequisites name them."""
+        ...
+
     def process(self, name: str) -> ProcessId:
         """The process that runs *name* now. Raises TargetError when it has none."""
         ...
@@ -74,6 +79,10 @@ class Target(Protocol):
 
 class TargetError(Exception):
     """The target has no such thing, or cannot be reached; the text says which and what it offers."""
+
+
+class TargetLacks(TargetError):
+    """The target's manifest offers nothing of the kind: what needs it does not apply to this target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +122,10 @@ class Fault(Protocol):
     def asked(self) -> Magnitude: ...
 
     def prepare(self, target: Target) -> Undo:
-        """How it will be taken back. Touches nothing. Raises TargetError when the target lacks what it needs."""
+        """How it will be taken back. Touches nothing.
+
+        Raises TargetLacks when the target's manifest offers no such thing, TargetError when it is in no state for it.
+        """
         ...
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:

@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import yaml
-
 from harness import catalog
 from harness.catalog import CatalogError, nearest
 from harness.claims import RESTARTED, ClaimError, parse
-from harness.contracts import Target
+from harness.contracts import Target, TargetError, TargetLacks
+from harness.expect import expect
 from harness.model import Claim, Magnitude, Plan, Slo, Step
-from harness.scenario import FOLDER, FaultEntry, Scenario, ScenarioError
+from harness.scenario import FaultEntry, Scenario, ScenarioError
 
 SHORTEST_S = 5.0
 
@@ -36,6 +35,7 @@ def build_plan(
     problems: list[str] = []
     faults: dict[str, Any] = {}
     steps = []
+    lacking: list[str] = []
     spacing_s = float(scenario.execution.get("spacing_seconds", 0)) * options.time_scale
     if scenario.execution.get("all_simultaneous"):
         spacing_s = 0.0
@@ -52,10 +52,10 @@ def build_plan(
         if entry.type == "kernel_pause" and fault.target not in target.kernels:
             known = nearest(fault.target, target.kernels)
             problems.append(f"{entry.where}: the target has no kernel {fault.target!r}.{known}")
+        lacking += _lacks(step_id, fault, target)
         steps.append(_step(step_id, entry, fault, position * spacing_s, asked_s))
-    coverage = _coverage(scenario, steps, problems)
-    _words(scenario, target, problems)
-    claims = _claims(scenario, target, steps, metrics, problems)
+    expected = expect(scenario, target, steps, metrics)
+    problems += expected.problems
     if problems:
         raise ScenarioError(problems)
     plan = Plan(
@@ -67,22 +67,23 @@ def build_plan(
         time_scale=options.time_scale,
         control=options.control,
         steps=tuple(steps),
-        claims=tuple(claims),
+        claims=expected.claims,
         slo=scenario.slo,
         recovery_limit_s=scenario.max_recovery_time,
         users=options.users or scenario.users,
         expected_safeguards=scenario.expected_safeguards,
         expected_playbooks=scenario.expected_playbooks,
-        coverage=coverage,
+        coverage=expected.coverage,
         expected_behavior=scenario.expected_behavior,
         prerequisites=scenario.prerequisites,
+        not_applicable=(*expected.not_applicable, *lacking),
         routes={route.name: tuple(route.kernels) for route in target.routes},
         kernels=tuple(target.kernels),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
     )
     if options.control:
         control = Claim(claim="no safeguard engages without a fault", check="control_clean", group="validity")
-        general = [c for c in claims if c.check in ("baseline_steady", "run_complete", "journal_intact")]
+        general = [c for c in expected.claims if c.check in ("baseline_steady", "run_complete", "journal_intact")]
         plan = replace(plan, steps=(), claims=(control, *general))
         faults = {}
     return plan, faults
@@ -118,6 +119,17 @@ def _fault(entry: FaultEntry, time_scale: float) -> tuple[Any, float]:
     return (replace(asked, **{name: scaled_s}) if name else asked), asked_s
 
 
+def _lacks(step_id: str, fault: Any, target: Target) -> list[str]:
+    """What the target does not offer to this fault, by its manifest; preparing touches nothing."""
+    try:
+        fault.prepare(target)
+    except TargetLacks as error:
+        return [f"{step_id}: {error}"]
+    except TargetError:
+        return []  # it offers it, and is in trouble: the run will tell
+    return []
+
+
 def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: float) -> Step:
     params = asdict(fault)
     return Step(
@@ -132,157 +144,6 @@ def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: flo
         asked=fault.asked,
         where=entry.where,
     )
-
-
-def _coverage_file() -> dict[str, Any]:
-    data: dict[str, Any] = yaml.safe_load((FOLDER / "coverage.yaml").read_text(encoding="utf-8"))
-    return data
-
-
-def _coverage(scenario: Scenario, steps: list[Step], problems: list[str]) -> dict[str, tuple[tuple[str, str], ...]]:
-    known = _coverage_file()["faults"]
-    for key in scenario.detected_by:
-        if key not in {step.type for step in steps}:
-            problems.append(f"{scenario.places['detected_by']}: detected_by: the scenario has no fault {key!r}")
-    found = {}
-    for step in steps:
-        rows = tuple((row["safeguard"], row["playbook"]) for row in known.get(step.type, []))
-        if step.type in scenario.detected_by:
-            rows = tuple((name, dict(rows).get(name, "")) for name in scenario.detected_by[step.type])
-        found[step.step_id] = rows
-    return found
-
-
-def _words(scenario: Scenario, target: Target, problems: list[str]) -> None:
-    for key, known in (("expected_safeguards", target.safeguards), ("expected_playbooks", target.playbooks)):
-        for name in getattr(scenario, key):
-            if name not in known:
-                kind = key.removeprefix("expected_").removesuffix("s")
-                problems.append(f"{scenario.places[key]}: no {kind} is called {name!r}.{nearest(name, known)}")
-
-
-def _claims(
-    scenario: Scenario, target: Target, steps: list[Step], metrics: frozenset[str], problems: list[str]
-) -> list[Claim]:
-    claims = _expected(scenario, steps)
-    for text, place in scenario.verification:
-        try:
-            claim = parse(text, catalog.plain_checks(), metrics, target.kernels)
-        except ClaimError as error:
-            problems.append(f"{place}: verification: {error}")
-            continue
-        claims.append(replace(claim, needs=_needs(claim, steps), where=place))
-    if scenario.category == "multi_fault":
-        claims += [
-            Claim(claim=text, check=check, group="criterion")
-            for check, text in (
-                ("all_faults_injected", "all faults injected"),
-                ("each_fault_detected", f"each fault detected within {scenario.slo.detect_s_max:g} s"),
-                ("recovery_within_limit", f"recovered within {scenario.max_recovery_time:g} s"),
-                ("no_cascading_failure", "no cascading failure"),
-            )
-        ]
-    claims += _validity(steps)
-    return claims
-
-
-def _expected(scenario: Scenario, steps: list[Step]) -> list[Claim]:
-    """Each expected safeguard and playbook, and for a playbook a witness other than the target's own word."""
-    coverage = _coverage_file()
-    claims = []
-    for name in scenario.expected_safeguards:
-        needs = tuple(s.step_id for s in steps if name in _covering(coverage, s, "safeguard"))
-        claims.append(
-            Claim(
-                claim=f"safeguard {name} engages",
-                check="safeguard_engaged",
-                args={"safeguard": name},
-                group="safeguard",
-                needs=needs,
-            )
-        )
-    for name in scenario.expected_playbooks:
-        mine = [s for s in steps if name in _covering(coverage, s, "playbook")]
-        needs = tuple(s.step_id for s in mine)
-        claims.append(
-            Claim(
-                claim=f"playbook {name} runs and succeeds",
-                check="playbook_ran",
-                args={"playbook": name},
-                group="playbook",
-                needs=needs,
-            )
-        )
-        witness = (coverage["playbooks"].get(name) or {}).get("witness")
-        if witness == "load_shed" and mine:
-            claims.append(
-                Claim(
-                    claim="clients see work deferred, while the pressure lasts and only then",
-                    check="load_shed",
-                    args={"playbook": name},
-                    group="playbook",
-                    needs=needs,
-                )
-            )
-        for step in mine if witness == "actor_cut_off" else []:
-            claims.append(
-                Claim(
-                    claim=f"the harness's own subscriber hears nothing more of {step.subject}",
-                    check="actor_cut_off",
-                    args={"playbook": name, "step_id": step.step_id},
-                    group="playbook",
-                    needs=(step.step_id,),
-                )
-            )
-    return claims
-
-
-def _covering(coverage: dict[str, Any], step: Step, what: str) -> set[str]:
-    return {row[what] for row in coverage["faults"].get(step.type, [])}
-
-
-def _needs(claim: Claim, steps: list[Step]) -> tuple[str, ...]:
-    """The faults without whose full magnitude a claim says nothing."""
-    if claim.check == "restarted":
-        return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
-    if claim.check == "metric":
-        wanted = {"cpu_usage_peak": "cpu", "message_bus.acl_violations": "rate"}.get(claim.args["metric"])
-        return tuple(step.step_id for step in steps if step.asked.name == wanted)
-    if claim.check == "all_safeguards_triggered":
-        return tuple(step.step_id for step in steps)
-    return ()
-
-
-def _validity(steps: list[Step]) -> list[Claim]:
-    """What must hold for any other answer to mean something."""
-    claims = [Claim(claim="the baseline was steady", check="baseline_steady", group="validity")]
-    for step in steps:
-        asked = f"{step.asked.value:g} {step.asked.unit}".strip()
-        claims.append(
-            Claim(
-                claim=f"{step.step_id} reached {step.asked.name} {asked}",
-                check="fault_attained",
-                args={"step_id": step.step_id},
-                group="validity",
-            )
-        )
-        if step.asked.name == "paused":
-            claims.append(
-                Claim(
-                    claim=f"a symptom was seen on {step.subject}'s route",
-                    check="symptom_seen",
-                    args={"step_id": step.step_id},
-                    group="validity",
-                )
-            )
-    for check, text in (
-        ("signals_complete", "every source of signals was heard"),
-        ("generator_healthy", "the load generator itself kept up"),
-        ("run_complete", "the run came to its end and every fault is healed"),
-        ("journal_intact", "the timeline's hash chain is whole"),
-    ):
-        claims.append(Claim(claim=text, check=check, group="validity"))
-    return claims
 
 
 def plan_to_json(plan: Plan) -> str:

@@ -29,6 +29,7 @@ KEYS = (
     "playbooks",
     "signals",
     "event_rules",
+    "capabilities",
 )
 BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
 NEEDED = ("schema", "base_url", "routes")
@@ -49,6 +50,7 @@ class ManifestTarget:
     signals: Mapping[str, Mapping[str, Any]]
     event_rules: tuple[Mapping[str, str], ...]
     file: Path
+    capabilities: tuple[str, ...] = ()
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -130,6 +132,7 @@ def load_target(path: Path, host: str | None = None) -> ManifestTarget:
             signals=data.get("signals") or {},
             event_rules=tuple(data.get("event_rules") or ()),
             file=path,
+            capabilities=tuple(data.get("capabilities") or ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TargetError(f"{path}: not a target manifest: {type(error).__name__}: {error}") from None

@@ -71,6 +71,7 @@ class PaperTarget:
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     event_rules: tuple[Mapping[str, str], ...] = ()
+    capabilities: tuple[str, ...] = ()
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")

@@ -26,6 +26,7 @@ FLOORS = {
     "observers": 2,
     "scenario": 3,
     "claims": 3,
+    "expect": 3,
     "plan": 3,
     "journal": 3,
     "traffic": 3,
