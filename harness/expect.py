@@ -1,0 +1,224 @@
+"""What a scenario promises, spelled out as claims: each word, each criterion, and a witness for each playbook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import yaml
+
+from harness import catalog
+from harness.catalog import nearest
+from harness.claims import ClaimError, parse
+from harness.contracts import Target
+from harness.model import Claim, Step
+from harness.scenario import FOLDER, Scenario
+
+Coverage = dict[str, tuple[tuple[str, str], ...]]  # step id → ((safeguard, playbook), ...)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """The claims of a plan, what counts as detection, what the target lacks, and the words that nobody knows."""
+
+    claims: tuple[Claim, ...]
+    coverage: Coverage
+    not_applicable: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: frozenset[str]) -> Expected:
+    """All that *scenario* claims of *steps* on *target*."""
+    problems = [*_unknown_words(scenario, target), *_unknown_detection(scenario, target, steps)]
+    coverage = _coverage(scenario, steps)
+    claims = _safeguards(scenario, coverage) + _playbooks(scenario, steps, coverage)
+    for text, place in scenario.verification:
+        try:
+            claim = parse(text, catalog.plain_checks(), metrics, target.kernels)
+        except ClaimError as error:
+            problems.append(f"{place}: verification: {error}")
+            continue
+        claims.append(replace(claim, needs=_needs(claim, steps), where=place))
+    claims += _criteria(scenario) + _validity(steps)
+    return Expected(
+        claims=tuple(_once(claims)),
+        coverage=coverage,
+        not_applicable=tuple(_lacks(scenario, target)),
+        problems=tuple(problems),
+    )
+
+
+@cache
+def _coverage_file() -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load((FOLDER / "coverage.yaml").read_text(encoding="utf-8"))
+    return data
+
+
+def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:
+    """By the scenario's own `detected_by`, else by scenarios/coverage.yaml."""
+    known = _coverage_file()["faults"]
+    playbooks = {row["safeguard"]: row["playbook"] for rows in known.values() for row in rows}
+    found: Coverage = {}
+    for step in steps:
+        rows = tuple((row["safeguard"], row["playbook"]) for row in known.get(step.type, []))
+        if step.type in scenario.detected_by:
+            mine = dict(rows)
+            rows = tuple((name, mine.get(name, playbooks.get(name, ""))) for name in scenario.detected_by[step.type])
+        found[step.step_id] = rows
+    return found
+
+
+def _unknown_words(scenario: Scenario, target: Target) -> list[str]:
+    problems = []
+    for key, known in (("expected_safeguards", target.safeguards), ("expected_playbooks", target.playbooks)):
+        for name in getattr(scenario, key):
+            if name not in known:
+                kind = key.removeprefix("expected_").removesuffix("s")
+                problems.append(f"{scenario.places[key]}: no {kind} is called {name!r}.{nearest(name, known)}")
+    return problems
+
+
+def _unknown_detection(scenario: Scenario, target: Target, steps: Sequence[Step]) -> list[str]:
+    problems, types = [], {step.type for step in steps}
+    for key, names in scenario.detected_by.items():
+        place = f"{scenario.places['detected_by']}: detected_by"
+        if key not in types:
+            problems.append(f"{place}: the scenario has no fault {key!r}.{nearest(key, types)}")
+        for name in names:
+            if name not in target.safeguards:
+                problems.append(f"{place}: no safeguard is called {name!r}.{nearest(name, target.safeguards)}")
+    return problems
+
+
+def _lacks(scenario: Scenario, target: Target) -> list[str]:
+    """The prerequisites that this target does not have: a kernel, safeguard, playbook, route, path or capability."""
+    routes = {route.name for route in target.routes}
+    has = {*target.kernels, *target.safeguards, *target.playbooks, *routes, *target.paths, *target.capabilities}
+    return [
+        f"prerequisite {word!r}: the target has nothing of that name.{nearest(word, has)}"
+        for word in scenario.prerequisites
+        if word not in has
+    ]
+
+
+def _covered_by(coverage: Coverage, word: str, place: int) -> tuple[str, ...]:
+    """The steps that safeguard (place 0) or playbook (place 1) *word* is there for."""
+    return tuple(step_id for step_id, rows in coverage.items() if word in {row[place] for row in rows})
+
+
+def _safeguards(scenario: Scenario, coverage: Coverage) -> list[Claim]:
+    return [
+        Claim(
+            claim=f"safeguard {name} engages",
+            check="safeguard_engaged",
+            args={"safeguard": name},
+            group="safeguard",
+            needs=_covered_by(coverage, name, 0),
+        )
+        for name in scenario.expected_safeguards
+    ]
+
+
+def _playbooks(scenario: Scenario, steps: Sequence[Step], coverage: Coverage) -> list[Claim]:
+    """Each expected playbook, and a witness for it other than the target's own word."""
+    claims = []
+    for name in scenario.expected_playbooks:
+        needs = _covered_by(coverage, name, 1)
+        text = f"playbook {name} runs and succeeds"
+        claims.append(Claim(claim=text, check="playbook_ran", args={"playbook": name}, group="playbook", needs=needs))
+        witness = (_coverage_file()["playbooks"].get(name) or {}).get("witness", "")
+        claims += _witness(witness, name, [step for step in steps if step.step_id in needs], scenario)
+    return claims
+
+
+def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scenario) -> list[Claim]:
+    needs = tuple(step.step_id for step in steps)
+    if witness == "load_shed" and steps:
+        text = "clients see work deferred, while the pressure lasts and only then"
+        args: Mapping[str, Any] = {"playbook": playbook}
+        return [Claim(claim=text, check="load_shed", args=args, group="playbook", needs=needs)]
+    claims = []
+    for step in steps:
+        if witness == "actor_cut_off":
+            text = f"the harness's own subscriber hears nothing more of {step.subject}"
+            args = {"playbook": playbook, "step_id": step.step_id}
+        elif witness == "restarted":
+            text = f"{step.subject} has a new process, and its route answers"
+            args = {"kernel": step.subject, "within_s": float(scenario.max_recovery_time)}
+        else:
+            continue
+        claims.append(Claim(claim=text, check=witness, args=args, group="playbook", needs=(step.step_id,)))
+    return claims
+
+
+def _criteria(scenario: Scenario) -> list[Claim]:
+    """What holds for every scenario of its category, on top of its own words."""
+    if scenario.category != "multi_fault":
+        return []
+    return [
+        Claim(claim=text, check=check, group="criterion")
+        for check, text in (
+            ("all_faults_injected", "all faults injected"),
+            ("each_fault_detected", f"each fault detected within {scenario.slo.detect_s_max:g} s"),
+            ("recovery_within_limit", f"recovered within {scenario.max_recovery_time:g} s"),
+            ("no_cascading_failure", "no cascading failure"),
+        )
+    ]
+
+
+def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
+    """The faults without whose full magnitude a claim says nothing."""
+    if claim.check == "restarted":
+        return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
+    if claim.check == "metric":
+        wanted = NEEDED_MAGNITUDE.get(claim.args["metric"])
+        return tuple(step.step_id for step in steps if step.asked.name == wanted)
+    if claim.check == "all_safeguards_triggered":
+        return tuple(step.step_id for step in steps)
+    return ()
+
+
+# metric → the magnitude (Magnitude.name) of the fault that it is the effect of
+NEEDED_MAGNITUDE = {
+    "cpu_usage_peak": "cpu",
+    "memory_usage_peak": "memory",
+    "disk_io_peak": "disk",
+    "message_bus.acl_violations": "rate",
+}
+
+
+def _validity(steps: Sequence[Step]) -> list[Claim]:
+    """What must hold for any other answer to mean something."""
+    claims = [Claim(claim="the baseline was steady", check="baseline_steady", group="validity")]
+    for step in steps:
+        asked = f"{step.asked.value:g} {step.asked.unit}".strip()
+        text, args = f"{step.step_id} reached {step.asked.name} {asked}", {"step_id": step.step_id}
+        claims.append(Claim(claim=text, check="fault_attained", args=args, group="validity"))
+        if step.asked.name == "paused":
+            text = f"a symptom was seen on {step.subject}'s route"
+            claims.append(Claim(claim=text, check="symptom_seen", args=args, group="validity"))
+    for check, text in (
+        ("signals_complete", "every source of signals was heard"),
+        ("generator_healthy", "the load generator itself kept up"),
+        ("run_complete", "the run came to its end and every fault is healed"),
+        ("journal_intact", "the timeline's hash chain is whole"),
+    ):
+        claims.append(Claim(claim=text, check=check, group="validity"))
+    return claims
+
+
+def _once(claims: Sequence[Claim]) -> list[Claim]:
+    """Without those that say the same of the same, such as a restart that the scenario also asks for in its words."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check == "restarted" and c.where}
+    for claim in claims:
+        if claim.check == "restarted" and not claim.where and (claim.check, str(claim.args["kernel"])) in written:
+            continue
+        key = (claim.check, repr(sorted(claim.args.items())))
+        if key not in seen:
+            kept.append(claim)
+        seen.add(key)
+    return kept
