@@ -7,14 +7,33 @@ from dataclasses import replace
 
 from harness import catalog
 from harness.model import Claim, Finding, Verdict
-from harness.record import Record
+from harness.record import Record, cite
 
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
 def judge(record: Record) -> list[Finding]:
-    """One finding a claim. A check that crashes is INCONCLUSIVE, never silent."""
+    """One finding a claim. A check that crashes is INCONCLUSIVE, never silent.
+
+    What the target lacks makes every claim NOT_APPLICABLE: nothing was tried, so nothing else can be said.
+    """
+    lacks = record.not_applicable
+    if lacks and record.first_injection_s is None and not record.chain_problem:
+        return [_lacking(record, claim, lacks) for claim in record.plan.claims]
     return [_judge(record, claim) for claim in record.plan.claims]
+
+
+def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
+    because = "; ".join(lacks)
+    evidence = cite(record.aborted)
+    return Finding(
+        check=claim.check,
+        verdict=Verdict.NOT_APPLICABLE,
+        claim=claim.claim,
+        because=because,
+        group=claim.group,
+        evidence=evidence,
+    )
 
 
 def _judge(record: Record, claim: Claim) -> Finding:

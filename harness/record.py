@@ -115,6 +115,17 @@ class Detection:
     event: Event
 
 
+def _subject(event: Event) -> str:
+    return str(event.detail.get("subject", ""))
+
+
+def _belongs(start: Event, end: Event) -> bool:
+    incidents = start.detail.get("incident_id"), end.detail.get("incident_id")
+    if start.subject != end.subject or incidents[0] != incidents[1]:
+        return False
+    return incidents[0] is not None or (_subject(start) == _subject(end) and end.at_s >= start.at_s)
+
+
 def cite(event: Event | None) -> tuple[str, ...]:
     return (f"timeline:{event.seq}",) if event else ()
 
@@ -147,6 +158,12 @@ class Record:
 
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())
+
+    def signal_times(self, name: str) -> list[tuple[float, int]]:
+        """(at_s, line) of every sample of *name*, whatever its subject, in order of time."""
+        return sorted(
+            (at_s, line) for key, one in self._signals.items() if key[0] == name for at_s, _, line in one.rows
+        )
 
     def of_kind(self, *kinds: Kind) -> tuple[Event, ...]:
         return tuple(event for event in self.events if event.kind in kinds)
@@ -195,6 +212,12 @@ class Record:
         return self.first(Kind.RUN_ABORTED)
 
     @property
+    def not_applicable(self) -> tuple[str, ...]:
+        """Why this target cannot be judged by this scenario: known from its manifest, or seen in the baseline."""
+        seen = self.aborted.detail.get("not_applicable") if self.aborted else None
+        return (*self.plan.not_applicable, *(str(one) for one in seen or ()))
+
+    @property
     def finished(self) -> Event | None:
         return self.first(Kind.RUN_FINISHED)
 
@@ -213,42 +236,43 @@ class Record:
 
     @cached_property
     def engagements(self) -> tuple[Engagement, ...]:
-        found = []
-        for event in self.of_kind(Kind.SAFEGUARD_ENGAGED):
-            incident = event.detail.get("incident_id")
-            released = next(
-                (
-                    e
-                    for e in self.of_kind(Kind.SAFEGUARD_RELEASED)
-                    if e.detail.get("incident_id") == incident and e.subject == event.subject
-                ),
-                None,
-            )
-            found.append(Engagement(event.subject, str(event.detail.get("subject", "")), event, released))
+        found = [
+            Engagement(event.subject, _subject(event), event, ending)
+            for event, ending in self._pairs(Kind.SAFEGUARD_ENGAGED, Kind.SAFEGUARD_RELEASED)
+        ]
         return tuple(sorted(found, key=lambda one: one.engaged.at_s))
 
     @cached_property
     def playbook_runs(self) -> tuple[PlaybookRun, ...]:
-        found = []
-        for event in self.of_kind(Kind.PLAYBOOK_STARTED):
-            incident = event.detail.get("incident_id")
-            finished = next(
-                (
-                    e
-                    for e in self.of_kind(Kind.PLAYBOOK_FINISHED)
-                    if e.detail.get("incident_id") == incident and e.subject == event.subject
-                ),
-                None,
-            )
-            found.append(PlaybookRun(event.subject, str(event.detail.get("subject", "")), event, finished))
+        found = [
+            PlaybookRun(event.subject, _subject(event), event, ending)
+            for event, ending in self._pairs(Kind.PLAYBOOK_STARTED, Kind.PLAYBOOK_FINISHED)
+        ]
         return tuple(sorted(found, key=lambda one: one.started.at_s))
 
-    def detection(self, step_id: str) -> Detection | None:
-        """The first engagement of a safeguard that covers this fault and names its subject, while it counts."""
+    def _pairs(self, start: Kind, end: Kind) -> list[tuple[Event, Event | None]]:
+        """Each start with the first end of the same incident, no end twice.
+
+        A target whose events carry no incident id is paired by name, subject and order.
+        """
+        free = list(self.of_kind(end))
+        pairs: list[tuple[Event, Event | None]] = []
+        for event in self.of_kind(start):
+            ending = next((one for one in free if _belongs(event, one)), None)
+            if ending is not None:
+                free.remove(ending)
+            pairs.append((event, ending))
+        return pairs
+
+    def detection(self, step_id: str, safeguard: str = "") -> Detection | None:
+        """The first engagement of a safeguard that covers this fault and names its subject, while it counts.
+
+        With *safeguard*: the first of that one.
+        """
         fault = self.fault(step_id)
         if fault.injected is None:
             return None
-        covering = {safeguard for safeguard, _ in self.plan.coverage.get(step_id, ())}
+        covering = {name for name, _ in self.plan.coverage.get(step_id, ()) if safeguard in ("", name)}
         until_s = (fault.ended.at_s if fault.ended else self.end_s) + DETECTION_GRACE_S
         for one in self.engagements:
             if (

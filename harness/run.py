@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ BASELINE_LIMIT_S = 30.0
 CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
+ABSENT_MIN = 3
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Run:
         for lack in self.unseen:
             self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
         self.watcher.start()
+        if self.plan.not_applicable:
+            self.abort("the target lacks what the scenario needs")
 
     def users_ready(self) -> None:
         """All legitimate users are there: the baseline may be measured."""
@@ -192,6 +196,11 @@ class Run:
         cpu_percent = sum(cpu) / len(cpu) if cpu else 100.0
         because = self.unwell_because
         if now_s - since_s >= self.plan.slo.baseline_s * 0.98:
+            absent = absent_routes(row for row in self.rows if since_s <= row.at_s <= now_s)
+            if absent:
+                lacks = [f"{name} answers 404: the target does not have it" for name in absent]
+                self.abort("the target lacks what the scenario needs", lacks)
+                return
             traffic = self.traffic(since_s, now_s)
             because = self._unsteady(traffic)
             if not because and cpu_percent > self.plan.slo.baseline_cpu_percent_max:
@@ -239,12 +248,13 @@ class Run:
         self._enter("done")
         self._finished = True
 
-    def abort(self, reason: str) -> None:
-        """Heals first. What was decided stays decided; the rest is inconclusive."""
+    def abort(self, reason: str, not_applicable: Sequence[str] = ()) -> None:
+        """Heals first. What was decided stays decided; the rest is inconclusive, or *not_applicable* for reasons."""
         if self.done:
             return
         self._enter("done")
-        self.journal.append(Kind.RUN_ABORTED, self.plan.scenario_id, "run", {"reason": reason}, durable=True)
+        detail = {"reason": reason, **({"not_applicable": list(not_applicable)} if not_applicable else {})}
+        self.journal.append(Kind.RUN_ABORTED, self.plan.scenario_id, "run", detail, durable=True)
         self.conductor.halt()
 
     # The end
@@ -274,6 +284,14 @@ class Run:
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():
             shutil.copytree(logs, self.folder / "target" / "logs", dirs_exist_ok=True)
+
+
+def absent_routes(rows: Iterable[RequestRow]) -> list[str]:
+    """The requests that were answered with 404 every time, and often enough to mean it."""
+    seen: dict[str, Counter[bool]] = {}
+    for row in rows:
+        seen.setdefault(row.name, Counter())[row.status == 404] += row.count
+    return sorted(name for name, answers in seen.items() if not answers[False] and answers[True] >= ABSENT_MIN)
 
 
 def conclude(folder: Path) -> tuple[Verdict, list[Finding]]:

@@ -67,7 +67,7 @@ class PaperTarget:
     )
     safeguards: tuple[str, ...] = ("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog")
     playbooks: tuple[str, ...] = ("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart")
-    bus: Mapping[str, Any] | None = None
+    bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     event_rules: tuple[Mapping[str, str], ...] = ()

@@ -30,16 +30,11 @@ class SafeguardEngaged:
         if early:
             why = f"{self.safeguard} was engaged before any fault"
             return finding(self, Verdict.INCONCLUSIVE, why, early[0].engaged)
-        missed = []
-        seen = []
-        for step_id in covered:
-            detection = record.detection(step_id)
-            if detection and detection.safeguard == self.safeguard:
-                seen.append(detection)
-            elif not detection:
-                missed.append(step_id)
-        if missed or not seen:
-            steps = ", ".join(missed or covered)
+        found = {step_id: record.detection(step_id, self.safeguard) for step_id in covered}
+        missed = [step_id for step_id, detection in found.items() if detection is None]
+        seen = [detection for detection in found.values() if detection is not None]
+        if missed:
+            steps = ", ".join(missed)
             why = f"{self.safeguard} did not engage for {steps} within its time"
             return finding(self, Verdict.FAIL, why, *(record.fault(step).injected for step in covered))
         first = min(seen, key=lambda one: one.event.at_s)

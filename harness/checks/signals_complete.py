@@ -1,35 +1,64 @@
-"""Every source of signals was heard, but for short gaps."""
+"""Every source of signals was heard all the time, but for short gaps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.model import Finding, Kind, Verdict
+from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
 GAP_S = 5.0
-NEEDED = ("cpu_percent", "memory_percent", "loop_lag_ms")
+START_S = 10.0  # an observer's first look may wait for a target that is just there
+# Sampled all the time by whoever looks at any target; the others only where the manifest offers them.
+ALWAYS = ("cpu_percent", "memory_percent", "loop_lag_ms")
+PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignalsComplete:
+    """A source that said itself that it is lost, and one that fell silent without a word."""
+
     claim: str
 
     def check(self, record: Record) -> Finding:
-        problems, evidence = [], []
-        for event in record.of_kind(Kind.SIGNAL_LOST):
-            back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
-            until_s = back[0].at_s if back else record.end_s
-            if until_s - event.at_s > GAP_S or not back:
-                problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s")
-                evidence.append(event)
-        for name in NEEDED:
-            if not record.signals(name).rows:
+        problems, evidence = _lost(record)
+        for name in ALWAYS:
+            if not record.signal_times(name):
                 problems.append(f"{name} was never measured")
+        for name in PERIODIC:
+            gap = _gap(record, name)
+            if gap:
+                problems.append(f"{name} was not sampled for {gap[1]:.1f} s")
+                evidence.append(f"signals.csv:{gap[0]}")
         if problems:
             return finding(self, Verdict.INCONCLUSIVE, "; ".join(problems), *evidence)
         return finding(self, Verdict.PASS, f"no gap above {GAP_S:g} s")
+
+
+def _lost(record: Record) -> tuple[list[str], list[Event | str]]:
+    problems: list[str] = []
+    evidence: list[Event | str] = []
+    for event in record.of_kind(Kind.SIGNAL_LOST):
+        back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
+        until_s = back[0].at_s if back else record.end_s
+        if until_s - event.at_s > GAP_S or not back:
+            problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s")
+            evidence.append(event)
+    return problems, evidence
+
+
+def _gap(record: Record, name: str) -> tuple[int, float] | None:
+    """(line of signals.csv before it, its length in seconds) of the longest gap in *name*, when it is too long."""
+    rows = record.signal_times(name)
+    if not rows:
+        return None
+    first = (START_S - GAP_S, rows[0][1])
+    ends = [*rows[1:], (record.end_s, rows[-1][1])]
+    gaps = [(before[1], after[0] - before[0]) for before, after in zip(rows, ends, strict=True)]
+    gaps.append((rows[0][1], rows[0][0] - first[0]))
+    worst = max(gaps, key=lambda one: one[1])
+    return worst if worst[1] > GAP_S else None
 
 
 CHECK = SignalsComplete

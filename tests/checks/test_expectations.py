@@ -1,0 +1,173 @@
+"""What a scenario promises becomes claims: each playbook has a witness, each override counts, nothing is assumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.judge import judge, verdict
+from harness.metrics import METRICS
+from harness.model import Finding, Kind, Plan, Verdict
+from harness.plan import Options, build_plan
+from harness.record import Record
+from harness.run import absent_routes
+from harness.scenario import ScenarioError, load_file
+from harness.traffic import RequestRow
+from tests.drafts import PaperTarget, healthy
+
+PAUSE = """scenario_id: X
+faults:
+  - {type: kernel_pause, target: memory_fusion, params: {pause_seconds: 45}}
+expected_safeguards: [kernel_watchdog]
+expected_playbooks: [kernel_restart]
+max_recovery_time: 90
+"""
+
+
+def planned(folder: Path, text: str, target: PaperTarget | None = None) -> Plan:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return build_plan(load_file(path)[0], target or PaperTarget(), Options(seed=1), frozenset(METRICS))[0]
+
+
+def claims_of(plan: Plan, check: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(claim.claim, dict(claim.args)) for claim in plan.claims if claim.check == check]
+
+
+def found(record: Record, check: str) -> Finding:
+    return next(one for one in judge(record) if one.check == check)
+
+
+def test_a_restart_has_a_witness_though_the_scenario_does_not_ask(tmp_path: Path) -> None:
+    plan = planned(tmp_path, PAUSE)
+    text = "memory_fusion has a new process, and its route answers"
+    assert claims_of(plan, "restarted") == [(text, {"kernel": "memory_fusion", "within_s": 90.0})]
+
+
+def test_a_restart_that_the_scenario_asks_for_is_claimed_once(tmp_path: Path) -> None:
+    plan = planned(tmp_path, PAUSE + "verification: [memory_fusion restarted within 60s]\n")
+    text = "memory_fusion restarted within 60s"
+    assert claims_of(plan, "restarted") == [(text, {"kernel": "memory_fusion", "within_s": 60.0})]
+
+
+def test_the_witness_goes_red_when_the_target_only_says_that_it_restarted(tmp_path: Path) -> None:
+    draft = healthy()
+    kept = [claim for claim in draft.plan.claims if claim.check != "restarted"]
+    witness = next(claim for claim in planned(tmp_path, PAUSE).claims if claim.check == "restarted")
+    draft.plan = replace(draft.plan, claims=(*kept, witness))
+    assert found(draft.record(tmp_path / "a"), "restarted").verdict is Verdict.PASS
+    draft.drop(Kind.KERNEL_CHANGED, "memory_fusion")
+    assert found(draft.record(tmp_path / "b"), "playbook_ran").verdict is Verdict.PASS, "by its word all is well"
+    assert found(draft.record(tmp_path / "b2"), "restarted").verdict is Verdict.FAIL
+
+
+def test_detected_by_replaces_the_coverage_and_its_claims_need_the_fault(tmp_path: Path) -> None:
+    text = PAUSE.replace("[kernel_watchdog]", "[resource_pressure_monitor]")
+    plan = planned(tmp_path, text + "detected_by: {kernel_pause: [resource_pressure_monitor]}\n")
+    assert [name for name, _ in plan.coverage["kernel_pause"]] == ["resource_pressure_monitor"]
+    claim = next(claim for claim in plan.claims if claim.check == "safeguard_engaged")
+    assert claim.needs == ("kernel_pause",)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("detected_by: {kernel_paus: [kernel_watchdog]}", "no fault 'kernel_paus'. Did you mean 'kernel_pause'?"),
+        ("detected_by: {kernel_pause: [kernel_watchdg]}", "'kernel_watchdg'. Did you mean 'kernel_watchdog'?"),
+    ],
+)
+def test_an_override_with_a_wrong_word_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        planned(tmp_path, PAUSE + line + "\n")
+    assert said in str(caught.value) and "mine.yaml:7" in str(caught.value)
+
+
+def test_each_of_two_safeguards_that_cover_a_fault_must_engage(tmp_path: Path) -> None:
+    draft = healthy()
+    both = (("kernel_watchdog", "kernel_restart"), ("resource_pressure_monitor", "resource_pressure_cpu"))
+    draft.plan = replace(draft.plan, coverage={**draft.plan.coverage, "kernel_pause": both})
+    red = [f for f in judge(draft.record(tmp_path / "a")) if f.check == "safeguard_engaged" and f.verdict is not _PASS]
+    assert [one.claim for one in red] == ["safeguard resource_pressure_monitor engages"]
+    draft.add(
+        12.0, Kind.SAFEGUARD_ENGAGED, "resource_pressure_monitor", "t", subject="memory_fusion", incident_id="second"
+    )
+    greens = [f for f in judge(draft.record(tmp_path / "b")) if f.check == "safeguard_engaged"]
+    assert {one.verdict for one in greens} == {_PASS}, "though it was not the first to see the fault"
+
+
+def test_a_target_without_incident_ids_is_paired_in_order(tmp_path: Path) -> None:
+    draft = healthy().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog").drop(Kind.SAFEGUARD_RELEASED, "kernel_watchdog")
+    for at_s, kind in (
+        (10.0, Kind.SAFEGUARD_ENGAGED),
+        (11.0, Kind.SAFEGUARD_RELEASED),
+        (12.0, Kind.SAFEGUARD_ENGAGED),
+        (13.0, Kind.SAFEGUARD_RELEASED),
+        (14.0, Kind.SAFEGUARD_ENGAGED),
+    ):
+        draft.add(at_s, kind, "kernel_watchdog", "t", subject="memory_fusion")
+    spans = [one for one in draft.record(tmp_path).engagements if one.safeguard == "kernel_watchdog"]
+    assert [(one.engaged.at_s, one.released and one.released.at_s) for one in spans] == [(10, 11), (12, 13), (14, None)]
+
+
+def test_a_series_that_falls_silent_without_a_word_is_a_lost_signal(tmp_path: Path) -> None:
+    draft = healthy()
+    draft.signals = [row for row in draft.signals if row[1] != "cpu_percent" or not 14.0 < row[0] < 20.0]
+    quiet = found(draft.record(tmp_path / "a"), "signals_complete")
+    assert quiet.verdict is Verdict.INCONCLUSIVE and "cpu_percent was not sampled for 6.0 s" in quiet.because
+    tail = healthy()
+    tail.signals = [row for row in tail.signals if row[1] != "route_up" or row[0] < 25.0]
+    assert found(tail.record(tmp_path / "b"), "signals_complete").verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "reason"),
+    [
+        (PAUSE + "prerequisites: [second_instance]\n", PaperTarget(), "prerequisite 'second_instance'"),
+        (
+            "scenario_id: X\nfaults: [{type: acl_flood, params: {messages_per_second: 10, duration_seconds: 9,"
+            " blocked_actor: x}}]\n",
+            PaperTarget(bus=None),
+            "acl_flood: a message bus is needed",
+        ),
+    ],
+)
+def test_what_the_target_lacks_makes_everything_not_applicable(
+    tmp_path: Path, text: str, target: PaperTarget, reason: str
+) -> None:
+    plan = planned(tmp_path, text, target)
+    assert len(plan.not_applicable) == 1 and reason in plan.not_applicable[0]
+    draft = healthy()
+    draft.plan = replace(plan, scenario_id=draft.plan.scenario_id)
+    draft.events = draft.events[:1]
+    draft.add(0.5, Kind.RUN_ABORTED, plan.scenario_id, "run", reason="the target lacks what the scenario needs")
+    findings = judge(draft.record(tmp_path / "run"))
+    assert {one.verdict for one in findings} == {Verdict.NOT_APPLICABLE} and verdict(findings).exit_code == 4
+    assert reason in findings[0].because
+
+
+@pytest.mark.parametrize("word", ["memory_fusion", "kernel_watchdog", "kernel_restart", "GET /api/knowledge", "two"])
+def test_what_the_target_has_is_no_hindrance(tmp_path: Path, word: str) -> None:
+    assert (
+        planned(tmp_path, PAUSE + f"prerequisites: ['{word}']\n", PaperTarget(capabilities=("two",))).not_applicable
+        == ()
+    )
+
+
+def test_a_run_that_injected_something_is_judged_whatever_is_said_later(tmp_path: Path) -> None:
+    draft = healthy()
+    draft.plan = replace(draft.plan, not_applicable=("a late thought",))
+    assert Verdict.NOT_APPLICABLE not in {one.verdict for one in judge(draft.record(tmp_path))}
+
+
+def test_a_route_is_absent_only_when_it_never_answers_anything_else() -> None:
+    def row(name: str, status: int, count: int) -> RequestRow:
+        return RequestRow(1.0, "legitimate", name, "failed" if status == 404 else "ok", status, count, ())
+
+    rows = [row("a", 404, 3), row("b", 404, 9), row("b", 200, 1), row("c", 404, 2), row("d", 200, 5)]
+    assert absent_routes(rows) == ["a"]
+
+
+_PASS = Verdict.PASS
