@@ -125,23 +125,28 @@ def _heal(options: argparse.Namespace, rest: list[str]) -> int:
     """From the undo logs alone. A target that is gone counts as healed; what is stuck makes the exit code 3."""
     stuck = 0
     for log in sorted(options.folder.rglob("undo.log")):
-        for fault_id, undo in open_undos(log).items():
-            results = heal(undo)
+        for fault_id, (undo, complete) in open_undos(log).items():
+            results = heal(undo, complete)
             stuck += sum(not result["verified"] for result in results)
             print(f"{log.parent.name} {fault_id}: " + "; ".join(f"{r['op']}: {r['did']}" for r in results))
     return Verdict.INCONCLUSIVE.exit_code if stuck else 0
 
 
-def open_undos(log: Path) -> dict[str, Undo]:
-    """{fault id: undo} of what the log does not show as healed; a line that was cut short is passed over."""
-    found: dict[str, Undo] = {}
+def open_undos(log: Path) -> dict[str, tuple[Undo, bool]]:
+    """{fault id: (undo, whether the injection came to its end)} of what the log does not show as healed.
+
+    A line that was cut short is passed over.
+    """
+    found: dict[str, tuple[Undo, bool]] = {}
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
         if row["state"] == "PLANNED":
-            found[row["fault_id"]] = Undo(primitives=tuple(row["undo"]))
+            found[row["fault_id"]] = Undo(primitives=tuple(row["undo"])), False
+        elif row["state"] == "ACTIVE" and row["fault_id"] in found:
+            found[row["fault_id"]] = found[row["fault_id"]][0], True
         elif row["state"] == "HEALED":
             found.pop(row["fault_id"], None)
     return found

@@ -75,9 +75,9 @@ class Conductor:
         fault = self.faults[step.step_id]
         measured: list[float] = []
         try:
-            undo = fault.prepare(self.target)
+            planned = fault.prepare(self.target)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
-            self.guardian.arm(step.step_id, undo, deadline_s=step.duration_s + ATTAIN_LIMIT_S + 10.0)
+            undo = self.guardian.arm(step.step_id, planned, deadline_s=step.duration_s + ATTAIN_LIMIT_S + 10.0)
             effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id))
             self.guardian.active(step.step_id)
         except Exception as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.contracts import Helper, ProcessId
 from harness.model import Undo
+from harness.primitives.kill_marked import OP as KILL_MARKED
 from harness.primitives.kill_marked import kill_marked
 from harness.undo import heal
 
@@ -38,6 +39,7 @@ class GuardianLink:
         self._lines = ours.makefile("rb")
         self._turn = threading.Lock()
         self._undos: dict[str, Undo] = {}
+        self._complete: set[str] = set()  # faults whose injection has come to its end
         self.lost = ""
         self.process = subprocess.Popen(
             [
@@ -75,14 +77,31 @@ class GuardianLink:
     def marker(self, fault_id: str) -> str:
         return f"{self.run_id}/{fault_id}"
 
-    def arm(self, fault_id: str, undo: Undo, deadline_s: float) -> None:
-        """On disk, fsynced, when this returns. Helpers of the fault are always part of its undo."""
-        primitives = [dict(one) for one in undo.primitives]
-        primitives.append(kill_marked(self.marker(fault_id)))
-        self._undos[fault_id] = Undo(primitives=tuple(primitives))
+    def arm(self, fault_id: str, undo: Undo, deadline_s: float) -> Undo:
+        """On disk, fsynced, when this returns: the undo with all that only a run knows, for the injection to use.
+
+        Helpers of the fault are always part of its undo. They end first, unless the fault has put a kill_marked
+        where it wants it: a proxy must not end before the way to it is taken back.
+        """
+        primitives = [self._grounded(fault_id, one) for one in undo.primitives]
+        if not any(one["op"] == KILL_MARKED for one in primitives):
+            primitives.append(kill_marked(self.marker(fault_id)))
+        armed = self._undos[fault_id] = Undo(primitives=tuple(primitives))
+        self._complete.discard(fault_id)
         self._ask("arm", fault_id=fault_id, undo=primitives, deadline_s=deadline_s)
+        return armed
+
+    def _grounded(self, fault_id: str, primitive: Mapping[str, Any]) -> dict[str, Any]:
+        """*primitive* with the fault's marker, and with its backup (a bare name) in the run's folder."""
+        one = dict(primitive)
+        if one["op"] == KILL_MARKED:
+            one["marker"] = self.marker(fault_id)
+        if "backup" in one:
+            one["backup"] = str((self.folder / "faults" / f"{fault_id}.{one['backup']}").resolve())
+        return one
 
     def active(self, fault_id: str) -> None:
+        self._complete.add(fault_id)
         self._ask("active", fault_id=fault_id)
 
     def lease(self) -> None:
@@ -94,7 +113,7 @@ class GuardianLink:
         try:
             results: list[dict[str, Any]] = self._ask("heal", fault_id=fault_id)["results"]
         except (GuardianLost, OSError):
-            results = heal(self._undos.get(fault_id, Undo()))
+            results = heal(self._undos.get(fault_id, Undo()), fault_id in self._complete)
         return results
 
     def hands(self, fault_id: str) -> FaultHands:

@@ -14,15 +14,22 @@ from harness.process import read_process, send
 
 OP = "kill_marked"
 MARKER_VARIABLE = "GRACE_CHAOS_MARKER"
+TERM_S_MAX = 3.0
 
 
-def kill_marked(marker: str) -> dict[str, Any]:
-    """The primitive for every process that carries *marker*."""
-    return {"op": OP, "marker": marker}
+def kill_marked(marker: str, term_s: float = 0.0) -> dict[str, Any]:
+    """The primitive for every process that carries *marker*; "" = the fault's own, filled in when it is armed.
+
+    With *term_s* they are told first (SIGTERM) and have so many seconds (at most TERM_S_MAX) to end by themselves.
+    """
+    return {"op": OP, "marker": marker, "term_s": term_s}
 
 
 def take_back(primitive: Mapping[str, Any], complete: bool) -> tuple[str, bool]:
     marker = str(primitive["marker"])
+    if not marker:
+        return "never armed, so no helper was started", True
+    ended = _told(marker, min(TERM_S_MAX, float(primitive.get("term_s", 0.0))))
     killed = 0
 
     def none_left() -> bool:
@@ -33,7 +40,14 @@ def take_back(primitive: Mapping[str, Any], complete: bool) -> tuple[str, bool]:
         return not left
 
     done = wait_until(none_left)
-    return f"killed {killed}", done
+    return f"killed {killed}" + (f", {ended} had ended when told" if ended else ""), done
+
+
+def _told(marker: str, term_s: float) -> int:
+    """Says SIGTERM to all that carry *marker*, and waits; how many are gone after at most *term_s*."""
+    told = [process for process in marked(marker) if send(process, signal.SIGTERM)] if term_s > 0 else []
+    wait_until(lambda: not any(read_process(process.pid) == process for process in told), term_s)
+    return sum(read_process(process.pid) != process for process in told)
 
 
 def marked(marker: str) -> list[ProcessId]:

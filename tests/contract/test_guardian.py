@@ -142,7 +142,7 @@ def test_sigkill_leaves_nothing(tmp_path: Path, victim: Victim, killed: str) -> 
     else:
         undos = open_undos(tmp_path / "undo.log")
         assert set(undos) == {"pause", "spike"}
-        assert all(result["verified"] for undo in undos.values() for result in heal(undo))
+        assert all(result["verified"] for undo in undos.values() for result in heal(*undo))
         assert process_state(victim.child.pid) != "T"
     harness.kill()
     harness.wait()
