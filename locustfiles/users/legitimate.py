@@ -58,7 +58,8 @@ class LegitimateUser(HttpUser):
     def on_start(self) -> None:
         options = self.environment.parsed_options
         seed = getattr(options, "seed", None) or 0
-        number = next(_numbers)
+        worker = getattr(self.environment.runner, "worker_index", 0)  # two workers never say the same
+        number = f"{worker}-{next(_numbers)}"
         self.random = random.Random(f"{seed}:{number}")
         self.faker = Faker()
         self.faker.seed_instance(f"{seed}:{number}")
