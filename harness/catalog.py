@@ -71,7 +71,10 @@ def build_fault(name: str, values: Mapping[str, Any]) -> Any:
             raise CatalogError(f"{name} needs {key}")
     for key, value in values.items():
         _fits(name, key, value, str(known[key].type))
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:  # what a fault itself finds wrong with its values
+        raise CatalogError(f"{name}.{error}") from None
 
 
 def _fits(name: str, key: str, value: Any, wanted: str) -> None:
