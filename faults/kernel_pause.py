@@ -59,7 +59,7 @@ class KernelPause:
 
     def _place(self, process: ProcessId) -> tuple[freezer.Place | None, list[dict[str, str]]]:
         """The best freezer that may be used, and for each that is not, why."""
-        not_used = []
+        not_used: list[dict[str, str]] = []
         for version in () if self.mechanism == "sigstop" else (2, 1):
             try:
                 if version == 1 and self.mechanism == "auto":
