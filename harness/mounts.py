@@ -1,0 +1,56 @@
+"""What is mounted where, and mounting a small file system of our own: straight from the kernel, by no command."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_libc = ctypes.CDLL(None, use_errno=True)
+MNT_DETACH = 2
+MS_NOSUID, MS_NODEV = 2, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A line of /proc/self/mountinfo."""
+
+    point: Path
+    kind: str  # "ext4", "tmpfs", ...
+    source: str
+
+
+def mounts() -> list[Mount]:
+    """All of them, in the order in which they were mounted."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        kind, source, *_ = right.split()
+        point = re.sub(r"\\([0-7]{3})", lambda told: chr(int(told[1], 8)), left.split()[4])  # a blank is written \040
+        found.append(Mount(point=Path(point), kind=kind, source=source))
+    return found
+
+
+def mount_of(path: Path) -> Mount:
+    """The mount that holds *path* (which must exist)."""
+    real = path.resolve(strict=True)
+    holding = [one for one in mounts() if real.is_relative_to(one.point)]
+    return max(reversed(holding), key=lambda one: len(one.point.parts))
+
+
+def mount_tmpfs(point: Path, source: str, size_bytes: int) -> None:
+    """Raises OSError; PermissionError for a user who may not mount."""
+    options = f"size={size_bytes},mode=0777".encode()
+    done = _libc.mount(source.encode(), os.fsencode(point), b"tmpfs", MS_NOSUID | MS_NODEV, options)
+    if done != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"a tmpfs cannot be mounted on {point}: {os.strerror(number)}")
+
+
+def umount(point: Path, lazily: bool = False) -> None:
+    """Raises OSError; EBUSY while somebody has a file open there, unless *lazily*."""
+    if _libc.umount2(os.fsencode(point), MNT_DETACH if lazily else 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{point} cannot be unmounted: {os.strerror(number)}")
