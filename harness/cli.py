@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -16,14 +15,14 @@ from harness.console import table
 from harness.contracts import TargetError
 from harness.judge import judge, verdict
 from harness.metrics import METRICS
-from harness.model import Undo, Verdict
+from harness.model import Verdict
 from harness.plan import Options, build_plan, describe, lint
 from harness.process import read_process, send
 from harness.record import Record
 from harness.run import conclude
 from harness.scenario import ScenarioError
+from harness.sweep import sweep
 from harness.target import load_target
-from harness.undo import heal
 
 ROOT = Path(__file__).resolve().parents[1]
 TWIN_DIR = Path(".twin")
@@ -123,33 +122,12 @@ def _record(folder: Path) -> Record:
 
 def _heal(options: argparse.Namespace, rest: list[str]) -> int:
     """From the undo logs alone. A target that is gone counts as healed; what is stuck makes the exit code 3."""
-    stuck = 0
-    for log in sorted(options.folder.rglob("undo.log")):
-        for fault_id, (undo, complete) in open_undos(log).items():
-            results = heal(undo, complete)
-            stuck += sum(not result["verified"] for result in results)
-            print(f"{log.parent.name} {fault_id}: " + "; ".join(f"{r['op']}: {r['did']}" for r in results))
-    return Verdict.INCONCLUSIVE.exit_code if stuck else 0
-
-
-def open_undos(log: Path) -> dict[str, tuple[Undo, bool]]:
-    """{fault id: (undo, whether the injection came to its end)} of what the log does not show as healed.
-
-    A line that was cut short is passed over.
-    """
-    found: dict[str, tuple[Undo, bool]] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["state"] == "PLANNED":
-            found[row["fault_id"]] = Undo(primitives=tuple(row["undo"])), False
-        elif row["state"] == "ACTIVE" and row["fault_id"] in found:
-            found[row["fault_id"]] = found[row["fault_id"]][0], True
-        elif row["state"] == "HEALED":
-            found.pop(row["fault_id"], None)
-    return found
+    swept = sweep(options.folder)
+    for one in swept:
+        print(one)
+    if not swept:
+        print(f"nothing to heal below {options.folder}")
+    return 0 if all(one.verified for one in swept) else Verdict.INCONCLUSIVE.exit_code
 
 
 def _twin(options: argparse.Namespace, rest: list[str]) -> int:

@@ -3,13 +3,14 @@
 Started by harness/guardian_link.py as `python -m harness.guardian FD FOLDER RUN_ID HARNESS_PID`. It answers one
 JSON object a line over a socket. It heals everything on end of file (the harness died, even by SIGKILL), when no
 line has come for LEASE_S (the harness hangs), when a fault outlives its deadline, and on SIGTERM. What it will
-undo stands in FOLDER/undo.log, fsynced, before it is done: PLANNED → ARMED → ACTIVE → HEALING → HEALED or STUCK.
+undo stands in FOLDER/undo.log (harness/undo_log.py), fsynced, before it is done.
 
 Helpers are its children: they die with its main thread (PR_SET_PDEATHSIG), so it is single-threaded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -25,11 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.model import Undo
-from harness.primitives.kill_marked import MARKER_VARIABLE
+from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
 from harness.process import read_process
 from harness.undo import heal
+from harness.undo_log import UndoLog, opened_by
 
 LEASE_S = 10.0
+LEAVE_LIMIT_S = 5.0
+STUCK_AGAIN_S = 1.0  # a fault that could not be healed is tried again so often
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,8 +51,11 @@ class Guardian:
     def __init__(self, link: socket.socket, folder: Path, run_id: str) -> None:
         self.link = link
         self.run_id = run_id
-        self.folder = folder
-        self.log = os.open(folder / "undo.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.log = UndoLog(folder)
+        me = read_process(os.getpid())
+        assert me is not None
+        self.me = f"{me.pid}:{me.start_ticks}:{me.boot_id}"
+        self.log.write("OPENED", "", **opened_by(me))
         self.undos: dict[str, Undo] = {}
         self.complete: set[str] = set()  # faults whose injection has come to its end
         self.deadlines: dict[str, float] = {}
@@ -63,23 +70,18 @@ class Guardian:
         }
         self.lease_until = time.monotonic() + LEASE_S
 
-    def write(self, state: str, fault_id: str, **detail: Any) -> None:
-        row = json.dumps({"state": state, "fault_id": fault_id, "at": time.monotonic(), **detail})
-        os.write(self.log, row.encode() + b"\n")
-        os.fsync(self.log)
-
     # Requests. Each returns what is answered.
 
     def arm(self, fault_id: str, undo: list[dict[str, Any]], deadline_s: float) -> dict[str, Any]:
-        self.write("PLANNED", fault_id, undo=undo, deadline_s=deadline_s)
+        self.log.write("PLANNED", fault_id, undo=undo, deadline_s=deadline_s)
         self.undos[fault_id] = Undo(primitives=tuple(undo))
         self.deadlines[fault_id] = time.monotonic() + deadline_s
-        self.write("ARMED", fault_id)
+        self.log.write("ARMED", fault_id)
         return {}
 
     def active(self, fault_id: str) -> dict[str, Any]:
-        self.write("ACTIVE", fault_id)
         self.complete.add(fault_id)
+        self._note("ACTIVE", fault_id)
         return {}
 
     def spawn(self, fault_id: str, module: str, arguments: dict[str, Any], output: str) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class Guardian:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=errors,
-                env={**os.environ, MARKER_VARIABLE: f"{self.run_id}/{fault_id}"},
+                env={**os.environ, MARKER_VARIABLE: f"{self.run_id}/{fault_id}", GUARDIAN_VARIABLE: self.me},
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(me),
             )
@@ -108,20 +110,38 @@ class Guardian:
 
     def heal(self, fault_id: str) -> dict[str, Any]:
         undo = self.undos.get(fault_id, Undo())
-        self.write("HEALING", fault_id)
+        self._note("HEALING", fault_id)
         results = heal(undo, fault_id in self.complete)
         for child in self.helpers.values():
             child.poll()
         healed = all(result["verified"] for result in results)
-        self.write("HEALED" if healed else "STUCK", fault_id, results=results)
+        self._note("HEALED" if healed else "STUCK", fault_id, results=results)
         if healed:
             self.undos.pop(fault_id, None)
             self.deadlines.pop(fault_id, None)
+        else:
+            self.deadlines[fault_id] = time.monotonic() + STUCK_AGAIN_S
         return {"results": results}
+
+    def _note(self, state: str, fault_id: str, **detail: Any) -> None:
+        """A row that may be missing: without it the fault is healed once more, which does no harm.
+
+        A disk that the fault itself has filled must not keep the guardian from healing.
+        """
+        with contextlib.suppress(OSError):
+            self.log.write(state, fault_id, **detail)
 
     def heal_all(self) -> None:
         for fault_id in list(self.undos):
             self.heal(fault_id)
+
+    def leave(self) -> None:
+        """Heals what is left, for as long as it takes within LEAVE_LIMIT_S; what is stuck then stands in the log."""
+        deadline = time.monotonic() + LEAVE_LIMIT_S
+        self.heal_all()
+        while self.undos and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self.heal_all()
 
     # The loop
 
@@ -131,7 +151,7 @@ class Guardian:
         while True:
             ready = selector.select(timeout=0.25)
             if ready and not self._read():
-                self.heal_all()
+                self.leave()
                 return
             now = time.monotonic()
             if now > self.lease_until:
@@ -140,7 +160,6 @@ class Guardian:
             for fault_id, deadline in list(self.deadlines.items()):
                 if now > deadline:
                     self.heal(fault_id)
-                    self.deadlines.pop(fault_id, None)
 
     def _read(self) -> bool:
         """Answers what has come; False when the harness is gone or has said goodbye."""
@@ -176,7 +195,7 @@ def main() -> None:
     guardian = Guardian(socket.socket(fileno=int(descriptor)), Path(folder), run_id)
 
     def leave(_number: int, _frame: object) -> None:
-        guardian.heal_all()
+        guardian.leave()
         os._exit(0)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

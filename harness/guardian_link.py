@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from harness.model import Undo
 from harness.primitives.kill_marked import OP as KILL_MARKED
 from harness.primitives.kill_marked import kill_marked
 from harness.undo import heal
+from harness.undo_log import UndoLog
 
 ANSWER_LIMIT_S = 10.0
 
@@ -114,6 +116,11 @@ class GuardianLink:
             results: list[dict[str, Any]] = self._ask("heal", fault_id=fault_id)["results"]
         except (GuardianLost, OSError):
             results = heal(self._undos.get(fault_id, Undo()), fault_id in self._complete)
+            healed = all(result["verified"] for result in results)
+            with contextlib.suppress(OSError):
+                log = UndoLog(self.folder)
+                log.write("HEALED" if healed else "STUCK", fault_id, results=results, by="harness")
+                log.close()
         return results
 
     def hands(self, fault_id: str) -> FaultHands:

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,52 +14,14 @@ import pytest
 
 from faults.cpu_spike import CpuSpike
 from faults.kernel_pause import KernelPause
-from harness.cli import open_undos
-from harness.contracts import ProcessId
 from harness.guardian_link import GuardianLink
 from harness.model import Hold, Undo
 from harness.primitives.kill_marked import marked
 from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
+from harness.sweep import sweep
 from harness.undo import heal
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 2.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        os.sched_yield()
-
-
-class Victim:
-    """A target of one process."""
-
-    bus = None
-    kernels = ("victim",)
-
-    def __init__(self) -> None:
-        self.child = subprocess.Popen([sys.executable, "-c", "import time\nwhile True: time.sleep(0.05)"])
-        wait_for(lambda: read_process(self.child.pid) is not None)
-
-    def process(self, name: str) -> ProcessId:
-        found = read_process(self.child.pid)
-        assert found
-        return found
-
-
-@pytest.fixture
-def victim() -> Iterator[Victim]:
-    one = Victim()
-    yield one
-    one.child.kill()
-    one.child.wait()
-
-
-@pytest.fixture
-def link(tmp_path: Path) -> Iterator[GuardianLink]:
-    one = GuardianLink(tmp_path, f"test-{os.getpid()}-{tmp_path.name}")
-    yield one
-    one.close()
+from tests.contract.victims import Victim, wait_for
 
 
 def test_pause_stops_and_heal_resumes_twice(victim: Victim, link: GuardianLink) -> None:
@@ -140,10 +100,10 @@ def test_sigkill_leaves_nothing(tmp_path: Path, victim: Victim, killed: str) -> 
     if killed == "harness":
         wait_for(lambda: process_state(victim.child.pid) != "T")
     else:
-        undos = open_undos(tmp_path / "undo.log")
-        assert set(undos) == {"pause", "spike"}
-        assert all(result["verified"] for undo in undos.values() for result in heal(*undo))
+        swept = sweep(tmp_path)
+        assert {one.fault_id for one in swept} == {"pause", "spike"} and all(one.verified for one in swept)
         assert process_state(victim.child.pid) != "T"
+        assert sweep(tmp_path) == [], "what is healed stands in the log"
     harness.kill()
     harness.wait()
     harness.stdout.close()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import open_undos
 from harness.guardian_link import GuardianLink
 from harness.model import Undo
 from harness.primitives.kill_marked import MARKER_VARIABLE, kill_marked, marked
 from harness.undo import heal
+from harness.undo_log import read_undo_log
 from tests.processes import wait_for
 
 POLITE = """
@@ -54,8 +54,8 @@ def test_the_log_tells_a_whole_injection_from_one_cut_off(link: GuardianLink, tm
     link.arm("whole", Undo(), 60)
     link.active("whole")
     link.arm("cut", Undo(), 60)
-    opened = open_undos(tmp_path / "undo.log")
-    assert (opened["whole"][1], opened["cut"][1]) == (True, False)
+    opened = read_undo_log(tmp_path / "undo.log").open
+    assert (opened["whole"].complete, opened["cut"].complete) == (True, False)
 
 
 @pytest.mark.parametrize(("manner", "told"), [("polite", "killed 0, 1 had ended when told"), ("deaf", "killed 1")])

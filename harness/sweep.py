@@ -1,0 +1,79 @@
+"""Takes back what runs before this one have left: from their undo logs, and by the markers of their helpers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contracts import ProcessId
+from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
+from harness.process import read_process, same, send
+from harness.undo import heal
+from harness.undo_log import NAME, UndoLog, read_undo_log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """One fault, or one helper without a guardian, that was found and what became of it."""
+
+    where: str  # the run's folder name, or "helper"
+    fault_id: str
+    did: str
+    verified: bool
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.fault_id}: {self.did}" + ("" if self.verified else " (STUCK)")
+
+
+def sweep(folder: Path) -> list[Swept]:
+    """Heals what the logs below *folder* show as open, and ends helpers whose guardian is gone.
+
+    A log whose guardian lives is left alone: its run goes on. Idempotent; what is healed is written to the log.
+    """
+    logs = sorted(folder.rglob(NAME)) if folder.is_dir() else []
+    return [*(one for log in logs for one in _from_log(log)), *_orphans()]
+
+
+def _from_log(path: Path) -> Iterator[Swept]:
+    try:
+        content = read_undo_log(path)
+    except OSError as error:
+        yield Swept(where=path.parent.name, fault_id="*", did=f"its log cannot be read: {error}", verified=False)
+        return
+    if content.held:
+        return
+    for one in content.open.values():
+        results = heal(one.undo, one.complete)
+        healed = all(result["verified"] for result in results)
+        with contextlib.suppress(OSError):  # a full or read-only disk: it is healed all the same, and will be again
+            log = UndoLog(path.parent)
+            log.write("HEALED" if healed else "STUCK", one.fault_id, results=results, by="sweep")
+            log.close()
+        did = "; ".join(f"{result['op']}: {result['did']}" for result in results)
+        yield Swept(where=path.parent.name, fault_id=one.fault_id, did=f"was {one.state}; {did}", verified=healed)
+
+
+def _orphans() -> Iterator[Swept]:
+    """Helpers die with their guardian; one that did not, for whatever reason, is found by its marker."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            variables = dict(row.split(b"=", 1) for row in (entry / "environ").read_bytes().split(b"\0") if b"=" in row)
+            marker, guardian = variables.get(MARKER_VARIABLE.encode()), variables.get(GUARDIAN_VARIABLE.encode())
+            process = read_process(int(entry.name))
+            if marker is None or guardian is None or process is None or same(guardian_of(guardian.decode())):
+                continue
+            ended = send(process, signal.SIGKILL)
+            did = f"pid {process.pid} had lost its guardian" + (", killed" if ended else ", gone")
+            yield Swept(where="helper", fault_id=marker.decode(errors="replace"), did=did, verified=True)
+
+
+def guardian_of(text: str) -> ProcessId:
+    """The identity that GUARDIAN_VARIABLE holds: "PID:START_TICKS:BOOT_ID". Raises ValueError."""
+    pid, start_ticks, boot = text.split(":")
+    return ProcessId(pid=int(pid), start_ticks=int(start_ticks), boot_id=boot)

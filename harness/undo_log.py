@@ -1,0 +1,96 @@
+"""The undo log of a run: what will be taken back, on the disk before it is done, and what has been.
+
+A row is one JSON object: {state, fault_id, at, ...}. The first one, OPENED, names the guardian that holds the log;
+then, for each fault, PLANNED (with its undo) → ARMED → ACTIVE → HEALING → HEALED or STUCK.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import ProcessId
+from harness.model import Undo
+from harness.process import same
+
+NAME = "undo.log"
+STATES = ("PLANNED", "ARMED", "ACTIVE", "HEALING", "HEALED", "STUCK")
+
+
+class UndoLog:
+    """Appends rows; each is on the disk when write() returns. Raises OSError when it cannot be (a full disk)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        size = os.fstat(self._file).st_size
+        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"  # its writer was cut off in mid-row
+
+    def write(self, state: str, fault_id: str, **detail: Any) -> None:
+        row = json.dumps({"state": state, "fault_id": fault_id, "at": time.monotonic(), **detail}).encode() + b"\n"
+        row = b"\n" + row if self._torn else row
+        self._torn = True
+        if os.write(self._file, row) != len(row):
+            raise OSError(f"{self.path}: the disk took only a part of a row")
+        self._torn = False
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenFault:
+    """A fault that the log does not show as healed, in the state that the log knows of last."""
+
+    fault_id: str
+    undo: Undo
+    state: str
+    complete: bool  # its injection came to its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogContent:
+    """What a log tells: its faults that are not healed, and the guardian that wrote it (None: not told)."""
+
+    open: Mapping[str, OpenFault] = field(default_factory=dict)
+    guardian: ProcessId | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether that guardian lives: then the faults are its own business."""
+        return self.guardian is not None and same(self.guardian)
+
+
+def read_undo_log(path: Path) -> LogContent:
+    """Raises OSError when it cannot be read. A row that was cut short, or is none, is passed over."""
+    found: dict[str, OpenFault] = {}
+    guardian: ProcessId | None = None
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            row = json.loads(line)
+            state, fault_id = row["state"], row["fault_id"]
+            if state == "OPENED":
+                guardian = ProcessId(**row["guardian"])
+            elif state == "PLANNED":
+                undo = Undo(primitives=tuple(dict(one) for one in row["undo"]))
+                found[fault_id] = OpenFault(fault_id=fault_id, undo=undo, state=state, complete=False)
+            elif state == "HEALED":
+                found.pop(fault_id, None)
+            elif fault_id in found:
+                one = found[fault_id]
+                complete = one.complete or state == "ACTIVE"
+                found[fault_id] = OpenFault(fault_id=fault_id, undo=one.undo, state=state, complete=complete)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return LogContent(open=found, guardian=guardian)
+
+
+def opened_by(process: ProcessId) -> dict[str, Any]:
+    """The detail of the first row."""
+    return {"guardian": asdict(process)}
