@@ -71,6 +71,9 @@ def build_fault(name: str, values: Mapping[str, Any]) -> Any:
             raise CatalogError(f"{name} needs {key}")
     for key, value in values.items():
         _fits(name, key, value, str(known[key].type))
+        words = getattr(kind, "choices", {}).get(key)
+        if words and value not in words:
+            raise CatalogError(f"{name}.{key}: no {key} is called {value!r}.{nearest(str(value), words)}")
     try:
         return kind(**values)
     except ValueError as error:  # what a fault itself finds wrong with its values

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event as Signal
 
-from harness.contracts import Fault, Target, TargetError
+from harness.contracts import ATTAIN_LIMIT_S, Fault, Target, TargetError
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
 
 SAMPLE_EVERY_S = 0.25
-ATTAIN_LIMIT_S = 10.0  # a fault that has not reached its magnitude by then starts its clock all the same
+HEAL_SLACK_S = 10.0  # the guardian heals by itself so long after the latest end that a fault can have
+
+
+@dataclass
+class Held:
+    """What a fault's samples have shown so far."""
+
+    measured: list[float] = field(default_factory=list)  # since it was attained
+    best: float = 0.0
+    pressure: dict[str, float] = field(default_factory=dict)  # the last PSI: harness/pressure.py
 
 
 class Conductor:
@@ -73,20 +83,21 @@ class Conductor:
 
     def _live(self, step: Step) -> None:
         fault = self.faults[step.step_id]
-        measured: list[float] = []
+        held = Held()
         try:
             planned = fault.prepare(self.target)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
-            undo = self.guardian.arm(step.step_id, planned, deadline_s=step.duration_s + ATTAIN_LIMIT_S + 10.0)
+            deadline_s = attain_limit_s(fault) + step.duration_s + HEAL_SLACK_S
+            undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)
             effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id))
             self.guardian.active(step.step_id)
         except Exception as error:
-            self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", measured)
+            self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", held)
             self._heal(step)
             return
         injected_at_s = self._journal(Kind.FAULT_INJECTED, step, dict(effect.facts))
-        ended_by, because = self._hold(step, fault, undo, effect, injected_at_s, measured)
-        self._heal(step, lambda: self._end(step, ended_by, because, measured))
+        ended_by, because = self._hold(step, fault, undo, effect, injected_at_s, held)
+        self._heal(step, lambda: self._end(step, ended_by, because, held))
 
     def _hold(
         self,
@@ -95,7 +106,7 @@ class Conductor:
         undo: Undo,
         effect: Effect,
         injected_at_s: float,
-        measured: list[float],
+        held: Held,
     ) -> tuple[str, str]:
         """Measures until the time is up, the target ends the fault, or it is lost: (ended_by, because)."""
         hands = self.guardian.hands(step.step_id)
@@ -106,6 +117,7 @@ class Conductor:
                 sample = fault.sample(self.target, undo, effect, hands)
             except (TargetError, OSError, ValueError) as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
+            held.pressure = dict(sample.detail.get("pressure") or held.pressure)
             if sample.achieved is not None and sample.hold is Hold.HOLDS:
                 self.signals.write(now_s, "fault_achieved", step.step_id, sample.achieved)
                 if attained_at_s is None and sample.achieved >= step.asked.floor:
@@ -115,13 +127,14 @@ class Conductor:
                         step,
                         {"achieved": sample.achieved, "after_s": round(now_s - injected_at_s, 3)},
                     )
+                held.best = max(held.best, sample.achieved)
                 if attained_at_s is not None:
-                    measured.append(sample.achieved)
+                    held.measured.append(sample.achieved)
             if sample.hold is not Hold.HOLDS:
                 return {Hold.TARGET: "target", Hold.SPENT: "plan"}.get(sample.hold, "lost"), sample.because
-            clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + ATTAIN_LIMIT_S
+            clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + attain_limit_s(fault)
             if now_s >= clock_from_s + step.duration_s:
-                return "plan", "its time is up"
+                return "plan", _time_is_up(step, attained_at_s is not None, held.best, sample.because)
             if self._halt.wait(SAMPLE_EVERY_S):
                 return "halt", "the run was halted"
 
@@ -136,15 +149,24 @@ class Conductor:
         self._journal(Kind.FAULT_HEALED, step, {"verified": verified, "primitives": results})
         self.ended[step.step_id] = self.now_s()
 
-    def _end(self, step: Step, ended_by: str, because: str, measured: list[float]) -> None:
-        self._journal(
-            Kind.FAULT_ENDED,
-            step,
-            {"ended_by": ended_by, "because": because, "achieved": summary(measured)},
-        )
+    def _end(self, step: Step, ended_by: str, because: str, held: Held) -> None:
+        detail: dict[str, Any] = {"ended_by": ended_by, "because": because, "achieved": summary(held.measured)}
+        if held.pressure:
+            detail["pressure"] = held.pressure
+        self._journal(Kind.FAULT_ENDED, step, detail)
 
     def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any]) -> float:
         return self.journal.append(kind, step.step_id, "conductor", detail, durable=True).at_s
+
+
+def _time_is_up(step: Step, attained: bool, best: float, because: str) -> str:
+    short = "" if attained else f"at most {best:g} {step.asked.unit}".rstrip() + " was reached"
+    return "; ".join(filter(None, ("its time is up", short, because)))
+
+
+def attain_limit_s(fault: Fault) -> float:
+    """How long *fault* may take to reach its magnitude; its clock starts then all the same."""
+    return float(getattr(fault, "attain_limit_s", ATTAIN_LIMIT_S))
 
 
 def _asked(step: Step) -> dict[str, Any]:

@@ -103,11 +103,18 @@ class Hands(Protocol):
     def alive(self, helper: Helper) -> bool: ...
 
 
+ATTAIN_LIMIT_S = 10.0
+
+
 class Fault(Protocol):
     """A frozen dataclass whose fields are the keys of its YAML, plus `target: str`.
 
     `undo` primitives are interpreted by harness/undo.py, in the guardian, which imports no fault: a fault heals
     even when all of its code is gone.
+
+    Two attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
+    clock starts all the same (else ATTAIN_LIMIT_S), and `choices`, the words that its text fields take:
+    {field: (word, ...)}.
     """
 
     duration_field: ClassVar[str]  # which field is its length in seconds; "" for a fault given by a count

@@ -1,0 +1,139 @@
+"""The conductor: a fault's own time to attain, what it reached when it never did, and the pressure that it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from harness.conductor import Conductor, Held
+from harness.contracts import ATTAIN_LIMIT_S
+from harness.model import Effect, Hold, Kind, Magnitude, Sample, Step, Undo
+
+ASKED = Magnitude(name="memory", value=85.0, unit="%", tolerance=5.0)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A fault whose samples are told beforehand: [(from when, sample)]."""
+
+    samples: list[tuple[float, Sample]]
+    clock: list[float]
+
+    def prepare(self, target: object) -> Undo:
+        return Undo()
+
+    def inject(self, target: object, undo: Undo, hands: object) -> Effect:
+        return Effect()
+
+    def sample(self, target: object, undo: Undo, effect: Effect, hands: object) -> Sample:
+        return [sample for since_s, sample in self.samples if self.clock[0] >= since_s][-1]
+
+
+@dataclass(frozen=True)
+class Slower(Slow):
+    attain_limit_s: ClassVar[float] = 60.0
+
+
+class Ledger:
+    """A journal, a guardian and a writer of signals, all in one: it remembers what it was told."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
+        self.rows: list[tuple[Kind, dict[str, Any], float]] = []
+        self.deadline_s = 0.0
+
+    def append(self, kind: Kind, subject: str, source: str, detail: Any, durable: bool = False) -> Any:
+        self.rows.append((kind, dict(detail), self.clock[0]))
+        return type("Event", (), {"at_s": self.clock[0]})
+
+    def write(self, *row: object) -> None: ...
+
+    def arm(self, fault_id: str, undo: Undo, deadline_s: float) -> Undo:
+        self.deadline_s = deadline_s
+        return undo
+
+    def active(self, fault_id: str) -> None: ...
+
+    def hands(self, fault_id: str) -> None: ...
+
+    def heal(self, fault_id: str) -> list[dict[str, Any]]:
+        return [{"verified": True}]
+
+    def of(self, kind: Kind) -> tuple[dict[str, Any], float]:
+        return next((detail, at_s) for one, detail, at_s in self.rows if one is kind)
+
+
+def live(fault: Any, ledger: Ledger, clock: list[float]) -> None:
+    """One fault's whole life, with a clock that jumps on by half a second whenever it is waited for."""
+    step = Step(
+        step_id="f",
+        type="f",
+        target="machine",
+        params={},
+        at_s=0.0,
+        duration_s=5.0,
+        asked_duration_s=5.0,
+        subject="memory",
+        asked=ASKED,
+    )
+    plan = type("Plan", (), {"steps": (step,)})
+    one: Any = ledger
+    conductor = Conductor(plan, {"f": fault}, None, one, one, one, lambda: clock[0])  # type: ignore[arg-type]
+
+    class Halt:
+        def wait(self, timeout_s: float) -> bool:
+            clock[0] += 0.5
+            return False
+
+    conductor._halt = Halt()  # type: ignore[assignment]
+    conductor._live(step)
+
+
+def reached(value: float, **detail: Any) -> Sample:
+    because = "the floor of free memory is kept" if value < ASKED.floor else ""
+    return Sample(achieved=value, because=because, detail=detail)
+
+
+@pytest.mark.parametrize(("kind", "waits_s"), [(Slow, ATTAIN_LIMIT_S), (Slower, 60.0)])
+def test_a_fault_that_never_attains_is_waited_for_as_long_as_it_says(kind: Any, waits_s: float) -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(kind([(0.0, reached(40.0)), (3.0, reached(61.25))], clock), ledger, clock)
+    detail, at_s = ledger.of(Kind.FAULT_ENDED)
+    assert at_s == waits_s + 5.0
+    assert detail["because"] == "its time is up; at most 61.25 % was reached; the floor of free memory is kept"
+    assert detail["achieved"] is None, "what it reached is no magnitude of a fault in force"
+    assert ledger.deadline_s > at_s, "the guardian does not heal it before its time"
+    assert Kind.FAULT_ATTAINED not in [kind for kind, _, _ in ledger.rows]
+
+
+def test_the_clock_starts_when_it_is_attained() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Slower([(0.0, reached(40.0)), (30.0, reached(85.0))], clock), ledger, clock)
+    assert ledger.of(Kind.FAULT_ATTAINED)[1] == 30.0
+    detail, at_s = ledger.of(Kind.FAULT_ENDED)
+    assert at_s == 35.0 and detail["because"] == "its time is up"
+    assert detail["achieved"]["mean"] == 85.0 and detail["achieved"]["n"] == 11
+
+
+def test_the_last_pressure_is_told_at_the_end() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    rows = [(0.0, reached(85.0, pressure={"io_full": 1.0})), (4.0, reached(85.0, pressure={"io_full": 7.5}))]
+    live(Slow([*rows, (4.5, reached(85.0))], clock), ledger, clock)
+    assert ledger.of(Kind.FAULT_ENDED)[0]["pressure"] == {"io_full": 7.5}
+    live(Slow([(0.0, reached(85.0))], clock), plain := Ledger(clock), clock)
+    assert "pressure" not in plain.of(Kind.FAULT_ENDED)[0]
+
+
+def test_a_lost_fault_ends_at_once() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    lost = Sample(achieved=None, hold=Hold.LOST, because="the helper process has ended")
+    live(Slower([(0.0, reached(85.0)), (2.0, lost)], clock), ledger, clock)
+    detail, at_s = ledger.of(Kind.FAULT_ENDED)
+    assert (detail["ended_by"], detail["because"], at_s) == ("lost", "the helper process has ended", 2.0)
+    assert Held().best == 0.0
