@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+
+from harness.hosts import resolve
 
 BODY_BYTES_MAX = 4 << 20
 PROBE_ADDRESS = "127.0.0.3"  # probes must not spend the allowance of the legitimate users
@@ -15,8 +17,9 @@ PROBE_ADDRESS = "127.0.0.3"  # probes must not spend the allowance of the legiti
 class Client:
     """One keep-alive connection to a target. Not for use by two at a time."""
 
-    def __init__(self, base_url: str, timeout_s: float = 2.0) -> None:
+    def __init__(self, base_url: str, timeout_s: float = 2.0, permitted: Iterable[str] = ()) -> None:
         parts = urlsplit(base_url)
+        self.permitted = tuple(permitted)
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
@@ -26,10 +29,13 @@ class Client:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """(status, headers, body). Raises OSError or http.client.HTTPException; the connection is then a new one."""
         if self._connection is None:
-            source = (PROBE_ADDRESS, 0) if self.host.startswith("127.") else None
-            self._connection = http.client.HTTPConnection(self.host, self.port, self.timeout_s, source)
+            address, port = resolve(self.host, self.port, self.permitted)
+            source = (PROBE_ADDRESS, 0) if address.startswith("127.") else None
+            self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        headers = {"Host": f"{self.host}:{self.port}"}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
         try:
             self._connection.request(method, path, data, headers)
             response = self._connection.getresponse()

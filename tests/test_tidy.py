@@ -27,6 +27,7 @@ FLOORS = {
     "cgroup": 2,
     "pressure": 2,
     "mounts": 2,
+    "hosts": 2,
     "loopback": 2,
     "observers": 2,
     "scenario": 3,

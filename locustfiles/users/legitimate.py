@@ -14,7 +14,8 @@ from typing import Any
 from faker import Faker
 from locust import HttpUser, between, task
 from locust.clients import ResponseContextManager
-from requests.adapters import HTTPAdapter
+
+from locustfiles.guarded import keep_here
 
 LEGITIMATE_ADDRESS = "127.0.0.2"  # a per-client limiter must not punish these users for what an attacker does
 CONNECT_TIMEOUT_S = 3.0
@@ -25,17 +26,6 @@ PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
 
 _numbers = count()
-
-
-class SourceAddressAdapter(HTTPAdapter):
-    """Opens its connections from one local address."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
-        return super().init_poolmanager(*args, source_address=(self._address, 0), **kwargs)
 
 
 def outcome_of(status: int, retry_after: str | None, deferrable: bool) -> str:
@@ -64,9 +54,7 @@ class LegitimateUser(HttpUser):
         self.faker = Faker()
         self.faker.seed_instance(f"{seed}:{number}")
         self.me = f"user-{number}"
-        self.client.trust_env = False  # a proxy variable must not redirect traffic to another machine
-        if (self.host or "").startswith(("http://127.", "http://localhost")):
-            self.client.mount("http://", SourceAddressAdapter(LEGITIMATE_ADDRESS))
+        keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "allow_host", None) or ())
 
     @task(15)
     def urgent_intent(self) -> None:

@@ -1,0 +1,55 @@
+"""Which addresses this harness may talk to: loopback, and what an authorisation names; asked at every connection."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+Address = tuple[str, int]
+
+
+class HostRefused(OSError):
+    """An address that no traffic may go to; the text says which, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permit:
+    """An authorisation to load and attack *host*, given by *owner*, until the end of the day *expires*."""
+
+    host: str
+    owner: str
+    expires: date
+
+    def in_force(self, today: date) -> bool:
+        return today <= self.expires
+
+    def __str__(self) -> str:
+        return f"{self.host}, authorised by {self.owner} until {self.expires.isoformat()}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host*, as an address or as `localhost`, is this machine itself. Other names are not: they may change."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def resolve(host: str, port: int, permitted: Iterable[str] = ()) -> Address:
+    """The numeric address to connect to. Raises HostRefused unless it is loopback or *host* is permitted by name.
+
+    The answer is what must be connected to: looking the name up again could give another address.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise HostRefused(f"{host}: is not found: {error}") from None
+    found.sort(key=lambda one: one[0] is not socket.AF_INET)  # "localhost" is often both, and served on one
+    addresses = [str(one[4][0]) for one in found]
+    for address in addresses:
+        if host in set(permitted) or is_loopback(address):
+            return address, port
+    raise HostRefused(f"{host} ({', '.join(addresses)}) is not on this machine, and nobody has authorised it")
