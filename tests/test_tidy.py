@@ -33,6 +33,8 @@ FLOORS = {
     "scenario": 3,
     "claims": 3,
     "expect": 3,
+    "limits": 3,
+    "stop": 3,
     "plan": 3,
     "journal": 3,
     "traffic": 3,
