@@ -26,7 +26,7 @@ class Kernel:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.rpc = RpcClient(config.run_dir)
+        self.rpc = RpcClient(config.run_dir, self.name)
         self.log = logging.getLogger(self.name)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.bus: BusClient = None  # type: ignore[assignment]  # set before setup()

@@ -9,6 +9,7 @@ import yaml
 
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.kernels import KERNELS
+from twin.links import links
 from twin.routes import ROUTES
 
 EVENT_RULES = [
@@ -40,6 +41,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "snapshots": str(config.snapshot_dir),
             "immutable_log": str(config.state_dir / "immutable_log.db"),
         },
+        "links": links(config),
         "bus": {
             "protocol": "grace-bus/1",
             "endpoint": config.bus_endpoint,

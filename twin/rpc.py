@@ -1,4 +1,4 @@
-"""Requests between kernels: JSON with a length before it, over unix sockets, many at a time on one connection.
+"""Requests between kernels: JSON with a length before it, many at a time on one connection to where links.py says.
 
 Services never use the bus: a stopped broker must not silence a kernel that has nothing to do with it.
 """
@@ -10,9 +10,12 @@ import contextlib
 import itertools
 import json
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from twin.links import AddressBook
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 LENGTH = struct.Struct("!I")
@@ -88,11 +91,13 @@ async def serve(path: Path, handle: Handler) -> asyncio.AbstractServer:
 class _Connection:
     """One connection and the requests that wait for their answers on it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.address = address
         self.writer = writer
         self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.numbers = itertools.count(1)
         self.closed = False
+        self.retired = False
         self.task = asyncio.create_task(self._read(reader))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -108,13 +113,34 @@ class _Connection:
                 future.set_exception(ConnectionResetError())
         self.writer.close()
 
+    def retire(self) -> None:
+        """No new request will come: it closes when the last that waits has its answer."""
+        self.retired = True
+        self.rest()
+
+    def rest(self) -> None:
+        if self.retired and not self.waiting:
+            self.writer.close()
+
+
+async def dial(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError; also for an address that is none."""
+    kind, _, where = address.partition(":")
+    if kind == "unix":
+        return await asyncio.open_unix_connection(where)
+    host, _, port = where.rpartition(":")
+    if kind != "tcp" or not port.isdigit():
+        raise ConnectionError(f"{address!r} is not an address")
+    return await asyncio.open_connection(host, int(port))
+
 
 class RpcClient:
-    """Calls kernels by name. A kernel that was restarted is found again by itself."""
+    """Calls kernels by name, as *caller*. A kernel that was restarted or has moved is found again by itself."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, caller: str) -> None:
+        self._book = AddressBook(run_dir, caller)
         self._connections: dict[str, _Connection] = {}
+        self._dialling: dict[str, asyncio.Lock] = {}
 
     async def call(self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0) -> dict[str, Any]:
         """Raises KernelTimeout, KernelUnavailable, or the KernelError that the kernel raised."""
@@ -122,7 +148,7 @@ class RpcClient:
             frame = await asyncio.wait_for(self._ask(kernel, op, payload), timeout_s)
         except TimeoutError:
             raise KernelTimeout(kernel) from None
-        except (ConnectionError, FileNotFoundError):
+        except OSError:  # no address, nobody there, or the connection has ended
             raise KernelUnavailable(kernel) from None
         if "error" in frame:
             raise KernelError(frame["status"], frame["error"], **frame["detail"])
@@ -130,10 +156,7 @@ class RpcClient:
         return result
 
     async def _ask(self, kernel: str, op: str, payload: dict[str, Any]) -> dict[str, Any]:
-        connection = self._connections.get(kernel)
-        if connection is None or connection.closed:
-            reader, writer = await asyncio.open_unix_connection(self.run_dir / f"{kernel}.sock")
-            connection = self._connections[kernel] = _Connection(reader, writer)
+        connection = self._usable(kernel) or await self._connect(kernel)
         number = next(connection.numbers)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         connection.waiting[number] = future
@@ -143,3 +166,24 @@ class RpcClient:
             return await future
         finally:
             connection.waiting.pop(number, None)
+            connection.rest()
+
+    def _usable(self, kernel: str) -> _Connection | None:
+        """The open connection to where *kernel* is now."""
+        connection = self._connections.get(kernel)
+        if connection is None or connection.closed:
+            return None
+        return connection if connection.address == self._book.address(kernel, time.monotonic()) else None
+
+    async def _connect(self, kernel: str) -> _Connection:
+        """A new connection; one that leads elsewhere takes no new requests, and answers those that it has."""
+        async with self._dialling.setdefault(kernel, asyncio.Lock()):
+            connection = self._usable(kernel)  # another has dialled meanwhile
+            if connection is None:
+                address = self._book.address(kernel, time.monotonic(), fresh=True)
+                connection = _Connection(address, *await dial(address))
+                old = self._connections.get(kernel)
+                self._connections[kernel] = connection
+                if old is not None:
+                    old.retire()
+            return connection

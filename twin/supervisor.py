@@ -22,6 +22,7 @@ from twin.bus.keys import make_keys
 from twin.config import Config
 from twin.events import EventStore
 from twin.kernels import KERNELS
+from twin.links import write_addresses
 from twin.manifest import write_manifest
 from twin.playbooks.kernel_restart import KernelRestart
 from twin.rpc import KernelError, serve
@@ -63,6 +64,7 @@ class Supervisor:
             actor: BusClient(actor, keys["actors"][actor], keys["server"]["public_key"], self.config.bus_endpoint)
             for actor in ("orchestrator", "control_plane")
         }
+        write_addresses(self.config)
         await serve(self.config.run_dir / "control_plane.sock", self.handle)
         await self.spawn("message_bus")
         await asyncio.gather(*(self.spawn(name) for name in KERNELS if name != "message_bus"))

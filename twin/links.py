@@ -1,0 +1,97 @@
+"""Where kernels find each other: an address file for each, written by the control plane, watched by those who call.
+
+run/links/CALLEE.addr holds one line, `unix:/PATH` or `tcp:HOST:PORT`, for all who call. When there is a
+run/links/CALLER/CALLEE.addr as well, it holds for that one caller. A file is replaced at one stroke, never edited.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twin.config import Config
+from twin.kernels import KERNELS
+
+LOOK_EVERY_S = 0.1
+ADDRESS_BYTES_MAX = 512
+FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest first
+# Who calls whom; a kernel that is not named here is called by the gateway only.
+GATEWAY = ("api_server",)
+CALLERS: dict[str, tuple[str, ...]] = {
+    "api_server": ("self_healing",),
+    "memory_fusion": ("librarian",),
+    "immutable_log": ("api_server", "governance"),
+    "self_healing": ("api_server", "health_monitor", "trigger_mesh"),
+    "message_bus": ("api_server", "self_healing"),
+}
+
+
+def write_addresses(config: Config) -> None:
+    """An address file for every kernel and for the control plane; those of an earlier life are overwritten."""
+    folder = config.run_dir / "links"
+    for name in (*KERNELS, "control_plane"):
+        for own in folder.glob(f"*/{name}.addr"):
+            own.unlink()
+        path = folder / f"{name}.addr"
+        path.parent.mkdir(exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f"unix:{config.run_dir / f'{name}.sock'}\n")
+        fresh.replace(path)
+    for caller in KERNELS:
+        (folder / caller).mkdir(exist_ok=True)
+
+
+def links(config: Config) -> dict[str, dict[str, Any]]:
+    """{name: {address_file, callee, callers, framing}}: a kernel's way for all who call it, and for each of them."""
+    folder = config.run_dir / "links"
+    found: dict[str, dict[str, Any]] = {}
+    for callee in KERNELS:
+        callers = CALLERS.get(callee, GATEWAY)
+        about = {"callee": callee, "framing": FRAMING}
+        found[callee] = {"address_file": str(folder / f"{callee}.addr"), "callers": list(callers), **about}
+        for caller in callers:
+            own = {"address_file": str(folder / caller / f"{callee}.addr"), "callers": [caller], **about}
+            found[f"{caller}->{callee}"] = own
+    return found
+
+
+@dataclass
+class _Known:
+    address: str
+    seen: tuple[str, int, int, int]  # the file's path, inode, time of change and size
+    looked_s: float
+
+
+class AddressBook:
+    """What *caller* knows of the others' addresses; looks at a file at most every LOOK_EVERY_S."""
+
+    def __init__(self, run_dir: Path, caller: str) -> None:
+        self.folder = run_dir / "links"
+        self.caller = caller
+        self._known: dict[str, _Known] = {}
+
+    def address(self, callee: str, now_s: float, fresh: bool = False) -> str:
+        """The address of *callee*; *fresh*: looks in any case. Raises FileNotFoundError when it has none."""
+        known = self._known.get(callee)
+        if known is not None and not fresh and now_s - known.looked_s < LOOK_EVERY_S:
+            return known.address
+        path, seen = self._find(callee)
+        if known is None or known.seen != seen:
+            address = path.read_text(encoding="utf-8")[:ADDRESS_BYTES_MAX].strip()
+            known = self._known[callee] = _Known(address, seen, now_s)
+        known.looked_s = now_s
+        return known.address
+
+    def _find(self, callee: str) -> tuple[Path, tuple[str, int, int, int]]:
+        own, common = self.folder / self.caller / f"{callee}.addr", self.folder / f"{callee}.addr"
+        try:
+            return own, _seen(own)
+        except FileNotFoundError:
+            return common, _seen(common)
+
+
+def _seen(path: Path) -> tuple[str, int, int, int]:
+    stat = os.stat(path)  # noqa: PTH116  # every 100 ms on the way of every request
+    return str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size
