@@ -34,6 +34,17 @@ class Route:
     witness_of: str = ""  # the kernel whose life this route shows; "" = traffic only
 
 
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A way between kernels that can be led elsewhere: whoever calls *callee* reads its address from a file."""
+
+    name: str  # "memory_fusion": all its callers; "librarian->memory_fusion": that one
+    address_file: Path  # one line, unix:/PATH or tcp:HOST:PORT; a way of one caller may have none until it is made
+    callee: str
+    callers: tuple[str, ...]
+    framing: str = ""  # "u32be": each message has its length before it, as 4 bytes; "": not known
+
+
 class Target(Protocol):
     """The system under test, as its manifest describes it."""
 
@@ -66,6 +77,9 @@ class Target(Protocol):
 
     @property
     def event_rules(self) -> tuple[Mapping[str, str], ...]: ...
+
+    @property
+    def links(self) -> Mapping[str, Link]: ...
 
     @property
     def capabilities(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import ProcessId, Route, TargetError
+from harness.contracts import Link, ProcessId, Route, TargetError
 from harness.process import read_process
 
 SCHEMA = "grace-target/1"
@@ -30,7 +30,9 @@ KEYS = (
     "signals",
     "event_rules",
     "capabilities",
+    "links",
 )
+FRAMINGS = ("", "u32be")
 BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
 NEEDED = ("schema", "base_url", "routes")
 
@@ -51,6 +53,7 @@ class ManifestTarget:
     event_rules: tuple[Mapping[str, str], ...]
     file: Path
     capabilities: tuple[str, ...] = ()
+    links: Mapping[str, Link] = field(default_factory=dict)
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -133,6 +136,7 @@ def load_target(path: Path, host: str | None = None) -> ManifestTarget:
             event_rules=tuple(data.get("event_rules") or ()),
             file=path,
             capabilities=tuple(data.get("capabilities") or ()),
+            links={name: _link(name, one) for name, one in (data.get("links") or {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TargetError(f"{path}: not a target manifest: {type(error).__name__}: {error}") from None
@@ -147,6 +151,17 @@ def _route(one: Mapping[str, Any]) -> Route:
         body=one.get("body"),
         witness_of=one.get("witness_of", ""),
     )
+
+
+def _link(name: str, one: Mapping[str, Any]) -> Link:
+    framing = str(one.get("framing", ""))
+    if framing not in FRAMINGS:
+        raise ValueError(f"links.{name}.framing: {framing!r} is not known.{nearest(framing, FRAMINGS)}")
+    address_file = Path(one["address_file"])
+    if not address_file.is_absolute():
+        raise ValueError(f"links.{name}.address_file: {address_file} is not an absolute path")
+    callers = tuple(one.get("callers") or ())
+    return Link(name=name, address_file=address_file, callee=one["callee"], callers=callers, framing=framing)
 
 
 def _loopback_only(base_url: str, place: str) -> None:

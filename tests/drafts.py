@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import scenario
 from harness.clock import Clock
-from harness.contracts import ProcessId, Route, TargetError
+from harness.contracts import Link, ProcessId, Route, TargetError
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import METRICS
 from harness.model import Kind, Plan
@@ -72,6 +72,7 @@ class PaperTarget:
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     event_rules: tuple[Mapping[str, str], ...] = ()
     capabilities: tuple[str, ...] = ()
+    links: Mapping[str, Link] = field(default_factory=dict)
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")

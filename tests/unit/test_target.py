@@ -164,3 +164,17 @@ def test_an_unknown_process_names_what_there_is(tmp_path: Path) -> None:
     one = target(tmp_path, processes={"librarian": {"pid_file": "/x"}})
     with pytest.raises(TargetError, match=r"'libarian'\. Did you mean 'librarian'"):
         one.process("libarian")
+
+
+def test_links_are_read_and_those_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    way = {"address_file": "/x/a.addr", "callee": "librarian", "callers": ["api_server"], "framing": "u32be"}
+    link = target(tmp_path, links={"librarian": way}).links["librarian"]
+    assert (link.name, link.address_file, link.callee) == ("librarian", Path("/x/a.addr"), "librarian")
+    assert (link.callers, link.framing) == (("api_server",), "u32be")
+    assert target(tmp_path).links == {}
+    for change, words in (
+        ({"framing": "u32bf"}, "links.l.framing: 'u32bf' is not known. Did you mean 'u32be'?"),
+        ({"address_file": "a.addr"}, "links.l.address_file: a.addr is not an absolute path"),
+    ):
+        assert words in refusal(write_manifest(tmp_path, links={"l": {**way, **change}}))
+    assert "not a target manifest" in refusal(write_manifest(tmp_path, links={"l": {"address_file": "/x"}}))
