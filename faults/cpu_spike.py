@@ -14,7 +14,11 @@ BELT_S = 30.0  # the helper ends by itself this long after its time, should nobo
 
 @dataclass(frozen=True, kw_only=True)
 class CpuSpike:
-    """Holds the machine's busy share at *cpu_percent* of all cores for *duration_seconds*."""
+    """Holds the machine's busy share at *cpu_percent* of all cores for *duration_seconds*.
+
+    Always of the machine: a target has a share of the CPU of its own only under a quota, and then it is the quota
+    that throttles it, not this fault. There is no `scope: target` that would be true.
+    """
 
     target: str = "machine"
     cpu_percent: float

@@ -5,7 +5,7 @@ time and what all others of the machine have used (feed-forward, from the kernel
 it has burned itself. An error of one period is made good in the next, so the mean does not drift. Periods have a
 random length, so that a tick-driven sampler does not see one phase only.
 
-The parent writes a row every 0.25 s: {at, busy_percent, own_percent, others_percent}, at in CLOCK_MONOTONIC.
+The parent writes a row every 0.25 s: {at, busy_percent, own_percent, others_percent, clock, pressure}.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import sys
 import time
 from typing import Any
 
+from faults.helpers.telling import ROW_EVERY_S, tell
 from harness.cpu_clock import CpuClock
 
 PERIOD_S = (0.02, 0.04)
-ROW_EVERY_S = 0.25
 GAIN_SUM = 0.3
 PR_SET_PDEATHSIG = 1
 
@@ -80,14 +80,12 @@ def report(clock: CpuClock, cores: int, deadline_s: float, children: list[int]) 
         now_s, busy_now_s, own_now_s = time.monotonic(), clock.busy_s(), _cpu_of(children)
         scale = 100 / cores / (now_s - at_s)
         busy, own = (busy_now_s - busy_s) * scale, (own_now_s - own_s) * scale
-        row = {
-            "at": now_s,
-            "busy_percent": round(busy, 2),
-            "own_percent": round(own, 2),
-            "others_percent": round(busy - own, 2),
-            "clock": clock.name,
-        }
-        print(json.dumps(row), flush=True)
+        tell(
+            busy_percent=round(busy, 2),
+            own_percent=round(own, 2),
+            others_percent=round(busy - own, 2),
+            clock=clock.name,
+        )
         at_s, busy_s, own_s = now_s, busy_now_s, own_now_s
 
 

@@ -32,7 +32,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def sample_mean(effect: Effect, hands: Hands, field: str, window_s: float) -> Sample:
-    """The mean of *field* over the last *window_s* seconds of the helper's rows; LOST when the helper is dead."""
+    """The mean of *field* over the last *window_s* seconds of the helper's rows; LOST when the helper is dead.
+
+    A row's *limited_by* says why its helper does less than it was asked to, and becomes the sample's because.
+    """
     helper = helper_of(effect)
     if not hands.alive(helper):
         errors = helper.output.with_name(f"{helper.output.name}.err")
@@ -44,5 +47,7 @@ def sample_mean(effect: Effect, hands: Hands, field: str, window_s: float) -> Sa
     measured = [row for row in measured if field in row]
     if not measured:
         return Sample(achieved=None)
-    recent = [row for row in measured if row["at"] > measured[-1]["at"] - window_s]
-    return Sample(achieved=sum(row[field] for row in recent) / len(recent), detail=measured[-1])
+    newest = measured[-1]
+    recent = [row for row in measured if row["at"] > newest["at"] - window_s]
+    mean = sum(row[field] for row in recent) / len(recent)
+    return Sample(achieved=mean, because=str(newest.get("limited_by", "")), detail=newest)
