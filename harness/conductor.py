@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event as Signal
 
 from harness.contracts import ATTAIN_LIMIT_S, Fault, Target, TargetError
+from harness.limits import protected
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Conductor:
         held = Held()
         try:
             planned = fault.prepare(self.target)
+            if own := protected(planned, [self.guardian.process.pid]):
+                raise TargetError(own)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
             deadline_s = attain_limit_s(fault) + step.duration_s + HEAL_SLACK_S
             undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from harness.contracts import Fault
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
+from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.record import Record
+from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
 from harness.traffic import HEADER, RequestRow, Traffic
 from harness.watcher import Watcher
@@ -29,6 +32,7 @@ CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
 ABSENT_MIN = 3
+LATE_ROWS_S = 5.0  # a worker's rows come up to so much later than others of their time
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Run:
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.watcher = Watcher(observers, view, self.journal, self.signals)
         self.conductor = Conductor(plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s)
+        self.limits = Limits().lifted(plan.unsafe)
+        self.stopwatch = StopWatch([parse_stop(text) for text in plan.stop_when])
         self.baseline: Traffic | None = None
         self.cpu: list[tuple[float, float]] = []
         self.loaded_at_s = 0.0
@@ -97,7 +103,8 @@ class Run:
         self._finished = False
 
     def begin(self) -> None:
-        self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", self.facts, durable=True)
+        facts = {**self.facts, **({"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {})}
+        self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", facts, durable=True)
         for lack in self.unseen:
             self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
         self.watcher.start()
@@ -129,6 +136,8 @@ class Run:
             self._last_s = now_s
             self._keep_up()
         self._look(now_s)
+        if not self.done and (reason := self._too_much(now_s)):
+            self.abort(reason)
         step = {
             "baseline": self._baseline,
             "faults": self._faults,
@@ -145,6 +154,35 @@ class Run:
                 self.guardian.lease()
             except GuardianLost as error:
                 self.abort(f"the guardian is lost: {error}")
+
+    # Does the run do more harm than it may?
+
+    def _too_much(self, now_s: float) -> str:
+        memory_mb, disk_mb = free_memory_mb(), free_disk_mb(self.folder)
+        floor = below_floor(self.limits, memory_mb, disk_mb)
+        if floor or not self.stopwatch.conditions:
+            return floor
+        return self.stopwatch.tick(now_s, self._live_values(now_s, memory_mb, disk_mb))
+
+    def _live_values(self, now_s: float, memory_mb: float, disk_mb: float) -> dict[str, float | None]:
+        """The values of stop.NAMES; None for what is not known."""
+        traffic = self.traffic(now_s - WINDOW_S, now_s)
+        gone = sum(not self.watcher.latest.get(("kernel_pid", kernel), (0.0, 1.0))[1] for kernel in self.plan.kernels)
+        machine = {
+            name: self.watcher.latest.get((name, ""), (0.0, None))[1]
+            for name in ("cpu_percent", "memory_percent", "disk_busy_percent")
+        }
+        return {
+            **machine,
+            "failure_percent": traffic.failed_percent if traffic.count else None,
+            "requests_per_s": traffic.count / WINDOW_S,
+            "latency_p95_ms": traffic.percentile(95),
+            "latency_p99_ms": traffic.percentile(99),
+            "free_memory_mb": memory_mb,
+            "free_disk_mb": disk_mb,
+            "kernels_down": float(gone),
+            "faults_in_force": float(len(self.conductor.active)),
+        }
 
     # Is the target well?
 
@@ -172,7 +210,9 @@ class Run:
         return ""
 
     def traffic(self, since_s: float, until_s: float) -> Traffic:
-        return Traffic.of(row for row in self.rows if row.user == "legitimate" and since_s <= row.at_s <= until_s)
+        """Legitimate requests that ended in between. Looks from the end: rows come nearly in the order of time."""
+        rows = takewhile(lambda row: row.at_s >= since_s - LATE_ROWS_S, reversed(self.rows))
+        return Traffic.of(row for row in rows if row.user == "legitimate" and since_s <= row.at_s <= until_s)
 
     def _unsteady(self, traffic: Traffic) -> str:
         """Why a stretch of legitimate traffic is not the steady state; "" when it is."""
