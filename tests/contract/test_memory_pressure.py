@@ -52,7 +52,7 @@ def test_the_machine_has_less_available_and_gets_it_back(link: GuardianLink) -> 
     sample = force.wait()
     held = sample.detail["held_bytes"]
     assert held > 0.01 * meminfo()["MemTotal"]
-    assert available() < before - 0.8 * held, "read from outside"
+    assert available() < before - 0.5 * held, "read from outside; others come and go meanwhile"
     pid = helper_of(force.effect).process.pid
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert resident >= held, "every page is really there"
