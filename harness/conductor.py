@@ -87,7 +87,7 @@ class Conductor:
         held = Held()
         try:
             planned = fault.prepare(self.target)
-            if own := protected(planned, [self.guardian.process.pid]):
+            if own := protected(planned, [self.guardian.pid]):
                 raise TargetError(own)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
             deadline_s = attain_limit_s(fault) + step.duration_s + HEAL_SLACK_S

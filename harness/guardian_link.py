@@ -59,6 +59,10 @@ class GuardianLink:
         )
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def _ask(self, op: str, **request: Any) -> dict[str, Any]:
         line = json.dumps({"op": op, **request}).encode() + b"\n"
         with self._turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,6 +44,7 @@ class Ledger:
         self.clock = clock
         self.rows: list[tuple[Kind, dict[str, Any], float]] = []
         self.deadline_s = 0.0
+        self.pid = 0
 
     def append(self, kind: Kind, subject: str, source: str, detail: Any, durable: bool = False) -> Any:
         self.rows.append((kind, dict(detail), self.clock[0]))
@@ -137,3 +139,22 @@ def test_a_lost_fault_ends_at_once() -> None:
     detail, at_s = ledger.of(Kind.FAULT_ENDED)
     assert (detail["ended_by"], detail["because"], at_s) == ("lost", "the helper process has ended", 2.0)
     assert Held().best == 0.0
+
+
+@dataclass(frozen=True)
+class Suicidal(Slow):
+    """Aimed at the process that runs it."""
+
+    def prepare(self, target: object) -> Undo:
+        return Undo(primitives=({"op": "resume", "pid": os.getpid()},))
+
+    def inject(self, target: object, undo: Undo, hands: object) -> Effect:
+        raise AssertionError("it was injected")
+
+
+def test_nothing_is_ever_aimed_at_the_harness_itself() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Suicidal([], clock), ledger, clock)
+    assert "the harness itself" in ledger.of(Kind.FAULT_ENDED)[0]["because"]
+    assert not [kind for kind, _, _ in ledger.rows if kind is Kind.FAULT_INJECTED]
