@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import shlex
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,40 +19,22 @@ from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.metrics import METRICS
-from harness.model import Verdict
+from harness.model import Kind, Verdict
+from harness.options import OptionError, add_arguments, one_scenario, stop_file, wanted
 from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
-from harness.scenario import Scenario, ScenarioError, find, shipped
+from harness.scenario import Scenario, ScenarioError
 from harness.target import ManifestTarget, load_target
 from harness.traffic import RequestLog, RequestRow
+from harness.web import TAB, blueprint
+from harness.web_state import Board
+from harness.worker import ROWS, listen, work
 
 VERSION = "0.1.0"
 TICK_S = 0.2
 SPAWN_RATE = 20.0
-ROWS = "grace_rows"
-
-
-class _AnyScenario(list[str]):
-    """The choices of the web form. On the command line a file or a category is as good, and find() judges it."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scenario",
-        choices=_AnyScenario(shipped()),
-        default="MF01_triple_threat",
-        metavar="ID",
-        help="scenario id, category or a file",
-    )
-    parser.add_argument("--time-scale", type=float, default=1.0, help="scales durations, never rates or limits")
-    parser.add_argument("--seed", type=int, default=0, help="0 draws one, which is printed")
-    parser.add_argument("--out", default="logs/chaos_enhanced", include_in_web_ui=False, help="where runs are kept")
-    parser.add_argument("--target", default="", include_in_web_ui=False, help="manifest of the system under test")
-    parser.add_argument("--safeguards-off", default="", help="NAME,... of the embedded Grace")
-    parser.add_argument("--control", action="store_true", help="without faults: no safeguard may engage")
+ENDING_S = 20.0  # how long the end of the process waits for a verdict that is on its way
+EMBEDDED = "grace://embedded"  # what the form shows as the host: each run starts a Grace of its own
 
 
 def refuse(text: str) -> None:
@@ -75,6 +57,12 @@ class Session:
         self.greenlet: gevent.Greenlet | None = None
         self.verdict: Verdict | None = None
         self.workers = 0
+        self.board = Board()
+        self.judging: Run | None = None
+        self.own_hosts = {"", EMBEDDED}  # what the form may say when no --target is given
+        self.idle_host: str | None = environment.host
+        self.prepared = False  # a start was accepted and Locust has not begun it yet
+        self.cancelled = False  # a start that was halted before its run began
 
     # Before anything starts
 
@@ -83,23 +71,19 @@ class Session:
         if self.environment.host and not self.options.target:
             refuse("--host needs --target FILE: the harness must know the processes, routes and signals it judges by")
         try:
-            scenarios = find(self.options.scenario)
-            if len(scenarios) > 1:
-                refuse("one scenario a run: " + ", ".join(one.scenario_id for one in scenarios))
-            if self.options.time_scale <= 0:
-                refuse(f"--time-scale: above 0 is expected, not {self.options.time_scale:g}")
+            scenario = one_scenario(self.options)
             if self.options.target:
                 target = load_target(Path(self.options.target), self.environment.host or None)
-                self._plan(scenarios[0], target)
+                self._plan(scenario, target, self.options)
                 self._reach(target)
             else:
-                lint(scenarios[0], frozenset(METRICS))
-                self._try_twin(scenarios[0])
-        except (ScenarioError, TargetError, TwinRefused) as error:
+                lint(scenario, frozenset(METRICS))
+                self._try_twin(scenario)
+        except (OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
             refuse(str(error))
         if self.options.num_users is None:
-            self.options.num_users = scenarios[0].users
+            self.options.num_users = scenario.users
         if self.options.spawn_rate is None:
             self.options.spawn_rate = SPAWN_RATE
 
@@ -108,7 +92,7 @@ class Session:
         if self.options.headless:
             self.twin = EmbeddedTwin(self.options.safeguards_off)
             try:
-                self._plan(scenario, self.twin.wait())
+                self._plan(scenario, self.twin.wait(), self.options)
             except RuntimeError:
                 self.twin = None  # it is started again, and said to be broken, when the run begins
 
@@ -123,15 +107,51 @@ class Session:
         except OSError as error:
             raise TargetError(f"{target.base_url} does not answer: {error}") from None
 
-    def _plan(self, scenario: Scenario, target: ManifestTarget) -> Any:
-        seed = self.options.seed or random.SystemRandom().randrange(1, 2**31)
-        options = Options(
-            seed=seed,
-            time_scale=self.options.time_scale,
-            control=bool(self.options.control),
-            users=self.options.num_users,
-        )
+    @staticmethod
+    def _plan(scenario: Scenario, target: ManifestTarget, asked: Any) -> Any:
+        seed = asked.seed or random.SystemRandom().randrange(1, 2**31)
+        options = Options(seed=seed, time_scale=asked.time_scale, control=bool(asked.control), users=asked.num_users)
         return build_plan(scenario, target, options, frozenset(METRICS))
+
+    def prepare(self, form: Mapping[str, str]) -> str:
+        """Before Locust takes the form of its page: why this start is refused; "" when it is not, and a twin is up."""
+        if self.run is not None or self.board.starting:
+            return "a run goes on: wait for its verdict, or halt it"
+        self.board.refused, self.prepared, self.cancelled = "", False, False
+        self.board.starting = "the embedded Grace starts" if not self.options.target else "the target is asked"
+        try:
+            self._prepare(wanted(self.options, form), form.get("host", ""))
+        except Exception as error:  # whatever it is, it is told where the button was pressed
+            self.board.refused = self._words(error)
+            say(f"not started: {self.board.refused}")
+            self._stop_twin()
+        finally:
+            self.board.starting = ""
+        return self.board.refused
+
+    @staticmethod
+    def _words(error: Exception) -> str:
+        known = isinstance(error, (OptionError, ScenarioError, TargetError, TwinRefused))
+        return str(error) if known else f"{type(error).__name__}: {error}"
+
+    def _prepare(self, asked: Any, host: str) -> None:
+        scenario = one_scenario(asked)
+        if asked.target:
+            target = load_target(Path(asked.target), host or None)
+            self._reach(target)
+        elif host not in self.own_hosts:
+            raise OptionError("a host needs --target FILE on the command line; without it an embedded Grace is started")
+        else:
+            self._stop_twin()  # of a start that Locust itself refused
+            self.twin = EmbeddedTwin(asked.safeguards_off)
+            target = self.twin.wait()
+        self._plan(scenario, target, asked)
+        self._go_on()
+        self.prepared = True
+
+    def _go_on(self) -> None:
+        if self.cancelled:
+            raise OptionError("halted before it began")
 
     # A run
 
@@ -140,20 +160,25 @@ class Session:
         try:
             self._start()
         except Exception as error:  # Locust would swallow it, and load a target that nobody watches
-            say(f"not started: {type(error).__name__}: {error}")
+            self.board.refused = self._words(error)
+            say(f"not started: {self.board.refused}")
             self.verdict = Verdict.INCONCLUSIVE
             self._stop_twin()
             gevent.spawn(self._leave)
 
     def _start(self) -> None:
-        scenario = find(self.options.scenario)[0]
+        self.prepared = False
+        self._go_on()
+        scenario = one_scenario(self.options)
+        self.board.refused = ""
         if self.options.target:
             target = load_target(Path(self.options.target), self.environment.host or None)
         else:
             self.twin = self.twin or EmbeddedTwin(self.options.safeguards_off)
             target = self.twin.wait()
+            self.own_hosts.add(target.base_url)
         self.environment.host = target.base_url
-        plan, faults = self._plan(scenario, target)
+        plan, faults = self._plan(scenario, target, self.options)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         folder = Path(self.options.out) / plan.scenario_id / stamp
         facts = {
@@ -163,6 +188,7 @@ class Session:
             "control": plan.control,
             "target": target.name,
             "base_url": target.base_url,
+            "safeguards_off": self.options.safeguards_off,
             "harness_version": VERSION,
             "repeat": self._repeat(plan.seed),
         }
@@ -204,17 +230,45 @@ class Session:
 
     def _drive(self, run: Run) -> None:
         progress = Progress(run)
-        while not run.done:
-            gevent.sleep(TICK_S)
-            if self.run is not run:
-                return
-            self._feed(run)
-            if self.workers and self.environment.runner.worker_count < self.workers:
-                run.abort("a worker was lost: its requests are not known")
-            run.tick()
-            progress.show()
+        try:
+            while not run.done:
+                gevent.sleep(TICK_S)
+                if self.run is not run:
+                    return
+                self._step(run)
+                progress.show()
+        except Exception as error:  # nobody would tick any more, and the faults would stay until their deadlines
+            run.abort(f"the harness failed: {type(error).__name__}: {error}")
         progress.close()
+        run.conductor.halt()  # whoever ended it: first it is healed, then the load stops
         gevent.spawn(self._leave, run)
+
+    def _step(self, run: Run) -> None:
+        self._feed(run)
+        asks = stop_file(run.folder, Path(self.options.out))
+        if asks is not None:
+            run.abort(f"halted by the stop file {asks}")
+        if self.workers and self.environment.runner.worker_count < self.workers:
+            run.abort("a worker was lost: its requests are not known")
+        run.tick()
+
+    def halt_run(self) -> dict[str, bool] | None:
+        """Heals every fault now; then the load stops. {fault: healed and verified}; None when no run goes on."""
+        run = self.run
+        if run is None:
+            self.cancelled = bool(self.board.starting or self.prepared)
+            return {} if self.cancelled else None
+        in_force = run.conductor.active
+        run.abort("halted")
+        run.conductor.halt()
+        healed = {event.subject: event.detail for event in run.journal.events if event.kind is Kind.FAULT_HEALED}
+        for name in set(in_force) - set(healed):  # its greenlet died or hangs: the guardian is asked without it
+            healed[name] = {"verified": all(bool(one.get("verified")) for one in run.guardian.heal(name))}
+        return {name: bool(healed[name].get("verified")) for name in in_force}
+
+    @property
+    def shown(self) -> Run | None:
+        return self.run or self.judging
 
     def _feed(self, run: Run) -> None:
         if self.log is not None:
@@ -233,9 +287,19 @@ class Session:
             run.abort("the load was stopped before the run was over")
         if log is not None:
             run.add_rows(log.take(all_of_it=True))
-        self.verdict = run.settle()
-        if twin is not None:
-            twin.stop()
+        self.judging = run
+        try:
+            self.verdict = run.settle()
+            self.board.over(run)
+        except Exception as error:
+            self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
+            raise
+        finally:
+            if twin is not None:
+                twin.stop()
+                if self.environment.host == run.target.base_url:
+                    self.environment.host = self.idle_host
+            self.judging = None
         say(summary_of(run))
 
     def _stop_twin(self) -> None:
@@ -261,6 +325,9 @@ class Session:
             if self.environment.runner is not None:
                 self.environment.runner.stop()
             self.stop()
+        with gevent.Timeout(ENDING_S, False):
+            while self.judging is not None:  # another greenlet judges the run and takes its twin away
+                gevent.sleep(TICK_S)
         self._stop_twin()
         self._set_exit_code()
 
@@ -295,7 +362,7 @@ def _init_or_end(environment: Environment, **_: Any) -> None:
 def _init(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if isinstance(environment.runner, WorkerRunner):
-        _init_worker(environment)
+        work(environment)
         return
     options.only_summary = True  # our own progress tells more than a table every two seconds
     session = Session(environment)
@@ -307,33 +374,13 @@ def _init(environment: Environment, **_: Any) -> None:
     if session.distributed:
         environment.runner.register_message(ROWS, lambda msg, **_: session.rows_of_worker(msg.data))
     else:
-        _listen(environment, session.request)
+        listen(environment, session.request)
+    if environment.web_ui is not None:
+        _open_page(environment.web_ui, session, options.web_base_path or "")
 
 
-def _listen(environment: Environment, take: Any) -> None:
-    def on_request(request_type: str, name: str, response_time: float, context: Any, exception: Any, **_: Any) -> None:
-        take(request_type, name, response_time, context or {}, exception)
-
-    environment.events.request.add_listener(on_request)
-
-
-def _init_worker(environment: Environment) -> None:
-    """A worker only loads: it starts no target, fault, guardian or journal, and sends its counts twice a second."""
-    import time
-
-    log = RequestLog(time.time)
-
-    def take(request_type: str, name: str, response_time: float, context: Any, exception: Any) -> None:
-        outcome = context.get("outcome") or ("failed" if exception else "ok")
-        user, status = context.get("user", "legitimate"), context.get("status", 0)
-        log.add(user, f"{request_type} {name}", outcome, status, response_time)
-
-    def send() -> None:
-        while True:
-            gevent.sleep(0.5)
-            rows = [[r.at_s, r.user, r.name, r.outcome, r.status, r.count, r.latency_ms] for r in log.take()]
-            if rows and environment.runner is not None:
-                environment.runner.send_message(ROWS, rows)
-
-    _listen(environment, take)
-    gevent.spawn(send)
+def _open_page(web_ui: Any, session: Session, base_path: str) -> None:
+    if not session.options.target:
+        session.idle_host = session.environment.host = EMBEDDED
+    web_ui.template_args.update(TAB)
+    web_ui.app.register_blueprint(blueprint(session, base_path, web_ui.auth_required_if_enabled))

@@ -51,6 +51,10 @@ FLOORS = {
     "embedded": 5,
     "suite": 5,
     "console": 6,
+    "options": 6,
+    "web_state": 6,
+    "web": 6,
+    "worker": 6,
     "locust_load": 6,
     "cli": 6,
 }
