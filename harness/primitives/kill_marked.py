@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.contracts import ProcessId
 from harness.primitives import wait_until
-from harness.process import read_process, send
+from harness.process import read_process, same, send
 
 OP = "kill_marked"
 MARKER_VARIABLE = "GRACE_CHAOS_MARKER"
@@ -31,17 +31,16 @@ def take_back(primitive: Mapping[str, Any], complete: bool) -> tuple[str, bool]:
     if not marker:
         return "never armed, so no helper was started", True
     ended = _told(marker, min(TERM_S_MAX, float(primitive.get("term_s", 0.0))))
-    killed = 0
+    killed: set[ProcessId] = set()
 
     def none_left() -> bool:
-        nonlocal killed
+        """Nor one that is ending: it has lost its marker by then, but not yet its memory and its files."""
         left = marked(marker)
-        for process in left:
-            killed += send(process, signal.SIGKILL)
-        return not left
+        killed.update(process for process in left if send(process, signal.SIGKILL))
+        return not left and not any(map(same, killed))
 
     done = wait_until(none_left)
-    return f"killed {killed}" + (f", {ended} had ended when told" if ended else ""), done
+    return f"killed {len(killed)}" + (f", {ended} had ended when told" if ended else ""), done
 
 
 def _told(marker: str, term_s: float) -> int:
