@@ -205,6 +205,7 @@ class Plan:
     prerequisites: tuple[str, ...] = ()
     stop_when: tuple[str, ...] = ()  # conditions of harness/stop.py
     unsafe: Mapping[str, float] = field(default_factory=dict)  # limits that the scenario lifts: name → value
+    notes: tuple[str, ...] = ()  # what was drawn, cut or is done in another way than asked
     not_applicable: tuple[str, ...] = ()  # reasons why this target cannot be judged by this scenario
     # facts of the target that checks need offline: route name -> kernels that serve it
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

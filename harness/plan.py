@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
 from typing import Any
 
 from harness import catalog
 from harness.catalog import CatalogError, nearest
 from harness.claims import RESTARTED, ClaimError, parse
 from harness.contracts import Target, TargetError, TargetLacks
+from harness.draw import SHORTEST_S, begins_s, cut_s, does_not_fit, draw
 from harness.expect import expect
 from harness.model import Claim, Magnitude, Plan, Slo, Step
-from harness.scenario import FaultEntry, Scenario, ScenarioError
+from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
 
-SHORTEST_S = 5.0
+FAILOVER_CHECK = "failover_within_limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,36 +30,31 @@ class Options:
     users: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Faults with their times, and what is to be said of them."""
+
+    steps: list[Step]
+    faults: dict[str, Any]  # by step id
+    lacking: list[str]  # what the target does not offer
+    notes: list[str]
+    problems: list[str]
+
+
 def build_plan(
     scenario: Scenario, target: Target, options: Options, metrics: frozenset[str]
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan and its faults by step id. Raises ScenarioError with all that does not fit."""
-    problems: list[str] = []
-    faults: dict[str, Any] = {}
-    steps = []
-    lacking: list[str] = []
-    spacing_s = float(scenario.execution.get("spacing_seconds", 0)) * options.time_scale
-    if scenario.execution.get("all_simultaneous"):
-        spacing_s = 0.0
-    numbers: Counter[str] = Counter()
-    for position, entry in enumerate(scenario.faults):
-        try:
-            fault, asked_s = _fault(entry, options.time_scale)
-        except CatalogError as error:
-            problems.append(f"{entry.where}: {error}")
-            continue
-        numbers[entry.type] += 1
-        step_id = entry.type if numbers[entry.type] == 1 else f"{entry.type}#{numbers[entry.type]}"
-        faults[step_id] = fault
-        if entry.type == "kernel_pause" and fault.target not in target.kernels:
-            known = nearest(fault.target, target.kernels)
-            problems.append(f"{entry.where}: the target has no kernel {fault.target!r}.{known}")
-        lacking += _lacks(step_id, fault, target)
-        steps.append(_step(step_id, entry, fault, position * spacing_s, asked_s))
-    expected = expect(scenario, target, steps, metrics)
-    problems += expected.problems
+    drawn = draw(scenario, options.seed)
+    laid = _lay_out(drawn, scenario.execution, target, options.time_scale)
+    others = [one for one in scenario.pool if one not in drawn]  # a wrong entry is told whatever the seed
+    left_out = _lay_out(others, scenario.execution, target, options.time_scale)
+    scenario, notes = _of_the_drawn(scenario, target, laid.steps, left_out.steps)
+    expected = expect(scenario, target, laid.steps, metrics)
+    problems = [*_unfit(scenario), *laid.problems, *left_out.problems, *expected.problems]
     if problems:
         raise ScenarioError(problems)
+    faults = laid.faults
     plan = Plan(
         scenario_id=scenario.scenario_id,
         name=scenario.name,
@@ -66,7 +63,7 @@ def build_plan(
         seed=options.seed,
         time_scale=options.time_scale,
         control=options.control,
-        steps=tuple(steps),
+        steps=tuple(laid.steps),
         claims=expected.claims,
         slo=scenario.slo,
         recovery_limit_s=scenario.max_recovery_time,
@@ -76,9 +73,10 @@ def build_plan(
         coverage=expected.coverage,
         expected_behavior=scenario.expected_behavior,
         prerequisites=scenario.prerequisites,
-        not_applicable=(*expected.not_applicable, *lacking),
+        not_applicable=(*expected.not_applicable, *laid.lacking),
         routes={route.name: tuple(route.kernels) for route in target.routes},
         kernels=tuple(target.kernels),
+        notes=(*notes, *laid.notes),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
     )
     if options.control:
@@ -89,14 +87,30 @@ def build_plan(
     return plan, faults
 
 
+def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target, time_scale: float) -> _Layout:
+    laid = _Layout(steps=[], faults={}, lacking=[], notes=[], problems=[])
+    numbers: Counter[str] = Counter()
+    for position, entry in enumerate(entries):
+        wrong = _wrong(entry, target)
+        laid.problems.extend(wrong)
+        if wrong:
+            continue
+        numbers[entry.type] += 1
+        step_id = entry.type if numbers[entry.type] == 1 else f"{entry.type}#{numbers[entry.type]}"
+        at_s = begins_s(execution, position, time_scale)
+        fault, asked_s, note = _fault(entry, execution, at_s, time_scale)
+        laid.notes.extend([f"{step_id} {note}"] if note else [])
+        laid.faults[step_id] = fault
+        laid.lacking.extend(_lacks(step_id, fault, target))
+        laid.steps.append(_step(step_id, entry, fault, at_s, asked_s))
+    return laid
+
+
 def lint(scenario: Scenario, metrics: frozenset[str]) -> None:
     """Checks every word that needs no target. Raises ScenarioError with all that is wrong."""
-    problems: list[str] = []
-    for entry in scenario.faults:
-        try:
-            _fault(entry, 1.0)
-        except CatalogError as error:
-            problems.append(f"{entry.where}: {error}")
+    problems = _unfit(scenario)
+    for entry in (*scenario.faults, *scenario.pool):
+        problems += _wrong(entry, None)
     for text, place in scenario.verification:
         restarted = RESTARTED.match(text)
         try:
@@ -107,16 +121,89 @@ def lint(scenario: Scenario, metrics: frozenset[str]) -> None:
         raise ScenarioError(problems)
 
 
-def _fault(entry: FaultEntry, time_scale: float) -> tuple[Any, float]:
-    """The injector with its scaled length, and the length that was asked."""
-    values = dict(entry.params)
+def _unfit(scenario: Scenario) -> list[str]:
+    """What a scenario's own words promise and cannot be kept."""
+    problems = []
+    count = scenario.execution.random_selection or len(scenario.pool or scenario.faults)
+    why = does_not_fit(scenario.execution, count)
+    if why:
+        problems.append(f"{scenario.places['execution']}: execution: {why}")
+    if scenario.max_failover_time is not None and FAILOVER_CHECK not in catalog.checks():
+        problems.append(f"{scenario.places['max_failover_time']}: max_failover_time: no check judges a failover yet")
+    return problems
+
+
+def _wrong(entry: FaultEntry, target: Target | None) -> list[str]:
+    """What no injector knows of this fault, or *target* of its kernel (None: it is not asked)."""
+    try:
+        fault = _build(entry)
+    except CatalogError as error:
+        return [f"{entry.where}: {error}"]
+    kernels = getattr(fault, "kernels", (fault.target,) if entry.type == "kernel_pause" else ())
+    return [
+        f"{entry.where}: the target has no kernel {kernel!r}.{nearest(kernel, target.kernels)}"
+        for kernel in kernels
+        if target is not None and kernel not in target.kernels
+    ]
+
+
+def _build(entry: FaultEntry) -> Any:
+    """The injector as it is asked for. A bare name in a pool means the injector's own `defaults`, if it has any."""
+    kind = catalog.faults().get(entry.type)
+    values = dict(getattr(kind, "defaults", {})) if entry.bare else dict(entry.params)
     if entry.target is not None:
         values["target"] = entry.target
-    asked = catalog.build_fault(entry.type, values)
+    missing = [one.name for one in (fields(kind) if kind else ()) if one.name not in values and _is_needed(one)]
+    if entry.bare and missing:
+        raise CatalogError(f"{entry.type} needs {', '.join(missing)}: write it as {{type, target, params}}")
+    try:
+        return catalog.build_fault(entry.type, values)
+    except (TypeError, AttributeError) as error:  # a list where an injector looks for a text, and the like
+        raise CatalogError(f"{entry.type}: these values do not fit: {error}") from None
+
+
+def _is_needed(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
+
+
+def _of_the_drawn(
+    scenario: Scenario, target: Target, steps: list[Step], left_out: list[Step]
+) -> tuple[Scenario, list[str]]:
+    """The scenario without what only concerns faults that were not drawn, and what is to be said of it."""
+    notes = []
+    if scenario.execution.monitor_interval_seconds is not None:
+        notes.append(f"sampled every 0.5 s (asked {scenario.execution.monitor_interval_seconds:g} s)")
+    if not scenario.pool:
+        return scenario, notes
+    notes.append(f"drawn from a pool of {len(scenario.pool)}: {', '.join(step.step_id for step in steps)}")
+    types = {step.type for step in left_out} - {step.type for step in steps}
+    detected_by = {kind: names for kind, names in scenario.detected_by.items() if kind not in types}
+    unneeded = _covering(scenario, target, left_out) - _covering(scenario, target, steps)
+    safeguards = tuple(name for name in scenario.expected_safeguards if name not in unneeded)
+    playbooks = tuple(name for name in scenario.expected_playbooks if name not in unneeded)
+    gone = [one for one in (*scenario.expected_safeguards, *scenario.expected_playbooks) if one in unneeded]
+    notes += [f"not expected, as their faults were not drawn: {', '.join(gone)}"] if gone else []
+    kept = replace(scenario, detected_by=detected_by, expected_safeguards=safeguards, expected_playbooks=playbooks)
+    return kept, notes
+
+
+def _covering(scenario: Scenario, target: Target, steps: list[Step]) -> set[str]:
+    """The safeguards and playbooks that are there for *steps*."""
+    rows = expect(scenario, target, steps, frozenset()).coverage.values()
+    return {name for pairs in rows for pair in pairs for name in pair}
+
+
+def _fault(entry: FaultEntry, execution: Execution, at_s: float, time_scale: float) -> tuple[Any, float, str]:
+    """(the injector with the length that it will have, the length that was asked, what was cut)."""
+    asked = _build(entry)
     name = asked.duration_field
-    asked_s = float(getattr(asked, name)) if name else 0.0
-    scaled_s = max(asked_s * time_scale, min(asked_s, max(SHORTEST_S, asked.min_duration_s)))
-    return (replace(asked, **{name: scaled_s}) if name else asked), asked_s
+    if not name:
+        return asked, 0.0, ""
+    asked_s = float(getattr(asked, name))
+    floor_s = max(SHORTEST_S, asked.min_duration_s)
+    scaled_s = max(asked_s * time_scale, min(asked_s, floor_s))
+    left_s, note = cut_s(execution, at_s, scaled_s, floor_s, time_scale)
+    return replace(asked, **{name: left_s}), asked_s, note
 
 
 def _lacks(step_id: str, fault: Any, target: Target) -> list[str]:
@@ -168,6 +255,8 @@ def plan_from_json(text: str) -> Plan:
                 "kernels",
             )
         }
+        for key in ("notes", "stop_when"):  # younger than the first run folders
+            tuples[key] = tuple(data.get(key, ()))
         routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
         rest = {**data, **tuples, "slo": Slo(**data["slo"])}
         return Plan(**{**rest, "steps": steps, "claims": claims, "coverage": coverage, "routes": routes})
@@ -187,6 +276,7 @@ def describe(plan: Plan) -> str:
         scaled = f" (asked {step.asked_duration_s:g} s)" if step.asked_duration_s != step.duration_s else ""
         on = step.subject if step.subject == step.target else f"{step.target}, {step.subject}"
         lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked} for {step.duration_s:g} s{scaled}")
+    lines += [f"  {note}" for note in plan.notes]
     lines.append(
         f"  baseline {plan.slo.baseline_s:g} s, hold {plan.slo.hold_s:g} s,"
         f" recovery within {plan.recovery_limit_s:g} s; {len(plan.claims)} claims"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 
 from harness.catalog import nearest
 from harness.model import Slo
+from harness.yaml_reader import Field, Reader, ReadError, lines_of, read_yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "scenarios"
 CATEGORIES = ("multi_fault", "layer2", "layer3", "external", "deep_complexity")
@@ -46,6 +47,8 @@ EXECUTION_KEYS = (
 )
 DEFAULT_USERS = 20
 DEFAULT_RECOVERY_S = 180.0
+SECONDS_MAX = 86_400.0
+IDENTITY = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)  # a run folder is called after it
 
 
 class ScenarioError(Exception):
@@ -64,6 +67,19 @@ class FaultEntry:
     target: str | None
     params: Mapping[str, Any]
     where: str
+    bare: bool = False  # a name in a pool and nothing else: the injector's own defaults are meant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """When the faults begin, and which of a pool. Seconds are as written, not scaled."""
+
+    random_selection: int | None = None  # how many of the pool; None: all of it
+    shuffle_order: bool = False
+    spacing_seconds: float = 0.0  # from the begin of one to the begin of the next
+    total_duration: float | None = None  # from the begin of the first; what would last longer is cut
+    all_simultaneous: bool = False
+    monitor_interval_seconds: float | None = None  # signals are to be sampled at least as often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +91,16 @@ class Scenario:
     category: str
     severity: int
     description: str
-    faults: tuple[FaultEntry, ...]
-    execution: Mapping[str, Any]
+    faults: tuple[FaultEntry, ...]  # of `faults`, or the one of `injection`
+    pool: tuple[FaultEntry, ...]  # of `fault_pool`; then `faults` is empty until some are drawn
+    execution: Execution
     expected_safeguards: tuple[str, ...]
     expected_playbooks: tuple[str, ...]
     expected_behavior: tuple[str, ...]
     prerequisites: tuple[str, ...]
     verification: tuple[tuple[str, str], ...]  # (text, place)
     max_recovery_time: float
+    max_failover_time: float | None
     slo: Slo
     detected_by: Mapping[str, tuple[str, ...]]
     users: int
@@ -90,215 +108,222 @@ class Scenario:
     places: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"
 
 
-class _Reader:
-    """Turns a YAML node into plain data, and remembers the line of every key and item."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.problems: list[str] = []
-        self.lines: dict[int, Any] = {}
-
-    def at(self, node: yaml.Node) -> str:
-        return f"{self.label}:{node.start_mark.line + 1}"
-
-    def say(self, place: str, text: str) -> None:
-        self.problems.append(f"{place}: {text}")
-
-    def mapping(self, node: yaml.Node, what: str) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
-            self.say(self.at(node), f"{what}: a mapping is expected")
-            return {}
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name = str(key.value)
-            if name in found:
-                self.say(self.at(key), f"{what}: {name!r} stands here twice")
-            found[name] = value
-        return found
-
-    def plain(self, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return {name: self.plain(value) for name, value in self.mapping(node, "mapping").items()}
-        if isinstance(node, yaml.SequenceNode):
-            return [self.plain(item) for item in node.value]
-        loader = yaml.SafeLoader("")
-        return loader.construct_object(node)
-
-    def words(self, node: yaml.Node | None, what: str) -> tuple[tuple[str, str], ...]:
-        """A list of texts, each with its place."""
-        if node is None:
-            return ()
-        if not isinstance(node, yaml.SequenceNode):
-            self.say(self.at(node), f"{what}: a list is expected")
-            return ()
-        found = []
-        for number, item in enumerate(node.value):
-            value = self.plain(item)
-            if isinstance(value, str):
-                found.append((value, self.at(item)))
-            else:
-                self.say(self.at(item), f"{what}[{number}]: a text is expected, not {value!r}")
-        return tuple(found)
-
-
 def load_file(path: Path) -> list[Scenario]:
     """The scenarios of a file (one mapping or a list of them). Raises ScenarioError with all that is wrong."""
+    scenarios, problems = read_file(path)
+    if problems:
+        raise ScenarioError(problems)
+    return scenarios
+
+
+def read_file(path: Path) -> tuple[list[Scenario], list[str]]:
+    """The scenarios of a file as far as they can be read, and all that is wrong with its shape."""
     label = _label(path)
+    reader = Reader(label)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError([f"{label}: cannot be read: {error}"]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{label}:{mark.line + 1}" if mark else label
-        raise ScenarioError([f"{place}: this is not YAML: {getattr(error, 'problem', error)}"]) from None
-    if root is None:
-        raise ScenarioError([f"{label}: is empty"])
-    reader = _Reader(label)
-    nodes = root.value if isinstance(root, yaml.SequenceNode) else [root]
-    scenarios = [_scenario(reader, node, path) for node in nodes]
-    if reader.problems:
-        raise ScenarioError(reader.problems)
-    return [scenario for scenario in scenarios if scenario]
+        root = read_yaml(path, label)
+    except ReadError as error:
+        return [], [str(error)]
+    nodes = reader.items(root, "scenarios") if isinstance(root, yaml.SequenceNode) else [root]
+    if not nodes and not reader.problems:
+        reader.say(root, "a list with at least one scenario is expected")
+    scenarios: dict[str, Scenario] = {}
+    for node in nodes:
+        one = _scenario(reader, node, path)
+        if one is None:
+            continue
+        if one.scenario_id in scenarios:
+            first = scenarios[one.scenario_id].places["scenario_id"]
+            reader.say(one.places["scenario_id"], f"scenario_id {one.scenario_id!r} stands at {first} too")
+        scenarios.setdefault(one.scenario_id or reader.at(node), one)
+    return list(scenarios.values()), reader.problems
 
 
 def _label(path: Path) -> str:
     """The path as a person would say it: from here, or from the project's root."""
-    for base in (Path.cwd(), FOLDER.parent):
-        if path.resolve().is_relative_to(base):
-            return str(path.resolve().relative_to(base))
+    try:
+        whole = path.resolve()
+        for base in (Path.cwd(), FOLDER.parent):
+            if whole.is_relative_to(base):
+                return str(whole.relative_to(base))
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that cannot be one: reading it will tell
+        pass
     return str(path)
 
 
-def _scenario(reader: _Reader, node: yaml.Node, path: Path) -> Scenario | None:
-    nodes = reader.mapping(node, "scenario")
-    for key, value in nodes.items():
-        if key not in KEYS:
-            reader.say(reader.at(value), f"no key is called {key!r}.{nearest(key, KEYS)}")
-    plain = {key: reader.plain(value) for key, value in nodes.items() if key in KEYS}
-    for key in ("injection", "fault_pool"):
-        if key in nodes:
-            reader.say(reader.at(nodes[key]), f"{key}: this version knows `faults` only")
-    identity = plain.get("scenario_id")
-    if not isinstance(identity, str) or not identity:
-        reader.say(reader.at(node), "scenario_id is missing")
-    category = plain.get("category", "multi_fault")
-    if category not in CATEGORIES:
-        reader.say(
-            reader.at(nodes["category"]),
-            f"no category is called {category!r}.{nearest(category, CATEGORIES)}",
-        )
-    before = len(reader.problems)
-    severity = _number(reader, nodes, plain, "severity", 1, 5, 3)
-    recovery = _number(reader, nodes, plain, "max_recovery_time", 1, 3600, DEFAULT_RECOVERY_S)
-    users = _number(reader, nodes, plain, "users", 1, 1000, DEFAULT_USERS)
-    execution = _execution(reader, nodes.get("execution"))
-    scenario = Scenario(
-        scenario_id=str(identity),
-        name=str(plain.get("name", identity)),
-        category=str(category),
-        severity=int(severity),
-        description=" ".join(str(plain.get("description", "")).split()),
-        faults=_faults(reader, nodes.get("faults"), node),
-        execution=execution,
-        expected_safeguards=tuple(w for w, _ in reader.words(nodes.get("expected_safeguards"), "expected_safeguards")),
-        expected_playbooks=tuple(w for w, _ in reader.words(nodes.get("expected_playbooks"), "expected_playbooks")),
-        expected_behavior=tuple(w for w, _ in reader.words(nodes.get("expected_behavior"), "expected_behavior")),
-        prerequisites=tuple(w for w, _ in reader.words(nodes.get("prerequisites"), "prerequisites")),
-        verification=reader.words(nodes.get("verification"), "verification"),
-        max_recovery_time=recovery,
-        slo=_slo(reader, nodes.get("slo")),
-        detected_by={key: tuple(value) for key, value in (plain.get("detected_by") or {}).items()},
-        users=int(users),
+def _scenario(reader: Reader, node: yaml.Node, path: Path) -> Scenario | None:
+    """None for what is no mapping; a key that is wrong is said, and has its default here."""
+    found = reader.mapping(node, "scenario", KEYS)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    identity = _identity(reader, found, node)
+    faults, pool = _what_is_done(reader, found, node)
+    get = _Getter(reader, found)
+    return Scenario(
+        scenario_id=identity,
+        name=get.text("name", identity),
+        category=_category(reader, found),
+        severity=get.whole("severity", 1, 5, 3),
+        description=get.text("description", ""),
+        faults=faults,
+        pool=pool,
+        execution=_execution(reader, found.get("execution"), pool),
+        expected_safeguards=get.names("expected_safeguards"),
+        expected_playbooks=get.names("expected_playbooks"),
+        expected_behavior=get.names("expected_behavior"),
+        prerequisites=get.names("prerequisites"),
+        verification=reader.words(found["verification"].value, "verification") if "verification" in found else (),
+        max_recovery_time=get.number("max_recovery_time", 1, 3600, DEFAULT_RECOVERY_S),
+        max_failover_time=get.number("max_failover_time", 1, 3600, 1) if "max_failover_time" in found else None,
+        slo=_slo(reader, found.get("slo")),
+        detected_by=_detected_by(reader, found.get("detected_by")),
+        users=get.whole("users", 1, 1000, DEFAULT_USERS),
         path=path,
-        places={key: reader.at(value) for key, value in nodes.items()},
+        places={"scenario_id": reader.at(node), **lines_of(found, reader.label)},
     )
-    return scenario if len(reader.problems) == before else None
 
 
-def _number(
-    reader: _Reader,
-    nodes: dict[str, yaml.Node],
-    plain: dict[str, Any],
-    key: str,
-    low: float,
-    high: float,
-    default: float,
-) -> float:
-    value = plain.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        reader.say(reader.at(nodes[key]), f"{key}: a number from {low:g} to {high:g} is expected, not {value!r}")
-        return default
-    return value
+@dataclass(frozen=True)
+class _Getter:
+    """The values of a mapping's keys, or what they are when they are left out."""
+
+    reader: Reader
+    found: Mapping[str, Field]
+
+    def text(self, key: str, default: str) -> str:
+        value = self.reader.text(self.found[key].value, key, default) if key in self.found else default
+        return " ".join(value.split())
+
+    def whole(self, key: str, low: int, high: int, default: int) -> int:
+        return self.reader.whole(self.found[key].value, key, low, high, default) if key in self.found else default
+
+    def number(self, key: str, low: float, high: float, default: float) -> float:
+        return self.reader.number(self.found[key].value, key, low, high, default) if key in self.found else default
+
+    def names(self, key: str) -> tuple[str, ...]:
+        return self.reader.names(self.found[key].value, key) if key in self.found else ()
 
 
-def _faults(reader: _Reader, node: yaml.Node | None, scenario: yaml.Node) -> tuple[FaultEntry, ...]:
-    if node is None:
-        reader.say(reader.at(scenario), "faults is missing: a scenario without a fault shows nothing")
-        return ()
-    if not isinstance(node, yaml.SequenceNode) or not node.value:
-        reader.say(reader.at(node), "faults: a list with at least one fault is expected")
-        return ()
-    entries = []
-    for number, item in enumerate(node.value):
-        parts = reader.mapping(item, f"faults[{number}]")
-        for key, value in parts.items():
-            if key not in ("type", "target", "params"):
-                known = nearest(key, ("type", "target", "params"))
-                reader.say(reader.at(value), f"faults[{number}]: no key is called {key!r}.{known}")
-        plain = {key: reader.plain(value) for key, value in parts.items()}
-        if not isinstance(plain.get("type"), str):
-            reader.say(reader.at(item), f"faults[{number}]: type is missing")
+def _identity(reader: Reader, found: Mapping[str, Field], node: yaml.Node) -> str:
+    if "scenario_id" not in found:
+        reader.say(node, "scenario_id is missing")
+        return ""
+    identity = reader.text(found["scenario_id"].value, "scenario_id")
+    if identity and not IDENTITY.fullmatch(identity):
+        shape = "a letter or digit, then at most 79 letters, digits, '_', '-' or '.'"
+        reader.say(found["scenario_id"].value, f"scenario_id: {shape} are expected, not {identity!r}")
+        return ""
+    return identity
+
+
+def _category(reader: Reader, found: Mapping[str, Field]) -> str:
+    if "category" not in found:
+        return CATEGORIES[0]
+    node = found["category"].value
+    category = reader.text(node, "category")
+    if category and category not in CATEGORIES:
+        reader.say(node, f"no category is called {category!r}.{nearest(category, CATEGORIES)}")
+    return category or CATEGORIES[0]
+
+
+def _what_is_done(
+    reader: Reader, found: Mapping[str, Field], node: yaml.Node
+) -> tuple[tuple[FaultEntry, ...], tuple[FaultEntry, ...]]:
+    """(faults, pool): exactly one of `faults`, `injection` and `fault_pool` says what is done."""
+    ways = [key for key in ("faults", "injection", "fault_pool") if key in found]
+    if not ways:
+        reader.say(node, "faults, injection or fault_pool is missing: a scenario without a fault shows nothing")
+        return (), ()
+    for key in ways[1:]:
+        reader.say_of(found[key], f"{key}: {ways[0]} stands here too, and one of the two is expected")
+    entries: list[FaultEntry | None] = []
+    for key in ways:
+        value = found[key].value
+        if key == "injection":
+            entries.append(_entry(reader, value, key, open_keys=True))
             continue
-        params = plain.get("params") or {}
-        if not isinstance(params, dict):
-            reader.say(reader.at(parts["params"]), f"faults[{number}].params: a mapping is expected")
-            continue
-        entries.append(
-            FaultEntry(
-                type=plain["type"],
-                target=plain.get("target"),
-                params=params,
-                where=f"{reader.at(item)}: faults[{number}]",
-            )
-        )
-    return tuple(entries)
+        items = reader.items(value, key)
+        if not items and isinstance(value, yaml.SequenceNode):
+            reader.say(value, f"{key}: a list with at least one fault is expected")
+        for number, item in enumerate(items):
+            what = f"{key}[{number}]"
+            bare = key == "fault_pool" and isinstance(item, yaml.ScalarNode)
+            entries.append(_bare(reader, item, what) if bare else _entry(reader, item, what))
+    read = tuple(one for one in entries if one)
+    return ((), read) if ways[0] == "fault_pool" else (read, ())
 
 
-def _execution(reader: _Reader, node: yaml.Node | None) -> Mapping[str, Any]:
-    if node is None:
+def _bare(reader: Reader, node: yaml.Node, what: str) -> FaultEntry | None:
+    name = reader.text(node, what)
+    where = f"{reader.at(node)}: {what}"
+    return FaultEntry(type=name, target=None, params={}, where=where, bare=True) if name else None
+
+
+def _entry(reader: Reader, node: yaml.Node, what: str, open_keys: bool = False) -> FaultEntry | None:
+    """A fault of {type, target, params}. *open_keys*: keys beside these are params too."""
+    parts = reader.mapping(node, what, None if open_keys else ("type", "target", "params"))
+    if "type" not in parts:
+        if isinstance(node, yaml.MappingNode):
+            reader.say(node, f"{what}: type is missing")
+        return None
+    kind = reader.text(parts["type"].value, f"{what}.type")
+    values: dict[str, Any] = {}
+    inner = reader.mapping(parts["params"].value, f"{what}.params") if "params" in parts else {}
+    beside = {key: one for key, one in parts.items() if key not in ("type", "params")}
+    for key, one in (*inner.items(), *beside.items()):
+        if key in values:
+            reader.say_of(one, f"{what}: {key} stands beside params and in them")
+        values[key] = reader.plain(one.value, f"{what}.{key}")
+    target = values.pop("target", None)
+    written = parts.get("target") or inner.get("target")
+    if written is not None:
+        target = reader.text(written.value, f"{what}.target") or None
+    where = f"{reader.at(node)}: {what}"
+    return FaultEntry(type=kind, target=target, params=values, where=where) if kind else None
+
+
+def _execution(reader: Reader, found: Field | None, pool: tuple[FaultEntry, ...]) -> Execution:
+    if found is None:
+        return Execution()
+    parts = reader.mapping(found.value, "execution", EXECUTION_KEYS)
+    values: dict[str, Any] = {}
+    for key, one in parts.items():
+        what = f"execution.{key}"
+        if key in ("shuffle_order", "all_simultaneous"):
+            values[key] = reader.flag(one.value, what)
+        elif key == "random_selection":
+            if pool:
+                values[key] = reader.whole(one.value, what, 1, len(pool), len(pool))
+            else:
+                reader.say_of(one, f"{what}: it draws from fault_pool, and there is none")
+        else:
+            low = 0.5 if key == "monitor_interval_seconds" else 0  # signals are sampled every 0.5 s
+            values[key] = reader.number(one.value, what, low, SECONDS_MAX, low)
+    if values.get("all_simultaneous") and values.get("spacing_seconds"):
+        reader.say_of(parts["spacing_seconds"], "execution.spacing_seconds: all_simultaneous says that there is none")
+    return Execution(**values)
+
+
+def _detected_by(reader: Reader, found: Field | None) -> dict[str, tuple[str, ...]]:
+    if found is None:
         return {}
-    parts = reader.mapping(node, "execution")
-    for key, value in parts.items():
-        if key not in EXECUTION_KEYS:
-            reader.say(reader.at(value), f"execution: no key is called {key!r}.{nearest(key, EXECUTION_KEYS)}")
-        elif key != "all_simultaneous" and key != "spacing_seconds":
-            reader.say(
-                reader.at(value),
-                f"execution.{key}: this version knows all_simultaneous and spacing_seconds only",
-            )
-    return {key: reader.plain(value) for key, value in parts.items()}
+    parts = reader.mapping(found.value, "detected_by")
+    return {key: reader.names(one.value, f"detected_by.{key}") for key, one in parts.items()}
 
 
-def _slo(reader: _Reader, node: yaml.Node | None) -> Slo:
+def _slo(reader: Reader, found: Field | None) -> Slo:
     """A scenario may tighten a bound, never loosen it."""
-    if node is None:
+    if found is None:
         return Slo()
     default, known = Slo(), {one.name for one in fields(Slo)}
     values = {}
-    for key, item in reader.mapping(node, "slo").items():
-        value = reader.plain(item)
-        if key not in known:
-            reader.say(reader.at(item), f"slo: no bound is called {key!r}.{nearest(key, known)}")
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            reader.say(reader.at(item), f"slo.{key}: a number is expected, not {value!r}")
-            continue
+    for key, one in reader.mapping(found.value, "slo", known).items():
         shipped = getattr(default, key)
+        value = reader.number(one.value, f"slo.{key}", 0, 3600, shipped)
         raises = key.endswith("_min") or key in ("baseline_s", "hold_s")
         if value < shipped if raises else value > shipped:
-            reader.say(reader.at(item), f"slo.{key}: {value!r} is looser than {shipped!r}; it may only be tightened")
-        values[key] = float(value)
+            reader.say_of(one, f"slo.{key}: {value:g} is looser than {shipped:g}; it may only be tightened")
+        values[key] = value
     return Slo(**values)
 
 
