@@ -9,9 +9,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.cgroup import CgroupError, make_group
+from harness.model import Undo
+from harness.primitives.remove_cgroup import remove_cgroup
 from harness.target import ManifestTarget, load_target
+from harness.undo import heal
 
 READY_LIMIT_S = 30.0
+MEMORY_BYTES = 2 * 2**30
+# the shell enters the group and becomes the twin: all of its kernels are in it from their first page on
+JOIN = 'echo $$ > "$0"; exec "$@"'
 USAGE_ERROR = 2
 
 
@@ -20,17 +27,34 @@ class TwinRefused(Exception):
 
 
 class EmbeddedTwin:
-    """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies."""
+    """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies.
+
+    It runs in a memory cgroup of MEMORY_BYTES, so that its memory can be short while the machine's is not; *group*
+    is that cgroup, or None with *without_group* saying why this machine or user cannot have one.
+    """
 
     def __init__(self, safeguards_off: str = "") -> None:
+        self.group: Path | None = None
+        self.without_group = ""
+        try:
+            self.group = make_group(MEMORY_BYTES)
+        except CgroupError as error:
+            self.without_group = f"the twin's memory has no limit of its own: {error}"
         self.folder = Path(tempfile.mkdtemp(prefix="grace-twin-"))
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         if safeguards_off:
             command += ["--safeguards-off", safeguards_off]
+        if self.group is not None:
+            command = ["/bin/sh", "-c", JOIN, str(self.group / "cgroup.procs"), *command]
         self.errors = (self.folder / "stderr.log").open("wb")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True
         )
+
+    @property
+    def undo(self) -> Undo:
+        """What is left of it when the harness is killed: a guardian should hold this."""
+        return Undo(primitives=(remove_cgroup(self.group),) if self.group is not None else ())
 
     def wait(self) -> ManifestTarget:
         """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""
@@ -55,4 +79,5 @@ class EmbeddedTwin:
             self.process.kill()
             self.process.wait()
         self.errors.close()
+        heal(self.undo)
         shutil.rmtree(self.folder, ignore_errors=True)

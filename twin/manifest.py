@@ -10,6 +10,7 @@ import yaml
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.kernels import KERNELS
 from twin.links import links
+from twin.memory import limited_groups
 from twin.routes import ROUTES
 
 EVENT_RULES = [
@@ -40,6 +41,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "state": str(config.state_dir),
             "snapshots": str(config.snapshot_dir),
             "immutable_log": str(config.state_dir / "immutable_log.db"),
+            **_memory_cgroup(),
         },
         "links": links(config),
         "bus": {
@@ -69,3 +71,9 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
     fresh.write_text(yaml.safe_dump(manifest, sort_keys=False))
     fresh.replace(path)
     return path
+
+
+def _memory_cgroup() -> dict[str, str]:
+    """The nearest cgroup that limits the twin's memory; {} when none does."""
+    groups = limited_groups()
+    return {"memory_cgroup": str(groups[0])} if groups else {}

@@ -7,6 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
+from twin.memory import memory_percent
+
 ROOT_CPUACCT = Path("/sys/fs/cgroup/cpuacct/cpuacct.usage")
 ROOT_CPU_STAT = Path("/sys/fs/cgroup/cpu.stat")
 
@@ -24,13 +26,6 @@ def cpu_busy_s() -> float:
         pass
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_percent() -> float:
-    """What of the memory is not available, in percent."""
-    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(rows[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
-    return 100 * (1 - free / total)
 
 
 def disk_used_percent(folder: Path) -> float:

@@ -1,0 +1,93 @@
+"""An embedded twin in a memory cgroup of its own: memory is short for it, it sees that, sheds, and recovers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.memory_pressure import MemoryPressure
+from harness.cgroup import hierarchy, limit_bytes, used_percent
+from harness.contracts import ProcessId
+from harness.embedded import MEMORY_BYTES, EmbeddedTwin
+from harness.guardian_link import GuardianLink
+from harness.loopback import Client
+from harness.target import ManifestTarget
+from tests.contract.resources import bring
+from tests.processes import ROOT, wait_for
+
+pytestmark = [pytest.mark.slow]
+
+
+@pytest.fixture
+def twin() -> Iterator[tuple[EmbeddedTwin, ManifestTarget]]:
+    one = EmbeddedTwin()
+    yield one, one.wait()
+    one.stop()
+    assert one.group is None or not one.group.exists()
+
+
+def test_all_kernels_share_one_limit(twin: tuple[EmbeddedTwin, ManifestTarget]) -> None:
+    one, target = twin
+    if one.group is None:
+        assert one.without_group and "memory_cgroup" not in target.paths
+        return
+    assert target.paths["memory_cgroup"] == one.group and limit_bytes(one.group) == MEMORY_BYTES
+    for name in target.kernels:
+        process: ProcessId = target.process(name)
+        assert hierarchy(process.pid).own == one.group, name
+
+
+def test_its_monitor_sees_its_own_memory_run_short(twin: tuple[EmbeddedTwin, ManifestTarget], tmp_path: Path) -> None:
+    one, target = twin
+    if one.group is None:
+        return
+    client = Client(target.base_url, timeout_s=5.0)
+
+    def engaged() -> bool:
+        told = client.get_json(target.signals["safeguards"]["url"])
+        monitor = next(row for row in told["safeguards"] if row["name"] == "resource_pressure_monitor")
+        return any(incident["subject"] == "memory" for incident in monitor["engaged"])
+
+    assert not engaged()
+    link = GuardianLink(tmp_path, "live")
+    force = bring(MemoryPressure(memory_percent=90, duration_seconds=5, scope="target"), target, link)
+    force.wait(60.0)
+    assert used_percent(one.group) > 85
+    wait_for(engaged, 10.0, "that the monitor engages on memory")
+    force.heal_twice()
+    wait_for(lambda: not engaged(), 15.0, "that it releases")
+    link.close()
+    client.close()
+
+
+HARNESS = """
+import sys, time
+from pathlib import Path
+from harness.embedded import EmbeddedTwin
+from harness.guardian_link import GuardianLink
+twin = EmbeddedTwin()
+target = twin.wait()
+link = GuardianLink(Path(sys.argv[1]), "killed")
+link.arm("embedded_target", twin.undo, 600.0)
+print(twin.group or "", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_harness_leaves_no_group(tmp_path: Path) -> None:
+    harness = subprocess.Popen(
+        [sys.executable, "-c", HARNESS, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    assert harness.stdout
+    name = harness.stdout.readline().strip()
+    assert not name or Path(name).is_dir()
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    harness.stdout.close()
+    if name:
+        wait_for(lambda: not Path(name).exists(), 10.0, "that the group is gone")
