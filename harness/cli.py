@@ -71,13 +71,17 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
 def _lint(options: argparse.Namespace, rest: list[str]) -> int:
     wrong = 0
     for path in options.files:
-        try:
-            for one in scenarios.load_file(path):
+        read, problems = scenarios.read_file(path)
+        for one in read:
+            try:
                 lint(one, frozenset(METRICS))
-                print(f"{path}: {one.scenario_id}: nothing is wrong")
-        except ScenarioError as error:
-            print(error, file=sys.stderr)
-            wrong += len(error.problems)
+            except ScenarioError as error:
+                problems += error.problems
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            print("\n".join(f"{path}: {one.scenario_id}: nothing is wrong" for one in read))
+        wrong += len(problems)
     return 2 if wrong else 0
 
 

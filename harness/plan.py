@@ -14,8 +14,10 @@ from harness.claims import RESTARTED, ClaimError, parse
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, cut_s, does_not_fit, draw
 from harness.expect import expect
+from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Slo, Step
 from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
+from harness.stop import StopError, parse_stop
 
 FAILOVER_CHECK = "failover_within_limit"
 
@@ -52,6 +54,7 @@ def build_plan(
     scenario, notes = _of_the_drawn(scenario, target, laid.steps, left_out.steps)
     expected = expect(scenario, target, laid.steps, metrics)
     problems = [*_unfit(scenario), *laid.problems, *left_out.problems, *expected.problems]
+    problems += _too_much(scenario, laid.steps, options.users or scenario.users)
     if problems:
         raise ScenarioError(problems)
     faults = laid.faults
@@ -77,6 +80,8 @@ def build_plan(
         routes={route.name: tuple(route.kernels) for route in target.routes},
         kernels=tuple(target.kernels),
         notes=(*notes, *laid.notes),
+        stop_when=tuple(text for text, _ in scenario.stop_when),
+        unsafe=dict(scenario.unsafe),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
     )
     if options.control:
@@ -121,6 +126,13 @@ def lint(scenario: Scenario, metrics: frozenset[str]) -> None:
         raise ScenarioError(problems)
 
 
+def _too_much(scenario: Scenario, steps: Sequence[Step], users: int) -> list[str]:
+    """What goes beyond the limits that the scenario does not lift."""
+    place = scenario.places["scenario_id"]
+    found = exceeded(Limits().lifted(scenario.unsafe), steps, users)
+    return [one if one.startswith(place.rpartition(":")[0]) else f"{place}: {one}" for one in found]
+
+
 def _unfit(scenario: Scenario) -> list[str]:
     """What a scenario's own words promise and cannot be kept."""
     problems = []
@@ -128,6 +140,11 @@ def _unfit(scenario: Scenario) -> list[str]:
     why = does_not_fit(scenario.execution, count)
     if why:
         problems.append(f"{scenario.places['execution']}: execution: {why}")
+    for text, place in scenario.stop_when:
+        try:
+            parse_stop(text)
+        except StopError as error:
+            problems.append(f"{place}: stop_when: {error}")
     if scenario.max_failover_time is not None and FAILOVER_CHECK not in catalog.checks():
         problems.append(f"{scenario.places['max_failover_time']}: max_failover_time: no check judges a failover yet")
     return problems
@@ -156,6 +173,10 @@ def _build(entry: FaultEntry) -> Any:
     missing = [one.name for one in (fields(kind) if kind else ()) if one.name not in values and _is_needed(one)]
     if entry.bare and missing:
         raise CatalogError(f"{entry.type} needs {', '.join(missing)}: write it as {{type, target, params}}")
+    lists = [one.name for one in (fields(kind) if kind else ()) if str(one.type).startswith("tuple")]
+    for key in lists:
+        if key in values and not isinstance(values[key], list | tuple):
+            raise CatalogError(f"{entry.type}.{key}: a list is expected, not {values[key]!r}")
     try:
         return catalog.build_fault(entry.type, values)
     except (TypeError, AttributeError) as error:  # a list where an injector looks for a text, and the like
@@ -277,6 +298,8 @@ def describe(plan: Plan) -> str:
         on = step.subject if step.subject == step.target else f"{step.target}, {step.subject}"
         lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked} for {step.duration_s:g} s{scaled}")
     lines += [f"  {note}" for note in plan.notes]
+    lines += [f"  stops when {text}" for text in plan.stop_when]
+    lines += [f"  UNSAFE: {name} is lifted to {value:g}" for name, value in plan.unsafe.items()]
     lines.append(
         f"  baseline {plan.slo.baseline_s:g} s, hold {plan.slo.hold_s:g} s,"
         f" recovery within {plan.recovery_limit_s:g} s; {len(plan.claims)} claims"

