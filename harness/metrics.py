@@ -19,12 +19,15 @@ def _during(record: Record) -> tuple[float, float] | None:
     return start, record.end_s if end is None else end
 
 
-def _peak(signal: str) -> Callable[[Record], Value]:
+def _peak(signal: str, *subjects: str) -> Callable[[Record], Value]:
+    """Of the machine, and of each of *subjects* that has such a signal: the highest of them."""
+
     def value(record: Record) -> Value:
         window = _during(record)
         if window is None:
             return None
-        best = record.signals(signal).between(*window).highest_mean(PEAK_WINDOW_S)
+        series = (record.signals(signal, subject).between(*window) for subject in ("", *subjects))
+        best = max(filter(None, (one.highest_mean(PEAK_WINDOW_S) for one in series)), default=None)
         return None if best is None else (best[0], (f"signals.csv:{best[1]}",))
 
     return value
@@ -62,7 +65,7 @@ def _failure_percent(record: Record) -> Value:
 METRICS: dict[str, Callable[[Record], Value]] = {
     "message_bus.acl_violations": _acl_violations,
     "cpu_usage_peak": _peak("cpu_percent"),
-    "memory_usage_peak": _peak("memory_percent"),
+    "memory_usage_peak": _peak("memory_percent", "target"),
     "disk_io_peak": _peak("disk_busy_percent"),
     "latency_p50": _latency(50),
     "latency_p95": _latency(95),

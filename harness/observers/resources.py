@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from harness.cgroup import CgroupError, used_percent
 from harness.contracts import Target, View
 from harness.cpu_clock import CpuClock
 from harness.model import Reading
 
 
 class Resources:
-    """cpu_percent, memory_percent, disk_busy_percent, each over the time since the last reading."""
+    """cpu_percent, memory_percent, disk_busy_percent, each over the time since the last reading.
+
+    memory_percent is told of the machine, and with the subject "target" of the memory cgroup that the manifest names.
+    """
 
     every_s: ClassVar[float] = 0.5
 
     def __init__(self, target: Target) -> None:
         self.clock = CpuClock()
+        self.group = target.paths.get("memory_cgroup")
         self._at_s, self._busy_s, self._io_ms = time.monotonic(), self.clock.busy_s(), io_ms()
 
     def observe(self, view: View) -> Iterable[Reading]:
@@ -32,6 +38,9 @@ class Resources:
         at_s = view.now_s()
         yield Reading(at_s=at_s, name="cpu_percent", value=min(100.0, cpu))
         yield Reading(at_s=at_s, name="memory_percent", value=memory_percent())
+        if self.group is not None:
+            with contextlib.suppress(CgroupError, OSError):  # gone, or without a limit: then nothing is told of it
+                yield Reading(at_s=at_s, name="memory_percent", subject="target", value=used_percent(self.group))
         yield Reading(at_s=at_s, name="disk_busy_percent", value=min(100.0, busiest / 10 / elapsed_s))
 
     def close(self) -> None:

@@ -74,6 +74,14 @@ def test_a_peak_before_the_faults_is_not_theirs(tmp_path: Path) -> None:
     assert METRICS["cpu_usage_peak"](draft.record(tmp_path))[0] == 30.0  # type: ignore[index]
 
 
+def test_memory_is_short_where_the_target_has_less_of_it(tmp_path: Path) -> None:
+    draft = healthy()
+    assert METRICS["memory_usage_peak"](draft.record(tmp_path / "a"))[0] == 41.0  # type: ignore[index]
+    draft.signals += [(a, n, "target", 88.0) for a, n, s, _ in draft.signals if n == "memory_percent"]
+    draft.signals += [(a, n, "stranger", 99.0) for a, n, s, _ in draft.signals if n == "memory_percent"]
+    assert METRICS["memory_usage_peak"](draft.record(tmp_path / "b"))[0] == 88.0  # type: ignore[index]
+
+
 def test_a_peak_is_a_mean_and_not_one_sample() -> None:
     rows = tuple((half / 2, 100.0 if half == 10 else 0.0, half) for half in range(21))
     best = Series(rows).highest_mean(2.0)

@@ -215,6 +215,19 @@ def test_a_disk_that_appears_later_starts_at_nothing(tmp_path: Path, monkeypatch
     assert samples(look(observer, FakeView(target(tmp_path))), "disk_busy_percent") == {"": 0.0}
 
 
+def test_a_target_with_a_memory_limit_of_its_own_is_read_as_well(tmp_path: Path) -> None:
+    group = tmp_path / "group"
+    observer = Resources(target(tmp_path, paths={"memory_cgroup": str(group)}))
+    view = FakeView(target(tmp_path))
+    observer._at_s -= 1.0
+    assert set(samples(look(observer, view), "memory_percent")) == {""}, "a group that is gone tells nothing"
+    group.mkdir()
+    for name, text in (("max", "1000"), ("current", "900"), ("stat", "inactive_file 100")):
+        (group / f"memory.{name}").write_text(f"{text}\n")
+    observer._at_s -= 1.0
+    assert samples(look(observer, view), "memory_percent")["target"] == 80.0
+
+
 def test_this_machine_can_be_read() -> None:
     assert 0 < memory_percent() < 100
     assert io_ms() and all(value >= 0 for value in io_ms().values())
