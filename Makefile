@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run test test-fast lint clean
+.PHONY: help venv run test test-fast lint clean matrix soak killmatrix
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -28,6 +28,15 @@ test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
 
 test: $(STAMP) lint ## every test
 	@$(BIN)/python -m pytest -q
+
+matrix: $(STAMP) ## SIGKILL at every step of every fault's life, all cells
+	@$(BIN)/grace-chaos killmatrix --all --out benchmarks/results/killmatrix.md
+
+soak: $(STAMP) ## 200 SIGKILLs at random moments
+	@$(BIN)/grace-chaos killmatrix --soak 200 --out benchmarks/results/soak.md
+
+killmatrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
+	@$(BIN)/grace-chaos killmatrix
 
 clean: ## removes what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def main() -> int:
     twin.add_argument("action", choices=("up", "status", "down"))
     twin.add_argument("--dir", type=Path, default=TWIN_DIR)
     twin.add_argument("--safeguards-off", default="", metavar="NAME,...")
+    matrix = verbs.add_parser("killmatrix", help="kills harness and guardian at every step of every fault's life")
+    matrix.add_argument("--all", action="store_true", help="every cell, not a seeded choice of them")
+    matrix.add_argument("--soak", type=int, default=0, metavar="N", help="N kills at random moments instead")
+    matrix.add_argument("--seed", type=int, default=0, help="0 draws one, which is printed")
+    matrix.add_argument("--out", type=Path, help="write the table there too")
     options, rest = parser.parse_known_args()
     if rest and options.verb != "run":
         parser.error(f"unknown: {' '.join(rest)}")
@@ -186,6 +192,30 @@ def _twin_up(folder: Path, manifest: Path, safeguards_off: str) -> int:
     return 0
 
 
+def _killmatrix(options: argparse.Namespace, rest: list[str]) -> int:
+    from harness.killmatrix import cells
+    from harness.killmatrix.table import table as matrix_table
+
+    seed = options.seed or random.SystemRandom().randrange(1, 2**31)
+    if options.soak:
+        chosen = cells.soak(seed, options.soak)
+    else:
+        chosen = cells.all_cells() if options.all else cells.diagonal(seed)
+    print(f"{len(chosen)} kills, seed {seed}", flush=True)
+    outcomes = []
+    for number, cell in enumerate(chosen, 1):
+        outcome = cells.run(cell)
+        outcomes.append(outcome)
+        told = f"healed in {1000 * outcome.heal_s:.0f} ms" if outcome.heal_s is not None else "; ".join(outcome.left)
+        print(f"[{number}/{len(chosen)}] {cell}: {'' if outcome.clean else 'LEFT BEHIND: '}{told}", flush=True)
+    text = matrix_table(outcomes)
+    print(f"\n{text}")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+    return 0 if all(outcome.clean for outcome in outcomes) else 1
+
+
 VERBS = {
     "list": _list,
     "lint": _lint,
@@ -195,6 +225,7 @@ VERBS = {
     "report": _report,
     "heal": _heal,
     "twin": _twin,
+    "killmatrix": _killmatrix,
 }
 
 if __name__ == "__main__":

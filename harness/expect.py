@@ -174,18 +174,18 @@ def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
         return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
     if claim.check == "metric":
         wanted = NEEDED_MAGNITUDE.get(claim.args["metric"])
-        return tuple(step.step_id for step in steps if step.asked.name == wanted)
+        return tuple(step.step_id for step in steps if (step.asked.name, step.asked.unit) == wanted)
     if claim.check == "all_safeguards_triggered":
         return tuple(step.step_id for step in steps)
     return ()
 
 
-# metric → the magnitude (Magnitude.name) of the fault that it is the effect of
+# metric → the magnitude (name, unit) of the fault that it is the effect of
 NEEDED_MAGNITUDE = {
-    "cpu_usage_peak": "cpu",
-    "memory_usage_peak": "memory",
-    "disk_io_peak": "disk",
-    "message_bus.acl_violations": "rate",
+    "cpu_usage_peak": ("cpu", "%"),
+    "memory_usage_peak": ("memory", "%"),
+    "disk_io_peak": ("busy", "%"),
+    "message_bus.acl_violations": ("rate", "msg/s"),
 }
 
 

@@ -1,0 +1,218 @@
+"""One cell of the matrix: a fault, the step of its life at which somebody dies, and who dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.killmatrix.recipes import RECIPES
+from harness.killmatrix.world import World
+from harness.process import read_process
+from harness.undo_log import NAME
+
+# Of the undo log, and INJECTED: it is done, and the log does not say so yet.
+STATES = ("PLANNED", "ARMED", "INJECTED", "ACTIVE", "HEALING", "HEALED")
+VICTIMS = ("harness", "guardian", "both")
+STEPS = ("READY", "ARMED", "INJECTED", "ACTIVE", "HEALED")
+BEFORE = {"PLANNED": "READY", "HEALING": "ACTIVE"}  # the step after which the log's row is waited for
+IN_FORCE = ("INJECTED", "ACTIVE")  # where the fault must be seen from outside, or its end would show nothing
+CLEAN_S = 2.0
+STEP_LIMIT_S = 30.0
+SOAK_S = 3.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """*state* is where the kill is aimed at; "" = at a random moment, from *seed*."""
+
+    fault: str
+    state: str
+    killed: str
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.fault} × {self.state or f'random ({self.seed})'} × {self.killed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """*left*: what was not as before; *heal_s*: from the last kill until all was, or (both killed) what `heal` took."""
+
+    cell: Cell
+    hit: str  # the last state in the undo log when they died
+    heal_s: float | None
+    left: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        return not self.left
+
+
+def all_cells() -> list[Cell]:
+    return [Cell(fault=f, state=s, killed=k) for f in usable() for s in STATES for k in VICTIMS]
+
+
+def diagonal(seed: int) -> list[Cell]:
+    """A seeded choice in which every fault, every state and every victim occurs: one cell a fault and victim."""
+    generator = random.Random(seed)
+    states = list(STATES)
+    generator.shuffle(states)
+    return [
+        Cell(fault=fault, state=states[(number + shift) % len(states)], killed=killed)
+        for number, fault in enumerate(usable())
+        for shift, killed in enumerate(VICTIMS)
+    ]
+
+
+def soak(seed: int, count: int) -> list[Cell]:
+    generator = random.Random(seed)
+    faults = usable()
+    return [
+        Cell(
+            fault=generator.choice(faults), state="", killed=generator.choice(VICTIMS), seed=generator.randrange(2**31)
+        )
+        for _ in range(count)
+    ]
+
+
+def usable() -> list[str]:
+    return [name for name, recipe in RECIPES.items() if not recipe.root or os.geteuid() == 0]
+
+
+def run(cell: Cell) -> Outcome:
+    """Lives the fault's life in a new world, kills, and looks until all is as it was, or the time is up."""
+    folder = Path(tempfile.mkdtemp(prefix="grace-matrix-"))
+    world = World(folder / "world")
+    life = Life(world, cell)
+    try:
+        before = world.look()
+        life.start()
+        life.reach()
+        if cell.state in IN_FORCE and world.look() == before:
+            return Outcome(cell=cell, hit=cell.state, heal_s=None, left=("nothing: the fault did nothing at all",))
+        life.kill()
+        return _settle(cell, world, life, before)
+    finally:
+        life.close()
+        world.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(cell: Cell, world: World, life: Life, before: Mapping[str, Any]) -> Outcome:
+    hit = _last_state(world.run / NAME)
+    started_s = time.monotonic()
+    if cell.killed == "both":
+        command = [sys.executable, "-m", "harness.cli", "heal", str(world.run)]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=60)
+        done_s = time.monotonic()
+        left = differences(before, world.look())
+        return Outcome(cell=cell, hit=hit, heal_s=None if left else done_s - started_s, left=left)
+    while left := differences(before, world.look()):
+        if time.monotonic() - started_s > CLEAN_S:
+            return Outcome(cell=cell, hit=hit, heal_s=None, left=left)
+        time.sleep(0.01)
+    return Outcome(cell=cell, hit=hit, heal_s=time.monotonic() - started_s, left=())
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is not as before, in words. A kill is not taken back: a dead process is the target's to replace."""
+    passed_over = {"alive"} | (set() if now["alive"] else {"cgroups of the victim"})
+    return tuple(
+        f"{name}: {now[name]!r}, was {value!r}"
+        for name, value in before.items()
+        if name not in passed_over and now[name] != value
+    )
+
+
+def _last_state(log: Path) -> str:
+    """The last state of the fault in the log; "" when there is none."""
+    with contextlib.suppress(OSError):
+        for line in reversed(log.read_bytes().split(b"\n")):
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if row["fault_id"]:
+                    return str(row["state"])
+    return ""
+
+
+class Life:
+    """The process that does the fault, and its guardian."""
+
+    def __init__(self, world: World, cell: Cell) -> None:
+        self.world = world
+        self.cell = cell
+        self.process: subprocess.Popen[str] | None = None
+        self.guardian = 0
+
+    def start(self) -> None:
+        run_id = self.world.run.name
+        command = [sys.executable, "-m", "harness.killmatrix.life", str(self.world.manifest), str(self.world.run)]
+        command += [run_id, self.cell.fault] + ([] if self.cell.state else ["straight"])
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
+        )
+        self.guardian = int(self.read("READY")["guardian"])
+
+    def read(self, wanted: str) -> dict[str, Any]:
+        assert self.process and self.process.stdout
+        line = self.process.stdout.readline()
+        told: dict[str, Any] = json.loads(line) if line else {"at": "its end"}
+        if told["at"] != wanted:
+            raise RuntimeError(f"{self.cell}: {wanted} was expected, it is at {told}")
+        return told
+
+    def go(self) -> None:
+        assert self.process and self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def reach(self) -> None:
+        """Comes to the state at which the kill is due."""
+        if not self.cell.state:
+            time.sleep(random.Random(self.cell.seed).uniform(0.0, SOAK_S))
+            return
+        until = BEFORE.get(self.cell.state, self.cell.state)
+        for step in STEPS[1 : STEPS.index(until) + 1]:
+            self.go()
+            self.read(step)
+        if self.cell.state in BEFORE:
+            self.go()
+            self._wait_for_row()
+
+    def _wait_for_row(self) -> None:
+        """Without a pause: the row is in the file before it is fsynced, and that is when the kill must come."""
+        wanted, log = f'"state": "{self.cell.state}"'.encode(), self.world.run / NAME
+        deadline = time.monotonic() + STEP_LIMIT_S
+        while not log.exists() or wanted not in log.read_bytes():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.cell}: the log never told of {self.cell.state}")
+
+    def kill(self) -> None:
+        """The guardian first: it must not have the time to heal what the harness left."""
+        assert self.process
+        if self.cell.killed in ("guardian", "both"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.guardian, signal.SIGKILL)
+        if self.cell.killed in ("harness", "both"):
+            self.process.kill()
+
+    def close(self) -> None:
+        if self.process is None:
+            return
+        self.process.kill()
+        self.process.communicate()
+        deadline = time.monotonic() + STEP_LIMIT_S
+        while self.guardian and read_process(self.guardian) and time.monotonic() < deadline:
+            time.sleep(0.01)

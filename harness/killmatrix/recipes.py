@@ -1,0 +1,34 @@
+"""How each fault is done to the small world: every fault of faults/ has a recipe, and a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A fault's type and its parameters; *root* = only root can have it done."""
+
+    type: str
+    params: Mapping[str, Any]
+    root: bool = False
+
+
+SPIKE = {"cpu_percent": 5.0, "duration_seconds": 60.0}
+RECIPES: dict[str, Recipe] = {
+    "acl_flood": Recipe(
+        type="acl_flood", params={"messages_per_second": 50.0, "duration_seconds": 60.0, "blocked_actor": "mallory"}
+    ),
+    "cpu_spike": Recipe(type="cpu_spike", params=SPIKE),
+    "cpu_pressure": Recipe(type="cpu_pressure", params=SPIKE),
+    "kernel_pause": Recipe(type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0}),
+    "kernel_pause (freezer)": Recipe(
+        type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0, "mechanism": "freezer"}, root=True
+    ),
+    "kernel_kill": Recipe(type="kernel_kill", params={"target": "victim"}),
+    "memory_pressure": Recipe(
+        type="memory_pressure", params={"memory_percent": 40.0, "duration_seconds": 60.0, "scope": "target"}
+    ),
+}

@@ -1,0 +1,151 @@
+"""A small target to do things to: a process, files, a link, a bus nobody answers on; and what it looks like."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+import zmq
+
+from harness.cgroup import MARK, CgroupError, make_group, remove
+from harness.primitives.kill_marked import MARKER_VARIABLE
+from harness.process import process_state, read_process
+
+READY_LIMIT_S = 10.0
+GROUP_BYTES = 160 << 20
+CGROUPS = Path("/sys/fs/cgroup")
+MOUNTS = Path("/proc/self/mountinfo")
+SLEEPER = "import time\nwhile True: time.sleep(0.05)"
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    peer, _ = server.accept()
+    while data := peer.recv(65536):
+        peer.sendall(data)
+"""
+
+
+class World:
+    """Made in *folder*, which must be new. close() ends all of it, whatever has become of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "target"
+        self.run = (
+            folder / f"run-{os.getpid()}-{secrets.token_hex(4)}"
+        )  # its name is the run's id, and its helpers' mark
+        for one in (self.root / "links", self.run):
+            one.mkdir(parents=True)
+        (self.root / "model.bin").write_bytes(hashlib.sha512(b"model").digest() * 64)
+        (self.root / "state.json").write_text('{"memory_index": [1, 2, 3], "governance_rules": {"deploy": "ask"}}\n')
+        self.socket = folder / "victim.sock"
+        self.children = [self._start(SLEEPER), self._start(ECHO, str(self.socket))]
+        (self.root / "victim.pid").write_text(f"{self.children[0].pid}\n")
+        self.address = self.root / "links" / "victim.addr"
+        self.address.write_text(f"unix:{self.socket}\n")
+        self.group: Path | None = None
+        with contextlib.suppress(CgroupError):
+            self.group = make_group(GROUP_BYTES)
+        self.manifest = folder / "target.yaml"
+        self.manifest.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
+        self._ready()
+
+    def _start(self, program: str, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", program, *words], stdin=subprocess.DEVNULL)
+
+    def _ready(self) -> None:
+        deadline = time.monotonic() + READY_LIMIT_S
+        while not self.socket.exists() or any(process_state(child.pid) not in "SR" for child in self.children):
+            if time.monotonic() > deadline:
+                raise OSError("the victims did not start")
+            time.sleep(0.005)
+
+    def _manifest(self) -> dict[str, Any]:
+        public, secret = (one.decode() for one in zmq.curve_keypair())
+        paths = {"root": str(self.root), "state": str(self.root)}
+        if self.group is not None:
+            paths["memory_cgroup"] = str(self.group)
+        return {
+            "schema": "grace-target/1",
+            "name": "small-world",
+            "base_url": "http://127.0.0.1:1",
+            "processes": {"victim": {"pid_file": str(self.root / "victim.pid")}},
+            "paths": paths,
+            "bus": {
+                "endpoint": "tcp://127.0.0.1:1",
+                "server_public_key": public,
+                "open_topic": "telemetry.open",
+                "spare_actors": [{"public_key": public, "secret_key": secret}],
+            },
+            "links": {"victim": {"address_file": str(self.address), "callee": "victim", "callers": ["client"]}},
+            "routes": [{"name": "GET /", "method": "GET", "path": "/", "kernels": ["victim"]}],
+        }
+
+    def look(self) -> Mapping[str, Any]:
+        """All that a fault could have changed, as anybody can see it from outside."""
+        victim = self.children[0]
+        return {
+            "stopped": process_state(victim.pid) in ("T", "t"),
+            "alive": victim.poll() is None,
+            "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
+            "files": {str(path.relative_to(self.root)): _file(path) for path in sorted(self.root.rglob("*"))},
+            "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
+            "cgroups": sorted(str(path) for path in _marked_groups() if path != self.group),
+            "helpers": self.helpers(),
+        }
+
+    def helpers(self) -> list[str]:
+        """Every process that carries this world's marker or works on its folder, but for its own."""
+        found = []
+        own = {os.getpid(), *(child.pid for child in self.children)}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) not in own and read_process(int(entry.name)):
+                with contextlib.suppress(OSError):
+                    if f"{MARKER_VARIABLE}={self.run.name}/".encode() in (entry / "environ").read_bytes():
+                        found.append(entry.name)
+        return found
+
+    def close(self) -> None:
+        for child in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGCONT)
+                child.kill()
+            child.wait()
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                remove(self.group)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _file(path: Path) -> str:
+    """What a file is: its bytes, its rights and when it was changed."""
+    if not path.is_file():
+        return "folder"
+    info = path.stat()
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()} {info.st_mode:o} {info.st_mtime_ns}"
+
+
+def _marked_groups() -> list[Path]:
+    """The cgroups that a harness has made and that nobody is there to remove, in every hierarchy."""
+    marked = [Path(top) / name for top, names, _ in os.walk(CGROUPS) for name in names if name.startswith(MARK)]
+    return [group for group in marked if not read_process(int(re.sub(r"\D.*", "", group.name.removeprefix(MARK)) or 0))]
