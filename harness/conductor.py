@@ -13,6 +13,7 @@ from gevent.event import Event as Signal
 from harness.contracts import ATTAIN_LIMIT_S, Fault, Target, TargetError
 from harness.limits import protected
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
+from harness.record import TIME_IS_UP
 
 if TYPE_CHECKING:
     from harness.guardian_link import GuardianLink
@@ -164,7 +165,7 @@ class Conductor:
 
 def _time_is_up(step: Step, attained: bool, best: float, because: str) -> str:
     short = "" if attained else f"at most {best:g} {step.asked.unit}".rstrip() + " was reached"
-    return "; ".join(filter(None, ("its time is up", short, because)))
+    return "; ".join(filter(None, (TIME_IS_UP, short, because)))
 
 
 def attain_limit_s(fault: Fault) -> float:

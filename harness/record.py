@@ -14,6 +14,7 @@ from harness.plan import plan_from_json
 from harness.traffic import RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
+TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
 SAMPLES_MIN = 3  # a single sample is no mean
 
 
@@ -99,10 +100,16 @@ class FaultRecord:
         if self.ended_by == "halt":
             return "it was cut short"
         if self.attained is None or self.achieved is None:
-            return f"it never reached {asked.floor:g} {asked.unit}".rstrip()
+            return f"it never reached {asked.floor:g} {asked.unit}".rstrip() + self._limit
         if self.achieved["mean"] < asked.floor:
-            return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}"
+            return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}" + self._limit
         return ""
+
+    @property
+    def _limit(self) -> str:
+        """What the injector says kept it from more, after the words of an end by the plan."""
+        because = str(self.ended.detail.get("because", "")) if self.ended else ""
+        return because.removeprefix(TIME_IS_UP) if because.startswith(f"{TIME_IS_UP}; ") else ""
 
 
 @dataclass(frozen=True)

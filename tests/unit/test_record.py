@@ -74,6 +74,17 @@ def test_a_peak_before_the_faults_is_not_theirs(tmp_path: Path) -> None:
     assert METRICS["cpu_usage_peak"](draft.record(tmp_path))[0] == 30.0  # type: ignore[index]
 
 
+def test_a_fault_that_fell_short_says_what_kept_it(tmp_path: Path) -> None:
+    told = "its time is up; at most 70 % was reached; the floor of free memory is kept"
+    draft = healthy().change(Kind.FAULT_ENDED, "cpu_spike", because=told)
+    assert draft.record(tmp_path / "a").fault("cpu_spike").shortfall == "", "it was attained all the same"
+    draft.drop(Kind.FAULT_ATTAINED, "cpu_spike")
+    short = draft.record(tmp_path / "b").fault("cpu_spike").shortfall
+    assert short == "it never reached 85 %; at most 70 % was reached; the floor of free memory is kept"
+    draft.change(Kind.FAULT_ENDED, "cpu_spike", because="its time is up")
+    assert draft.record(tmp_path / "c").fault("cpu_spike").shortfall == "it never reached 85 %"
+
+
 def test_memory_is_short_where_the_target_has_less_of_it(tmp_path: Path) -> None:
     draft = healthy()
     assert METRICS["memory_usage_peak"](draft.record(tmp_path / "a"))[0] == 41.0  # type: ignore[index]
