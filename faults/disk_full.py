@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from faults.helpers.reading import helper_facts, sample_mean
 from harness.catalog import nearest
 from harness.contracts import Hands, Target, TargetError, TargetLacks
 from harness.model import Effect, Magnitude, Sample, Undo
-from harness.mounts import mount_of, mount_tmpfs
+from harness.mounts import may_mount, mount_of, mount_tmpfs
 from harness.primitives.remove_file import MARK, remove_file
 from harness.primitives.unmount import unmount
 
@@ -57,8 +56,8 @@ class DiskFull:
             return Undo(primitives=(removal,))
         if any(folder.iterdir()):
             raise TargetError(f"{folder} is not empty: a mount there would hide what the target has in it")
-        if os.geteuid() != 0:
-            raise TargetError(f"only root may mount a file system on {folder}")
+        if not may_mount():
+            raise TargetError(f"this user may not mount a file system on {folder}")
         return Undo(primitives=(unmount(folder, f"grace-chaos-{name}"), removal))
 
     def _folder(self, target: Target) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 MNT_DETACH = 2
+CAP_SYS_ADMIN = 21
 MS_NOSUID, MS_NODEV = 2, 4
 
 
@@ -38,6 +39,13 @@ def mount_of(path: Path) -> Mount:
     real = path.resolve(strict=True)
     holding = [one for one in mounts() if real.is_relative_to(one.point)]
     return max(reversed(holding), key=lambda one: len(one.point.parts))
+
+
+def may_mount() -> bool:
+    """Whether this process has the right to mount (CAP_SYS_ADMIN): root in a container often has not."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
+    return bool(effective >> CAP_SYS_ADMIN & 1)
 
 
 def mount_tmpfs(point: Path, source: str, size_bytes: int) -> None:

@@ -17,12 +17,10 @@ from faults.helpers.disk_filler import MIB, Filler
 from harness.contracts import TargetError, TargetLacks
 from harness.guardian_link import GuardianLink
 from harness.model import Undo
-from harness.mounts import mount_of, mount_tmpfs, mounts, umount
+from harness.mounts import may_mount, mount_of, mount_tmpfs, mounts, umount
 from harness.primitives.unmount import unmount
 from tests.contract.resources import Place, bring
 from tests.processes import wait_for
-
-MAY_MOUNT = os.geteuid() == 0
 
 
 @pytest.fixture
@@ -96,8 +94,8 @@ def test_a_mount_of_its_own_comes_and_goes(tmp_path: Path, link: GuardianLink) -
     folder = tmp_path / "cache"
     folder.mkdir()
     place = Place({"cache": folder})
-    if not MAY_MOUNT:
-        with pytest.raises(TargetError, match="only root may mount"):
+    if not may_mount():
+        with pytest.raises(TargetError, match="this user may not mount"):
             fill("cache", mount_mib=8).prepare(place)  # type: ignore[arg-type]
         return
     force = bring(fill(str(folder), mount_mib=8), place, link)
@@ -124,6 +122,17 @@ def test_a_shared_file_system_is_refused(own: Path | None) -> None:
     inner.mkdir()
     with pytest.raises(TargetError, match="shares the file system of"):
         fill("inner").prepare(Place({"inner": inner}))  # type: ignore[arg-type]
+
+
+def test_without_the_right_to_mount_it_says_so_before_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for right, why in ((lambda: False, "this user may not mount"), (lambda: True, "")):
+        monkeypatch.setattr(disk_full, "may_mount", right)
+        fault, place = fill(mount_mib=8), Place({"state": tmp_path})
+        if why:
+            with pytest.raises(TargetError, match=why):
+                fault.prepare(place)  # type: ignore[arg-type]
+        else:
+            assert [one["op"] for one in fault.prepare(place).primitives] == ["unmount", "remove_file"]  # type: ignore[arg-type]
 
 
 def test_only_what_the_manifest_names_is_filled(tmp_path: Path) -> None:
