@@ -97,7 +97,7 @@ function open(run) {
 }
 function events(run) {
   const rows = run.events.map((one) => el("tr", {}, el("td", { class: "num dim" }, `${one.at_s.toFixed(1)} s`),
-    el("td", { class: `key k-${KINDS[one.kind] || "other"}` }, words(one.kind)), el("td", { class: "key" }, one.subject), el("td", { class: "grow dim" }, one.words)));
+    el("td", { class: `key k-${one.words.includes("route_back") ? "good" : KINDS[one.kind] || "other"}` }, words(one.kind)), el("td", { class: "key" }, one.subject), el("td", { class: "grow dim" }, one.words)));
   return table(["at", "what", "of", ""], rows);
 }
 function past(state) {

@@ -1,0 +1,138 @@
+"""What a session does when something breaks; in a process of its own, since Locust patches the one that imports it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.timeout(60)
+PAPER = '''
+import gevent, json, sys
+from pathlib import Path
+from types import SimpleNamespace as S
+from harness import locust_load
+from harness.contracts import TargetError
+from harness.model import Kind
+
+told = []
+options = S(scenario="MF01_triple_threat", time_scale=1.0, seed=0, safeguards_off="", control=False, num_users=20,
+            out="nowhere", target="", headless=False)
+runner = S(stop=lambda: told.append("load stopped"), worker_count=0)
+environment = S(parsed_options=options, runner=runner, host=None, process_exit_code=None)
+session = locust_load.Session(environment)
+locust_load.say = lambda text: None
+locust_load.summary_of = lambda run: ""
+locust_load.Progress = lambda run: S(show=lambda: None, close=lambda: None)
+
+
+class Run:
+    """A run with one fault in force; its *greenlet* is dead, so a halt of the conductor heals nothing."""
+
+    def __init__(self, greenlet_lives=True):
+        self.done, self.folder = False, Path("nowhere")
+        self.lives, self.events = greenlet_lives, []
+        self.conductor = S(active=("pause",), halt=self.heal)
+        self.journal = S(events=self.events)
+        self.guardian = S(heal=lambda name: told.append(f"guardian heals {name}") or [{"verified": True}])
+        self.target, self.findings, self.verdict = S(base_url=""), [], None
+
+    def heal(self):
+        if self.lives and not self.events:
+            told.append("healed")
+            self.events.append(S(subject="pause", kind=Kind.FAULT_HEALED, detail={"verified": True}))
+
+    def abort(self, reason):
+        if not self.done:
+            self.done = True
+            told.append(f"aborted: {reason}")
+            self.heal()
+
+    def tick(self):
+        raise ZeroDivisionError("a tick breaks")
+
+    def settle(self):
+        told.append("judged")
+        return S(exit_code=3)
+
+session.board.over = lambda run: told.append("shown")
+'''
+
+
+def on_paper(script: str) -> Any:
+    """What *script* prints as JSON, after the session of paper above."""
+    command = [sys.executable, "-c", PAPER + script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_tick_that_breaks_heals_stops_the_load_and_is_judged() -> None:
+    told = on_paper("""
+session.run = run = Run()
+session._drive(run)
+gevent.sleep(0.1)
+print(json.dumps(told))
+""")
+    assert told == [
+        "aborted: the harness failed: ZeroDivisionError: a tick breaks",
+        "healed",
+        "load stopped",
+        "judged",
+        "shown",
+    ]
+
+
+@pytest.mark.parametrize(("lives", "by"), [(True, "healed"), (False, "guardian heals pause")])
+def test_halt_heals_also_a_fault_whose_greenlet_is_dead(lives: bool, by: str) -> None:
+    answer, told = on_paper(f"""
+session.run = Run(greenlet_lives={lives})
+print(json.dumps([session.halt_run(), told]))
+""")
+    assert answer == {"pause": True} and told == ["aborted: halted", by]
+
+
+def test_a_halt_before_the_run_has_begun_is_kept() -> None:
+    before, during, refused, nothing = on_paper("""
+before = session.halt_run()
+class Twin:
+    def __init__(self, off): pass
+    def wait(self):
+        told.append(session.halt_run())
+        return None
+    def stop(self): pass
+locust_load.EmbeddedTwin = Twin
+session._plan = lambda *_: None
+refused = session.prepare({})
+print(json.dumps([before, told[0], refused, session.halt_run()]))
+""")
+    assert (before, during, refused, nothing) == (None, {}, "halted before it began", None)
+
+
+def test_a_halt_between_the_answer_and_the_start_is_kept_too() -> None:
+    halted, refused, told = on_paper("""
+session.twin = S(stop=lambda: told.append("twin stopped"))
+session.prepared = True
+halted = session.halt_run()
+session.start()
+gevent.sleep(0.1)
+print(json.dumps([halted, session.board.refused, told]))
+""")
+    assert (halted, refused) == ({}, "halted before it began") and told == ["twin stopped", "load stopped"]
+
+
+def test_a_twin_that_does_not_start_is_told_and_the_next_start_is_free() -> None:
+    refused, starting = on_paper("""
+class Twin:
+    def __init__(self, off): pass
+    def wait(self): raise RuntimeError("the embedded Grace did not start: no memory")
+    def stop(self): pass
+locust_load.EmbeddedTwin = Twin
+print(json.dumps([session.prepare({}), session.board.starting]))
+""")
+    assert refused == "RuntimeError: the embedded Grace did not start: no memory" and starting == ""
