@@ -130,9 +130,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str,
     """What is not as before, in words. A kill is not taken back: a dead process is the target's to replace."""
     passed_over = {"alive"} | (set() if now["alive"] else {"cgroups of the victim"})
     return tuple(
-        f"{name}: {now[name]!r}, was {value!r}"
-        for name, value in before.items()
-        if name not in passed_over and now[name] != value
+        f"{name}: {now.get(name, '')!r}, was {before.get(name, '')!r}"
+        for name in {**before, **now}
+        if name not in passed_over and now.get(name) != before.get(name)
     )
 
 
@@ -160,9 +160,7 @@ class Life:
         run_id = self.world.run.name
         command = [sys.executable, "-m", "harness.killmatrix.life", str(self.world.manifest), str(self.world.run)]
         command += [run_id, self.cell.fault] + ([] if self.cell.state else ["straight"])
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.guardian = int(self.read("READY")["guardian"])
 
     def read(self, wanted: str) -> dict[str, Any]:
@@ -196,7 +194,8 @@ class Life:
         wanted, log = f'"state": "{self.cell.state}"'.encode(), self.world.run / NAME
         deadline = time.monotonic() + STEP_LIMIT_S
         while not log.exists() or wanted not in log.read_bytes():
-            if time.monotonic() > deadline:
+            assert self.process
+            if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(f"{self.cell}: the log never told of {self.cell.state}")
 
     def kill(self) -> None:

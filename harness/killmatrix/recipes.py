@@ -31,4 +31,18 @@ RECIPES: dict[str, Recipe] = {
     "memory_pressure": Recipe(
         type="memory_pressure", params={"memory_percent": 40.0, "duration_seconds": 60.0, "scope": "target"}
     ),
+    "disk_io_saturation": Recipe(
+        type="disk_io_saturation", params={"io_ops_per_second": 20.0, "duration_seconds": 60.0}
+    ),
+    "disk_full": Recipe(
+        type="disk_full", params={"path": "spare", "mount_mib": 4.0, "duration_seconds": 60.0}, root=True
+    ),
+    "network_latency": Recipe(
+        type="network_latency", params={"target": "victim", "latency_ms": 50.0, "duration_seconds": 60.0}
+    ),
+    "network_loss": Recipe(
+        type="network_loss", params={"target": "victim", "loss_percent": 20.0, "duration_seconds": 60.0}
+    ),
+    "connection_reset": Recipe(type="connection_reset", params={"target": "victim", "duration_seconds": 60.0}),
+    "network_partition": Recipe(type="network_partition", params={"target": "victim", "duration_seconds": 60.0}),
 }

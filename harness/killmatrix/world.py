@@ -48,7 +48,7 @@ class World:
         self.run = (
             folder / f"run-{os.getpid()}-{secrets.token_hex(4)}"
         )  # its name is the run's id, and its helpers' mark
-        for one in (self.root / "links", self.run):
+        for one in (self.root / "links", self.root / "spare", self.run):
             one.mkdir(parents=True)
         (self.root / "model.bin").write_bytes(hashlib.sha512(b"model").digest() * 64)
         (self.root / "state.json").write_text('{"memory_index": [1, 2, 3], "governance_rules": {"deploy": "ask"}}\n')
@@ -76,7 +76,7 @@ class World:
 
     def _manifest(self) -> dict[str, Any]:
         public, secret = (one.decode() for one in zmq.curve_keypair())
-        paths = {"root": str(self.root), "state": str(self.root)}
+        paths = {"root": str(self.root), "state": str(self.root), "spare": str(self.root / "spare")}
         if self.group is not None:
             paths["memory_cgroup"] = str(self.group)
         return {
@@ -91,7 +91,14 @@ class World:
                 "open_topic": "telemetry.open",
                 "spare_actors": [{"public_key": public, "secret_key": secret}],
             },
-            "links": {"victim": {"address_file": str(self.address), "callee": "victim", "callers": ["client"]}},
+            "links": {
+                "victim": {
+                    "address_file": str(self.address),
+                    "callee": "victim",
+                    "callers": ["client"],
+                    "framing": "u32be",
+                }
+            },
             "routes": [{"name": "GET /", "method": "GET", "path": "/", "kernels": ["victim"]}],
         }
 
@@ -102,7 +109,7 @@ class World:
             "stopped": process_state(victim.pid) in ("T", "t"),
             "alive": victim.poll() is None,
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
-            "files": {str(path.relative_to(self.root)): _file(path) for path in sorted(self.root.rglob("*"))},
+            **{f"file {path.relative_to(self.root)}": _file(path) for path in sorted(self.root.rglob("*"))},
             "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
             "cgroups": sorted(str(path) for path in _marked_groups() if path != self.group),
             "helpers": self.helpers(),
@@ -138,11 +145,17 @@ def _read(path: Path) -> str:
 
 
 def _file(path: Path) -> str:
-    """What a file is: its bytes, its rights and when it was changed."""
-    if not path.is_file():
-        return "folder"
-    info = path.stat()
-    return f"{hashlib.sha256(path.read_bytes()).hexdigest()} {info.st_mode:o} {info.st_mtime_ns}"
+    """What a file is: its bytes, its rights and when it was changed; "" when it is gone.
+
+    An address file is written anew when it is taken back, and whoever watches it must see that it was.
+    """
+    try:
+        if path.is_dir():
+            return f"folder of {path.stat().st_dev}"
+        info, digest = path.stat(), hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+    return f"{digest[:16]} {info.st_mode:o}" + ("" if path.suffix == ".addr" else f" {info.st_mtime_ns}")
 
 
 def _marked_groups() -> list[Path]:
