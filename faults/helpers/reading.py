@@ -26,9 +26,11 @@ def helper_of(effect: Effect) -> Helper:
 def rows(path: Path) -> list[dict[str, Any]]:
     """The helper's last complete lines (of the last 16 KiB)."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        start = max(0, path.stat().st_size - TAIL_BYTES)
+        file.seek(start)
         lines = file.read().split(b"\n")
-    return [json.loads(line) for line in lines[:-1] if line.startswith(b"{")]
+    whole = lines[1 if start else 0 : -1]  # what is cut may begin with a brace of its middle
+    return [json.loads(line) for line in whole if line.startswith(b"{")]
 
 
 def sample_mean(effect: Effect, hands: Hands, field: str, window_s: float) -> Sample:
