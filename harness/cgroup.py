@@ -115,7 +115,7 @@ def make_group(limit: int) -> Path:
     """
     here = hierarchy()
     parent = _parent(here)
-    sweep(parent)
+    sweep(here.top)
     me = read_process(os.getpid())
     assert me
     group = parent / f"{MARK}{me.pid}-{me.start_ticks}-{next(_numbers)}"
@@ -150,10 +150,10 @@ def _parent(here: Hierarchy) -> Path:
     raise CgroupError(f"no group from {here.own} upwards hands its memory controller down to this user")
 
 
-def sweep(parent: Path) -> int:
-    """Removes the empty groups below *parent* whose maker is gone; how many."""
+def sweep(top: Path) -> int:
+    """Removes the empty groups anywhere below *top* whose maker is gone; how many."""
     removed = 0
-    for group in parent.glob(f"{MARK}*"):
+    for group in list(top.rglob(f"{MARK}*")):
         pid, _, rest = group.name.removeprefix(MARK).partition("-")
         maker = read_process(int(pid)) if pid.isdigit() else None
         if maker is None or str(maker.start_ticks) != rest.partition("-")[0]:

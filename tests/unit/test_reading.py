@@ -11,7 +11,7 @@ from faults.helpers import reading
 from faults.helpers.reading import rows
 
 
-@pytest.mark.parametrize("tail_bytes", range(60, 130))
+@pytest.mark.parametrize("tail_bytes", range(70, 140))
 def test_a_row_that_is_cut_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail_bytes: int) -> None:
     monkeypatch.setattr(reading, "TAIL_BYTES", tail_bytes)
     path = tmp_path / "f.jsonl"
