@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from harness.cgroup import CgroupError, make_group
 from harness.model import Undo
 from harness.primitives.remove_cgroup import remove_cgroup
+from harness.primitives.remove_folder import MARK, remove_folder
 from harness.target import ManifestTarget, load_target
 from harness.undo import heal
 
@@ -40,7 +40,7 @@ class EmbeddedTwin:
             self.group = make_group(MEMORY_BYTES)
         except CgroupError as error:
             self.without_group = f"the twin's memory has no limit of its own: {error}"
-        self.folder = Path(tempfile.mkdtemp(prefix="grace-twin-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=MARK))
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         if safeguards_off:
             command += ["--safeguards-off", safeguards_off]
@@ -54,7 +54,8 @@ class EmbeddedTwin:
     @property
     def undo(self) -> Undo:
         """What is left of it when the harness is killed: a guardian should hold this."""
-        return Undo(primitives=(remove_cgroup(self.group),) if self.group is not None else ())
+        group = (remove_cgroup(self.group),) if self.group is not None else ()
+        return Undo(primitives=(*group, remove_folder(self.folder)))
 
     def wait(self) -> ManifestTarget:
         """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""
@@ -80,4 +81,3 @@ class EmbeddedTwin:
             self.process.wait()
         self.errors.close()
         heal(self.undo)
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -24,6 +24,7 @@ from harness.options import OptionError, add_arguments, one_scenario, stop_file,
 from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
+from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
 from harness.traffic import RequestLog, RequestRow
 from harness.web import TAB, blueprint
@@ -68,7 +69,12 @@ class Session:
     # Before anything starts
 
     def check(self) -> None:
-        """Compiles the scenario and reads the target; whatever is wrong ends the process here, in words."""
+        """Compiles the scenario and reads the target; whatever is wrong ends the process here, in words.
+
+        What an earlier run has left in --out is taken back first: it could be taken for this one's.
+        """
+        for one in sweep(Path(self.options.out)):
+            say(f"left by an earlier run, taken back now: {one}")
         if self.environment.host and not self.options.target:
             refuse("--host needs --target FILE: the harness must know the processes, routes and signals it judges by")
         try:
@@ -193,6 +199,7 @@ class Session:
             "harness_version": VERSION,
             "repeat": self._repeat(plan.seed),
         }
+        self.options.run_seed = plan.seed  # goes to the workers as well: the users' words follow from it
         say(describe(plan))
         say(f"  target {target.name} at {target.base_url}")
         say(f"  run folder {folder}")

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from faker import Faker
-from locust import HttpUser, between, task
+from locust import HttpUser, between, events, task
 from locust.clients import ResponseContextManager
 
 from locustfiles.guarded import keep_here
@@ -26,6 +26,13 @@ PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
 
 _numbers = count()
+
+
+@events.test_start.add_listener
+def _count_anew(**_: Any) -> None:
+    """On the web page a second run with the same seed says the same."""
+    global _numbers
+    _numbers = count()
 
 
 def outcome_of(status: int, retry_after: str | None, deferrable: bool) -> str:
@@ -47,7 +54,7 @@ class LegitimateUser(HttpUser):
 
     def on_start(self) -> None:
         options = self.environment.parsed_options
-        seed = getattr(options, "seed", None) or 0
+        seed = getattr(options, "run_seed", 0)  # of the plan, so that the seed that a run prints repeats it
         worker = getattr(self.environment.runner, "worker_index", 0)  # two workers never say the same
         number = f"{worker}-{next(_numbers)}"
         self.random = random.Random(f"{seed}:{number}")

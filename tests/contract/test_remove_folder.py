@@ -1,0 +1,61 @@
+"""remove_folder: the folder of a target that is gone goes too, and no other folder ever does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.embedded import EmbeddedTwin
+from harness.model import Undo
+from harness.primitives.remove_folder import MARK, remove_folder
+from harness.undo import heal
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    one = Path(tempfile.mkdtemp(prefix=MARK))
+    (one / "run").mkdir()
+    (one / "run" / "keys.json").write_text("secret")
+    yield one
+    subprocess.run(["rm", "-rf", str(one)], check=True)
+
+
+def healed(path: Path) -> dict[str, object]:
+    return heal(Undo(primitives=(remove_folder(path),)))[0]
+
+
+def test_it_is_removed_once_and_gone_is_well(folder: Path) -> None:
+    assert healed(folder)["verified"] and not folder.exists()
+    assert healed(folder) == {"op": "remove_folder", "did": "gone", "verified": True}
+
+
+def test_a_folder_that_is_in_use_stays(folder: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        told = healed(folder)
+        assert (told["did"], told["verified"]) == (f"still in use by pid {process.pid}", False) and folder.exists()
+    finally:
+        process.communicate()
+    assert healed(folder)["verified"]
+
+
+@pytest.mark.parametrize("name", ["other", f"{MARK}x"])
+def test_no_other_folder_is_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    told = healed(tmp_path / name)
+    assert "is no folder of ours" in str(told["did"]) and not told["verified"] and (tmp_path / name).exists()
+
+
+@pytest.mark.slow
+def test_a_twin_takes_its_folder_and_its_group_along() -> None:
+    twin = EmbeddedTwin()
+    twin.wait()
+    assert (twin.folder / "run" / "keys.json").exists()
+    twin.stop()
+    assert not twin.folder.exists() and (twin.group is None or not twin.group.exists())
