@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ import yaml
 
 from harness.catalog import nearest
 from harness.contracts import Link, ProcessId, Route, TargetError
+from harness.hosts import is_loopback
+from harness.model import Kind
 from harness.process import read_process
+from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
 SCHEMA = "grace-target/1"
 KEYS = (
@@ -32,9 +35,20 @@ KEYS = (
     "capabilities",
     "links",
 )
-FRAMINGS = ("", "u32be")
-BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
 NEEDED = ("schema", "base_url", "routes")
+FRAMINGS = ("u32be",)
+BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SIGNALS = ("kernels", "events", "safeguards", "metrics")
+# What a target may say of itself; faults and the run are told by the harness only.
+TOLD = tuple(
+    kind.value
+    for kind in (
+        *(Kind.SAFEGUARD_ENGAGED, Kind.SAFEGUARD_RELEASED, Kind.PLAYBOOK_STARTED, Kind.PLAYBOOK_FINISHED),
+        *(Kind.SYMPTOM_SEEN, Kind.KERNEL_CHANGED),
+    )
+)
+REQUEST_PATH = re.compile(r"/(?![/\\])[!-~]*")  # what follows the host and nothing that could be read as another one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,86 +105,230 @@ def _pids_of_words(words: str) -> list[int]:
 
 
 def load_target(path: Path, host: str | None = None) -> ManifestTarget:
-    """Reads a manifest; *host* replaces its base_url. Raises TargetError with file, line, culprit and choices."""
+    """Reads a manifest; *host* replaces its base_url. Raises TargetError with all that is wrong, a line each."""
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise TargetError(f"{place}: this is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(data, dict) or not isinstance(root, yaml.MappingNode):
-        raise TargetError(f"{path}:1: a mapping is expected")
-    lines = {str(key.value): key.start_mark.line + 1 for key, _ in root.value}
-    for key in data:
-        if key not in KEYS:
-            raise TargetError(f"{path}:{lines[str(key)]}: no key is called {key!r}.{nearest(str(key), KEYS)}")
-    for key in NEEDED:
-        if key not in data:
-            raise TargetError(f"{path}:1: {key} is missing")
-    if data["schema"] != SCHEMA:
-        raise TargetError(f"{path}:{lines['schema']}: schema {data['schema']!r}; {SCHEMA} is expected")
-    base_url = (host or data["base_url"]).rstrip("/")
-    _loopback_only(base_url, f"{path}:{lines['base_url']}")
-    bus = data.get("bus")
-    if bus is not None:
-        place = f"{path}:{lines['bus']}"
-        for key in BUS_KEYS:
-            if not isinstance(bus, dict) or key not in bus:
-                raise TargetError(f"{place}: bus.{key} is missing")
-        _loopback_only(str(bus["endpoint"]), place)
-    try:
+        root = read_yaml(path, str(path))
+    except ReadError as error:
+        raise TargetError(str(error)) from None
+    manifest = _Manifest(Reader(str(path)))
+    found = manifest.fields(root, "manifest", KEYS, NEEDED)
+    target = manifest.target(found, path, host) if set(NEEDED) <= set(found) else None
+    if target is None or manifest.reader.problems:
+        raise TargetError("\n".join(manifest.reader.problems))
+    return target
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """Reads the parts of a manifest; what is wrong with one is said, and something harmless stands for it."""
+
+    reader: Reader
+
+    def fields(
+        self, node: yaml.Node, what: str, known: Collection[str] | None, needed: Collection[str] = ()
+    ) -> dict[str, Field]:
+        found = self.reader.mapping(node, what, known)
+        lacking = [key for key in needed if key not in found]
+        for key in lacking if isinstance(node, yaml.MappingNode) else ():
+            self.reader.say(node, f"{'' if what == 'manifest' else what + '.'}{key} is missing")
+        return found
+
+    def texts(self, node: yaml.Node, what: str, known: Collection[str], needed: Collection[str] = ()) -> dict[str, str]:
+        """A mapping of texts."""
+        return {
+            key: self.reader.text(one.value, f"{what}.{key}")
+            for key, one in self.fields(node, what, known, needed).items()
+        }
+
+    def target(self, found: Mapping[str, Field], path: Path, host: str | None) -> ManifestTarget:
+        read = self.reader
+        schema = read.text(found["schema"].value, "schema")
+        if schema and schema != SCHEMA:
+            read.say_of(found["schema"], f"schema {schema!r}; {SCHEMA} is expected")
+        if "supervisor" in found:
+            self.process(found["supervisor"].value, "supervisor")
+
+        def each(key: str) -> dict[str, Field]:
+            return read.mapping(found[key].value, key) if key in found else {}
+
+        def names(key: str) -> tuple[str, ...]:
+            return read.names(found[key].value, key) if key in found else ()
+
         return ManifestTarget(
-            name=str(data.get("name", "target")),
-            base_url=base_url,
-            processes={name: dict(where) for name, where in (data.get("processes") or {}).items()},
-            paths={name: Path(where) for name, where in (data.get("paths") or {}).items()},
-            bus=data.get("bus"),
-            routes=tuple(_route(one) for one in data["routes"]),
-            safeguards=tuple(data.get("safeguards") or ()),
-            playbooks=tuple(data.get("playbooks") or ()),
-            signals=data.get("signals") or {},
-            event_rules=tuple(data.get("event_rules") or ()),
+            name=read.text(found["name"].value, "name") if "name" in found else "target",
+            base_url=self.base_url(found["base_url"], host),
+            processes={name: self.process(one.value, f"processes.{name}") for name, one in each("processes").items()},
+            paths={name: self.absolute(one.value, f"paths.{name}") for name, one in each("paths").items()},
+            bus=self.bus(found["bus"].value) if "bus" in found else None,
+            routes=self.routes(found["routes"].value),
+            safeguards=names("safeguards"),
+            playbooks=names("playbooks"),
+            signals=self.signals(found["signals"].value) if "signals" in found else {},
+            event_rules=self.event_rules(found["event_rules"].value) if "event_rules" in found else (),
             file=path,
-            capabilities=tuple(data.get("capabilities") or ()),
-            links={name: _link(name, one) for name, one in (data.get("links") or {}).items()},
+            capabilities=names("capabilities"),
+            links={name: self.link(name, one.value) for name, one in each("links").items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TargetError(f"{path}: not a target manifest: {type(error).__name__}: {error}") from None
+
+    def base_url(self, found: Field, host: str | None) -> str:
+        written = self.reader.text(found.value, "base_url").rstrip("/")
+        place = f"{self.reader.label}:{found.line}: base_url"
+        if host is not None:
+            written, place = host.rstrip("/"), "--host"
+        why = off_limits(written, "http")
+        if why and written:
+            self.reader.say(place, why)
+        return written
+
+    def process(self, node: yaml.Node, what: str) -> dict[str, str]:
+        found = self.texts(node, what, ("pid_file", "cmdline"))
+        if len(found) != 1 and isinstance(node, yaml.MappingNode):
+            self.reader.say(node, f"{what}: either pid_file or cmdline is expected")
+        return found
+
+    def absolute(self, node: yaml.Node, what: str) -> Path:
+        text = self.reader.text(node, what)
+        if text and not Path(text).is_absolute():
+            self.reader.say(node, f"{what}: {text!r} is not an absolute path")
+        return Path(text)
+
+    def bus(self, node: yaml.Node) -> dict[str, Any] | None:
+        if node.tag.endswith(":null"):
+            return None
+        found = self.fields(node, "bus", (*BUS_KEYS, "protocol"), BUS_KEYS)
+        bus: dict[str, Any] = {
+            key: self.reader.text(one.value, f"bus.{key}") for key, one in found.items() if key != "spare_actors"
+        }
+        endpoint = bus.get("endpoint")
+        why = off_limits(endpoint, "tcp") if endpoint else ""
+        if why:
+            self.reader.say_of(found["endpoint"], f"bus.endpoint: {why}")
+        if "spare_actors" in found:
+            pair = ("public_key", "secret_key")
+            bus["spare_actors"] = [
+                self.texts(one, f"bus.spare_actors[{number}]", pair, pair)
+                for number, one in enumerate(self.reader.items(found["spare_actors"].value, "bus.spare_actors"))
+            ]
+        return bus
+
+    def routes(self, node: yaml.Node) -> tuple[Route, ...]:
+        found: dict[str, Route] = {}
+        for number, item in enumerate(self.reader.items(node, "routes")):
+            route = self.route(item, f"routes[{number}]")
+            if route is not None and route.name in found:
+                self.reader.say(item, f"routes[{number}]: {route.name!r} stands here twice")
+            elif route is not None:
+                found[route.name] = route
+        return tuple(found.values())
+
+    def route(self, node: yaml.Node, what: str) -> Route | None:
+        needed = ("name", "method", "path", "kernels")
+        found = self.fields(node, what, (*needed, "body", "witness_of"), needed)
+        if not set(needed) <= set(found):
+            return None
+        read = self.reader
+        kernels = read.names(found["kernels"].value, f"{what}.kernels")
+        witness_of = ""
+        if "witness_of" in found and not _is_empty(found["witness_of"].value):
+            witness_of = self.word(found["witness_of"], f"{what}.witness_of", kernels)
+        body = None
+        if "body" in found and not found["body"].value.tag.endswith(":null"):
+            read.mapping(found["body"].value, f"{what}.body")
+            body = read.plain(found["body"].value, f"{what}.body")
+        return Route(
+            name=read.text(found["name"].value, f"{what}.name"),
+            method=self.word(found["method"], f"{what}.method", METHODS),
+            path=self.request_path(found["path"], f"{what}.path"),
+            kernels=kernels,
+            body=body,
+            witness_of=witness_of,
+        )
+
+    def word(self, found: Field, what: str, known: Collection[str]) -> str:
+        text = self.reader.text(found.value, what)
+        if text and text not in known:
+            self.reader.say_of(found, f"{what}: {text!r} is not known.{nearest(text, known)}")
+        return text
+
+    def request_path(self, found: Field, what: str) -> str:
+        text = self.reader.text(found.value, what)
+        before = text.partition("?")[0]
+        if text and (not REQUEST_PATH.fullmatch(text) or "@" in before or ":/" in before or "\\" in text):
+            shape = "a path from / on is expected, in ASCII, without blanks, scheme, host or user"
+            self.reader.say_of(found, f"{what}: {shape}, not {text!r}")
+        return text
+
+    def signals(self, node: yaml.Node) -> dict[str, dict[str, Any]]:
+        signals: dict[str, dict[str, Any]] = {}
+        for name, one in self.fields(node, "signals", SIGNALS).items():
+            what = f"signals.{name}"
+            keys = ("url", "counters") if name == "metrics" else ("url",)
+            found = self.fields(one.value, what, keys, keys)
+            signals[name] = {}
+            if "url" in found:
+                url = self.request_path(found["url"], f"{what}.url")
+                bare = url.replace("{next}", "") if name == "events" else url
+                if "{" in bare or "}" in bare:
+                    self.reader.say_of(
+                        found["url"], f"{what}.url: {url!r} holds a brace that is not {{next}} of events"
+                    )
+                signals[name]["url"] = url
+            if "counters" in found:
+                counters = self.reader.mapping(found["counters"].value, f"{what}.counters")
+                signals[name]["counters"] = {
+                    key: self.reader.text(value.value, f"{what}.counters.{key}") for key, value in counters.items()
+                }
+        return signals
+
+    def event_rules(self, node: yaml.Node) -> tuple[dict[str, str], ...]:
+        keys = ("topic", "kind", "name", "subject")
+        rules: dict[str, dict[str, str]] = {}
+        for number, item in enumerate(self.reader.items(node, "event_rules")):
+            what = f"event_rules[{number}]"
+            found = self.fields(item, what, keys, keys)
+            if set(found) != set(keys):
+                continue
+            rule = {key: self.reader.text(one.value, f"{what}.{key}") for key, one in found.items() if key != "kind"}
+            rule["kind"] = self.word(found["kind"], f"{what}.kind", TOLD)
+            if rule["topic"] in rules:
+                self.reader.say_of(found["topic"], f"{what}: a rule for {rule['topic']!r} stands here twice")
+            rules[rule["topic"]] = rule
+        return tuple(rules.values())
+
+    def link(self, name: str, node: yaml.Node) -> Link:
+        what = f"links.{name}"
+        needed = ("address_file", "callee")
+        found = self.fields(node, what, (*needed, "callers", "framing"), needed)
+        framing = found.get("framing")
+        return Link(
+            name=name,
+            address_file=self.absolute(found["address_file"].value, f"{what}.address_file")
+            if "address_file" in found
+            else Path(),
+            callee=self.reader.text(found["callee"].value, f"{what}.callee") if "callee" in found else "",
+            callers=self.reader.names(found["callers"].value, f"{what}.callers") if "callers" in found else (),
+            framing=self.word(framing, f"{what}.framing", FRAMINGS) if framing and not _is_empty(framing.value) else "",
+        )
 
 
-def _route(one: Mapping[str, Any]) -> Route:
-    return Route(
-        name=one["name"],
-        method=one["method"],
-        path=one["path"],
-        kernels=tuple(one["kernels"]),
-        body=one.get("body"),
-        witness_of=one.get("witness_of", ""),
-    )
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
-def _link(name: str, one: Mapping[str, Any]) -> Link:
-    framing = str(one.get("framing", ""))
-    if framing not in FRAMINGS:
-        raise ValueError(f"links.{name}.framing: {framing!r} is not known.{nearest(framing, FRAMINGS)}")
-    address_file = Path(one["address_file"])
-    if not address_file.is_absolute():
-        raise ValueError(f"links.{name}.address_file: {address_file} is not an absolute path")
-    callers = tuple(one.get("callers") or ())
-    return Link(name=name, address_file=address_file, callee=one["callee"], callers=callers, framing=framing)
+def off_limits(url: str, scheme: str) -> str:
+    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or not this machine; "" when it may be.
 
-
-def _loopback_only(base_url: str, place: str) -> None:
-    """This version attacks nothing beyond this machine."""
-    host = urlsplit(base_url).hostname or ""
+    This version attacks nothing beyond this machine. ZeroMQ reads "a;b" as a source and a destination, and a user
+    before the host hides the host: nothing may stand there besides host and port.
+    """
     try:
-        # ZeroMQ reads "a;b" as a source and a destination: nothing may hide behind the first address
-        loopback = ";" not in base_url and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        loopback = False
-    if not loopback:
-        raise TargetError(f"{place}: {base_url!r} is not on this machine; only loopback addresses are allowed")
+        host, port = "", None
+    if not is_loopback(host):
+        return f"{url!r} is not on this machine; only loopback addresses are allowed"
+    shown = f"[{host}]" if ":" in host else host
+    if not port or url.lower() != f"{scheme}://{shown}:{port}":
+        return f"{scheme}://HOST:PORT and nothing else is expected, not {url!r}"
+    return ""

@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from harness.contracts import TargetError
+from harness.metrics import METRICS
+from harness.plan import lint
 from harness.scenario import KEYS, ScenarioError, load_file, read_file
+from harness.target import load_target
 from harness.yaml_reader import BYTES_MAX, DEPTH_MAX, Reader, ReadError, read_yaml
 from tests.fake_target import BASE
 
@@ -169,6 +174,8 @@ def test_what_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, words in (("", "is not a file"), ("pipe", "is not a file"), ("none", "No such file"), ("loop", "levels")):
         assert words in read_file(tmp_path / name)[1][0]
+        with pytest.raises(TargetError, match=words):
+            load_target(tmp_path / name)
 
 
 def test_a_value_says_what_it_is(tmp_path: Path) -> None:
@@ -214,25 +221,53 @@ FLOW = st.recursive(
     ),
     max_leaves=12,
 )
-TOP = st.lists(st.tuples(st.sampled_from([*KEYS, *BASE, "bus", "links", "paths"]), FLOW), max_size=8)
+TOP = st.lists(st.tuples(st.sampled_from(KEYS), FLOW), max_size=8)
 TEXTS = st.one_of(
     TOP.map(lambda rows: "".join(f"{key}: {value}\n" for key, value in rows)),
-    TOP.map(lambda rows: "".join(f"{'- ' if not n else '  '}{key}: {value}\n" for n, (key, value) in enumerate(rows))),
+    TOP.map(lambda rows: "".join(f"{'  ' if n else '- '}{key}: {value}\n" for n, (key, value) in enumerate(rows))),
     FLOW,
     st.text(max_size=80),
     st.text(alphabet="{}[]:,-&*!|>'\"%@`#? \n\tab01.<=~", max_size=60),
 )
+FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FUZZ
 @given(text=TEXTS)
 @example(text="scenario_id: X\ndetected_by: [1]\nexecution: {random_selection: 1}\nfault_pool: [a]\n")
 @example(text="scenario_id: X\nfaults: &a [*a]\n")
-def test_any_yaml_is_a_list_of_scenarios_or_is_refused_in_words(tmp_path: Path, text: str) -> None:
+@example(text="scenario_id: X\ninjection: {type: kernel_kill, params: {targets: 5}}\n")
+def test_any_text_is_scenarios_that_can_be_linted_or_is_refused_in_words(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.yaml"
     path.write_bytes(text.encode(errors="surrogatepass"))
     try:
-        assert all(one.faults or one.pool for one in load_file(path))
+        scenarios = load_file(path)
+        assert scenarios and all(one.faults or one.pool for one in scenarios)
+        for one in scenarios:
+            lint(one, frozenset(METRICS))
     except ScenarioError as error:
         assert error.problems and all(one.startswith(f"{path}") and "\n" not in one for one in error.problems)
         "\n".join(error.problems).encode()
+
+
+# A manifest that is whole but for one value, so that every reader is reached.
+BENT = st.tuples(st.sampled_from(sorted({*BASE, "bus", "links", "paths", "supervisor"})), FLOW)
+
+
+@FUZZ
+@given(
+    text=st.one_of(
+        TEXTS,
+        BENT.map(lambda one: yaml.safe_dump({k: v for k, v in BASE.items() if k != one[0]}) + f"{one[0]}: {one[1]}\n"),
+    )
+)
+@example(text=yaml.safe_dump({**BASE, "routes": [{"name": "x", "method": 1, "path": "/", "kernels": []}]}))
+@example(text=yaml.safe_dump({**BASE, "bus": {"endpoint": "tcp://[", "spare_actors": {}}}))
+def test_any_text_is_a_target_or_is_refused_in_words(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    try:
+        load_target(path)
+    except TargetError as error:
+        assert all(one.startswith(f"{path}") for one in str(error).splitlines())
+        str(error).encode()

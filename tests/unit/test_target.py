@@ -57,12 +57,12 @@ BUS = {"server_public_key": "k", "open_topic": "t", "spare_actors": [{"public_ke
 def test_a_bus_on_this_machine_is_taken_and_any_other_refused(tmp_path: Path) -> None:
     bus = {**BUS, "endpoint": "tcp://127.0.0.1:9"}
     assert target(tmp_path, bus=bus).bus == bus
-    for endpoint in ("tcp://192.0.2.7:9", "tcp://bus.example.org:9", "epgm://lo;239.0.0.1:9", 9):
+    for endpoint in ("tcp://192.0.2.7:9", "tcp://bus.example.org:9", "epgm://lo;239.0.0.1:9", "nothing"):
         said = refusal(write_manifest(tmp_path, bus={**BUS, "endpoint": endpoint}))
         assert "only loopback addresses are allowed" in said and "target.yaml:" in said
 
 
-@pytest.mark.parametrize("bus", [5, "tcp://127.0.0.1:9", {"endpoint": "tcp://127.0.0.1:9"}, BUS])
+@pytest.mark.parametrize("bus", [{}, {"endpoint": "tcp://127.0.0.1:9"}, BUS])
 def test_half_a_bus_is_refused(tmp_path: Path, bus: Any) -> None:
     assert "is missing" in refusal(write_manifest(tmp_path, bus=bus))
 
@@ -92,8 +92,8 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("a: [1\nb: 2\n", "target.yaml:2: this is not YAML"),
-        ("- a\n- b\n", "target.yaml:1: a mapping is expected"),
-        ("", "target.yaml:1: a mapping is expected"),
+        ("- a\n- b\n", "target.yaml:1: manifest: a mapping is expected, not a list"),
+        ("", "target.yaml:1: is empty"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, part: str) -> None:
@@ -174,7 +174,116 @@ def test_links_are_read_and_those_that_cannot_be_are_refused(tmp_path: Path) -> 
     assert target(tmp_path).links == {}
     for change, words in (
         ({"framing": "u32bf"}, "links.l.framing: 'u32bf' is not known. Did you mean 'u32be'?"),
-        ({"address_file": "a.addr"}, "links.l.address_file: a.addr is not an absolute path"),
+        ({"address_file": "a.addr"}, "links.l.address_file: 'a.addr' is not an absolute path"),
     ):
         assert words in refusal(write_manifest(tmp_path, links={"l": {**way, **change}}))
-    assert "not a target manifest" in refusal(write_manifest(tmp_path, links={"l": {"address_file": "/x"}}))
+    assert "links.l.callee is missing" in refusal(write_manifest(tmp_path, links={"l": {"address_file": "/x"}}))
+
+
+SPARE = BUS["spare_actors"]
+ROUTE = {"name": "GET /x", "method": "GET", "path": "/x", "kernels": ["api_server"]}
+RULE = {"topic": "t", "kind": "safeguard_engaged", "name": "n", "subject": "s"}
+DEEP: list[tuple[dict[str, Any], str]] = [
+    ({"routes": [{**ROUTE, "kernals": []}]}, "routes[0]: no key is called 'kernals'. Did you mean 'kernels'?"),
+    ({"routes": [{**ROUTE, "method": "GTE"}]}, "routes[0].method: 'GTE' is not known. Did you mean 'GET'?"),
+    (
+        {"routes": [{**ROUTE, "witness_of": "api_sever"}]},
+        "routes[0].witness_of: 'api_sever' is not known. Did you mean",
+    ),
+    ({"routes": [{**ROUTE, "kernels": "api_server"}]}, "routes[0].kernels: a list is expected, not 'api_server'"),
+    ({"routes": [{**ROUTE, "body": [1]}]}, "routes[0].body: a mapping is expected, not a list"),
+    ({"routes": [{"name": "x"}]}, "routes[0].method is missing"),
+    ({"routes": [ROUTE, ROUTE]}, "routes[1]: 'GET /x' stands here twice"),
+    ({"routes": {"a": ROUTE}}, "routes: a list is expected, not a mapping"),
+    ({"processes": {"librarian": {"pidfile": "/x"}}}, "no key is called 'pidfile'. Did you mean 'pid_file'?"),
+    ({"processes": {"librarian": {"pid_file": "/x", "cmdline": "y"}}}, "either pid_file or cmdline is expected"),
+    ({"processes": {"librarian": {"cmdline": ""}}}, "processes.librarian.cmdline: a text is expected, not ''"),
+    ({"processes": {"librarian": "/x"}}, "processes.librarian: a mapping is expected, not '/x'"),
+    ({"processes": ["librarian"]}, "processes: a mapping is expected, not a list"),
+    ({"supervisor": {"pid": 5}}, "supervisor: no key is called 'pid'."),
+    ({"paths": {"logs": "logs"}}, "paths.logs: 'logs' is not an absolute path"),
+    ({"paths": {"logs": 5}}, "paths.logs: a text is expected, not 5"),
+    ({"signals": {"kernel": {"url": "/x"}}}, "signals: no key is called 'kernel'. Did you mean 'kernels'?"),
+    ({"signals": {"kernels": {"uri": "/x"}}}, "signals.kernels: no key is called 'uri'. Did you mean 'url'?"),
+    ({"signals": {"kernels": {"url": "http://192.0.2.7/x"}}}, "signals.kernels.url: a path from / on is expected"),
+    ({"signals": {"events": {"url": "/x?{since}"}}}, "signals.events.url: '/x?{since}' holds a brace"),
+    ({"signals": {"metrics": {"url": "/x"}}}, "signals.metrics.counters is missing"),
+    ({"signals": {"metrics": {"url": "/x", "counters": {"a": 5}}}}, "counters.a: a text is expected, not 5"),
+    ({"event_rules": [{**RULE, "kind": "safeguard_engagd"}]}, "Did you mean 'safeguard_engaged'?"),
+    ({"event_rules": [{**RULE, "kind": "recovered"}]}, "event_rules[0].kind: 'recovered' is not known."),
+    (
+        {"event_rules": [{**RULE, "subjekt": "s"}]},
+        "event_rules[0]: no key is called 'subjekt'. Did you mean 'subject'?",
+    ),
+    ({"event_rules": [{"topic": "t"}]}, "event_rules[0].kind is missing"),
+    ({"event_rules": [RULE, RULE]}, "event_rules[1]: a rule for 't' stands here twice"),
+    (
+        {"bus": {**BUS, "endpoint": "tcp://127.0.0.1:9", "endpint": "x"}},
+        "bus: no key is called 'endpint'. Did you mean",
+    ),
+    ({"bus": {**BUS, "endpoint": "tcp://127.0.0.1:9", "spare_actors": [{"public_key": "p"}]}}, "secret_key is missing"),
+    ({"bus": {**BUS, "endpoint": 9}}, "bus.endpoint: a text is expected, not 9"),
+    ({"bus": {**BUS, "endpoint": "tcp://127.0.0.1:9;tcp://192.0.2.7:9"}}, "bus.endpoint: "),
+    ({"bus": 5}, "bus: a mapping is expected, not 5"),
+    ({"safeguards": "kernel_watchdog"}, "safeguards: a list is expected, not 'kernel_watchdog'"),
+    ({"playbooks": ["a", "a"]}, "playbooks: 'a' stands here twice"),
+    ({"links": {"l": {"address_file": "/x", "callee": "c", "caller": []}}}, "Did you mean 'callers'?"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), DEEP, ids=[row[1][:50] for row in DEEP])
+def test_what_is_wrong_below_the_first_level_is_told_with_its_line(tmp_path: Path, changes: Any, words: str) -> None:
+    path = write_manifest(tmp_path, **changes)
+    said = refusal(path)
+    assert words in said
+    line, top = int(said.split(":")[1]), next(iter(changes))
+    rows = path.read_text().splitlines()
+    begins = next(n for n, row in enumerate(rows, 1) if row.startswith(f"{top}:"))
+    ends = next((n for n, row in enumerate(rows, 1) if n > begins and row[0].isalpha()), len(rows) + 1)
+    assert begins <= line < ends, said
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *("x", "//192.0.2.7/x", "/\\\\192.0.2.7/x", "http://192.0.2.7/x", "@192.0.2.7/x", "/x@192.0.2.7", "/a:/b"),
+        *("/a b", "/a\r\nHost: x", "/ä", "/\x00", "", "?a=b", "/a\tb"),
+    ],
+)
+def test_a_route_leads_nowhere_else(tmp_path: Path, bad: str) -> None:
+    said = refusal(write_manifest(tmp_path, routes=[{**ROUTE, "path": bad}]))
+    assert "routes[0].path: " in said, said
+
+
+@pytest.mark.parametrize("good", ["/", "/x", "/x?a=b&c=http://y@z", "/a/b.c~d-e_f", "/x?q=%20"])
+def test_a_route_with_a_query_is_taken(tmp_path: Path, good: str) -> None:
+    assert target(tmp_path, routes=[{**ROUTE, "path": good}]).routes[0].path == good
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1", "https://127.0.0.1:80", "http://me@127.0.0.1:80", "http://192.0.2.7:80@127.0.0.1:80"),
+        *("http://127.0.0.1:80/api", "http://127.0.0.1:80?x", "http://127.0.0.1:80#x", "http://127.0.0.1:0"),
+        *("tcp://127.0.0.1:80", "http://127.0.0.1:080"),
+    ],
+)
+def test_a_base_url_is_a_host_and_a_port_and_nothing_else(tmp_path: Path, url: str) -> None:
+    assert "target.yaml:3: base_url: http://HOST:PORT and nothing else" in refusal(
+        write_manifest(tmp_path, base_url=url)
+    )
+    assert refusal(write_manifest(tmp_path), url).startswith("--host: ")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1:80", "http://[::2]:80", "", "http://:80"])
+def test_what_is_no_address_at_all_is_refused(tmp_path: Path, url: str) -> None:
+    assert "base_url: " in refusal(write_manifest(tmp_path, base_url=url))
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    said = refusal(write_manifest(tmp_path, safegards=[], bus=5, routes=[{**ROUTE, "method": "GTE"}]))
+    assert len(said.splitlines()) == 3
+
+
+def test_a_bus_of_nothing_is_no_bus(tmp_path: Path) -> None:
+    assert target(tmp_path, bus=None).bus is None
