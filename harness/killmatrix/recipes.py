@@ -45,4 +45,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "connection_reset": Recipe(type="connection_reset", params={"target": "victim", "duration_seconds": 60.0}),
     "network_partition": Recipe(type="network_partition", params={"target": "victim", "duration_seconds": 60.0}),
+    "file_corruption": Recipe(
+        type="file_corruption", params={"target": "root", "corrupt_files": ["model.bin", "state.json"]}
+    ),
 }

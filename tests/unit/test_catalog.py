@@ -66,9 +66,13 @@ def test_only_checks_without_arguments_can_be_named_alone() -> None:
     assert not plain & {"metric", "restarted", "safeguard_engaged", "playbook_ran", "fault_attained"}
 
 
+# No safeguard of the embedded Grace sees these yet: a scenario that uses one must say itself what detects it.
+UNCOVERED = {"network_latency", "network_loss", "connection_reset", "network_partition", "file_corruption"}
+
+
 def test_every_fault_is_covered_and_every_witness_is_a_check() -> None:
     coverage = yaml.safe_load((ROOT / "scenarios" / "coverage.yaml").read_text(encoding="utf-8"))
-    assert set(coverage["faults"]) == set(catalog.faults())
+    assert set(coverage["faults"]) == set(catalog.faults()) - UNCOVERED and set(catalog.faults()) >= UNCOVERED
     playbooks = {row["playbook"] for rows in coverage["faults"].values() for row in rows}
     assert playbooks == set(coverage["playbooks"])
     assert {one["witness"] for one in coverage["playbooks"].values()} <= set(catalog.checks())
