@@ -15,7 +15,8 @@ from pathlib import Path
 from harness.process import read_process
 
 MARK = "grace-chaos-"
-REMOVE_S = 3.0
+REMOVE_S = 10.0
+LEAVE_S = 0.5
 _numbers = itertools.count(1)
 
 
@@ -164,20 +165,33 @@ def sweep(top: Path) -> int:
 
 
 def remove(group: Path) -> int:
-    """Removes *group*: kills nothing, moves who is left to the group above; how many. Raises OSError."""
+    """Removes *group*: kills nothing, moves who is left to the group above (or our own); how many. Raises OSError.
+
+    Who is about to end has LEAVE_S to do so: to move a process costs more than that.
+    """
     moved = 0
-    deadline = time.monotonic() + REMOVE_S
+    started_s = time.monotonic()
     while group.exists():
-        for pid in _words(group / "cgroup.procs"):
-            with contextlib.suppress(ProcessLookupError):
-                join(group.parent, int(pid))
-                moved += 1
         try:
             group.rmdir()
         except FileNotFoundError:
             break
         except OSError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > started_s + REMOVE_S:
                 raise
+            if time.monotonic() > started_s + LEAVE_S:
+                moved += _move_out(group)
             time.sleep(0.01)
+    return moved
+
+
+def _move_out(group: Path) -> int:
+    moved = 0
+    for pid in _words(group / "cgroup.procs"):
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                join(group.parent, int(pid))
+            except OSError:  # in the second version a group that hands controllers down takes no process
+                join(hierarchy().own, int(pid))
+            moved += 1
     return moved

@@ -17,8 +17,15 @@ from harness.undo import heal
 
 READY_LIMIT_S = 30.0
 MEMORY_BYTES = 2 * 2**30
-# the shell enters the group and becomes the twin: all of its kernels are in it from their first page on
-JOIN = 'echo $$ > "$0"; exec "$@"'
+# The shell enters the group and becomes the twin: all of its kernels are in it from their first page on. It leaves a
+# keeper outside, which removes the group once it has been entered and is empty: also when the harness is gone by then.
+JOIN = """
+( cd /; n=0
+  until read -r _ < "$0/cgroup.procs" || [ $n = 100 ]; do n=$((n + 1)); sleep 0.1; done
+  while [ -d "$0" ]; do rmdir "$0" || sleep 0.5; done ) </dev/null 2>/dev/null &
+echo $$ > "$0/cgroup.procs"
+exec "$@"
+"""
 USAGE_ERROR = 2
 
 
@@ -45,7 +52,7 @@ class EmbeddedTwin:
         if safeguards_off:
             command += ["--safeguards-off", safeguards_off]
         if self.group is not None:
-            command = ["/bin/sh", "-c", JOIN, str(self.group / "cgroup.procs"), *command]
+            command = ["/bin/sh", "-c", JOIN, str(self.group), *command]
         self.errors = (self.folder / "stderr.log").open("wb")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True
@@ -80,4 +87,5 @@ class EmbeddedTwin:
             self.process.kill()
             self.process.wait()
         self.errors.close()
-        heal(self.undo)
+        if self.group is not None:
+            heal(Undo(primitives=(remove_cgroup(self.group),)))

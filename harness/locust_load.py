@@ -33,7 +33,6 @@ from harness.worker import ROWS, listen, work
 
 VERSION = "0.1.0"
 TICK_S = 0.2
-GUARDED_S = 7 * 24 * 3600.0  # longer than any run
 SPAWN_RATE = 20.0
 ENDING_S = 20.0  # how long the end of the process waits for a verdict that is on its way
 EMBEDDED = "grace://embedded"  # what the form shows as the host: each run starts a Grace of its own
@@ -202,21 +201,14 @@ class Session:
         self.options.run_seed = plan.seed  # goes to the workers as well: the users' words follow from it
         say(describe(plan))
         say(f"  target {target.name} at {target.base_url}")
+        if self.twin is not None and self.twin.without_group:
+            say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
         say(f"  run folder {folder}")
         self.run = Run(plan, faults, target, folder, facts, scenario.path)
         self.log = RequestLog(self.run.clock.now_s)
         self.verdict = None
-        if self.twin is not None:
-            self._guard(self.run, self.twin)
         self.run.begin()
         self.greenlet = gevent.spawn(self._drive, self.run)
-
-    @staticmethod
-    def _guard(run: Run, twin: EmbeddedTwin) -> None:
-        """The twin ends with this process; what it would leave behind, the guardian takes back."""
-        if twin.without_group:
-            say(f"  {twin.without_group}; a fault of scope target is one of the machine")
-        run.guardian.arm("embedded_target", twin.undo, deadline_s=GUARDED_S)
 
     def _repeat(self, seed: int) -> str:
         options = self.options
