@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -96,20 +97,35 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
-    return Event(**{**row, "kind": Kind(row["kind"])})
+    """Raises KeyError, TypeError or ValueError for what is no row of a timeline."""
+    event = Event(**{**row, "kind": Kind(row["kind"])})
+    texts = (event.wall_time, event.subject, event.source, event.prev_hash, event.hash)
+    if not all(isinstance(one, str) for one in texts) or not isinstance(event.detail, dict):
+        raise TypeError("a text is expected where there is none")
+    if isinstance(event.at_s, bool) or not isinstance(event.at_s, int | float) or not math.isfinite(event.at_s):
+        raise TypeError(f"at_s: a number is expected, not {event.at_s!r}")
+    return event
 
 
 def read_journal(path: Path) -> tuple[tuple[Event, ...], str]:
-    """The events of a timeline and what is wrong with its chain ("" for nothing)."""
+    """The events of a timeline and what is wrong with its chain ("" for nothing).
+
+    What a crash has torn, or anybody has changed, ends the reading: the rows before it count, none from there on.
+    """
     events: list[Event] = []
     previous = GENESIS
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    rows = path.read_bytes().split(b"\n")  # no other character ends a row: a text may hold U+2028
+    torn = len(rows) if rows[-1] else 0
+    for number, line in enumerate(rows if torn else rows[:-1], 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
             event = event_of(row)
-        except (ValueError, TypeError, KeyError) as error:
-            return tuple(events), f"{path.name}:{number}: not an event: {error}"
-        if event.seq != number or event.prev_hash != previous or row_hash(row) != event.hash:
+            whole = event.seq == number and event.prev_hash == previous and row_hash(row) == event.hash
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            if number == torn:
+                return tuple(events), f"{path.name}:{number}: the last row is torn, and left out"
+            return tuple(events), f"{path.name}:{number}: not an event: {' '.join(str(error).split())}"
+        if not whole:
             return tuple(events), f"{path.name}:{number}: the hash chain is broken here"
         events.append(event)
         previous = event.hash
@@ -134,11 +150,14 @@ class CsvWriter:
         self._file.close()
 
 
+SIGNALS = ("at_s", "name", "subject", "value")
+
+
 class SignalWriter(CsvWriter):
     """signals.csv."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "signals.csv", ("at_s", "name", "subject", "value"))
+        super().__init__(folder / "signals.csv", SIGNALS)
 
     def write(self, at_s: float, name: str, subject: str, value: float) -> None:
         self._csv.writerow((round(at_s, 3), name, subject, round(value, 4)))

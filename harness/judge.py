@@ -53,7 +53,7 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
             return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
-    cut = record.aborted is not None or record.finished is None or bool(record.chain_problem)
+    cut = record.aborted is not None or record.finished is None or bool(record.chain_problem or record.torn)
     if cut and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not whole; until then: {found.because}"
         return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)

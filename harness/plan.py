@@ -260,8 +260,8 @@ def plan_to_json(plan: Plan) -> str:
 
 def plan_from_json(text: str) -> Plan:
     """The plan that plan_to_json wrote. Raises ValueError for anything else."""
-    data = json.loads(text)
     try:
+        data = json.loads(text)
         steps = tuple(Step(**{**one, "asked": Magnitude(**one["asked"])}) for one in data["steps"])
         claims = tuple(Claim(**{**one, "needs": tuple(one["needs"])}) for one in data["claims"])
         coverage = {k: tuple((row[0], row[1]) for row in rows) for k, rows in data["coverage"].items()}
@@ -280,8 +280,11 @@ def plan_from_json(text: str) -> Plan:
             tuples[key] = tuple(data.get(key, ()))
         routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
         rest = {**data, **tuples, "slo": Slo(**data["slo"])}
+        unheard_of = {step_id for one in claims for step_id in one.needs} - {step.step_id for step in steps}
+        if unheard_of:
+            raise KeyError(f"no step is called {', '.join(sorted(unheard_of))}")
         return Plan(**{**rest, "steps": steps, "claims": claims, "coverage": coverage, "routes": routes})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(f"plan.json: not a plan: {error}") from None
 
 

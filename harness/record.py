@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.journal import read_journal
+from harness.journal import SIGNALS, read_journal
 from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
-from harness.traffic import RequestRow, Traffic
+from harness.traffic import HEADER, RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
 TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
@@ -148,6 +150,7 @@ class Record:
         chain_problem: str,
         requests: Iterable[RequestRow],
         signals: dict[tuple[str, str], Series],
+        torn: Iterable[str] = (),
     ) -> None:
         self.folder = folder
         self.plan = plan
@@ -155,13 +158,19 @@ class Record:
         self.chain_problem = chain_problem
         self.requests = tuple(requests)
         self._signals = signals
+        self.torn = tuple(torn)  # rows of requests.csv and signals.csv that could not be read, each with its place
 
     @staticmethod
     def load(folder: Path) -> Record:
-        """Raises OSError or ValueError, in words, for a folder that is not a run."""
+        """Raises OSError or ValueError, in words, for a folder that is not a run.
+
+        A run that was killed is one: what is torn is left out, and told in chain_problem and torn.
+        """
         plan = plan_from_json((folder / "plan.json").read_text(encoding="utf-8"))
         events, problem = read_journal(folder / "timeline.jsonl")
-        return Record(folder, plan, events, problem, _requests(folder), _signals(folder))
+        torn: list[str] = []
+        requests, signals = _requests(folder, torn), _signals(folder, torn)
+        return Record(folder, plan, events, problem, requests, signals, torn)
 
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())
@@ -300,20 +309,58 @@ class Record:
         return self.recovered.at_s - self.last_fault_end_s
 
 
-def _requests(folder: Path) -> list[RequestRow]:
+def _rows(path: Path, header: tuple[str, ...], torn: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """(number, cells) of the rows of a CSV file below its header; what is wrong with the file goes to *torn*.
+
+    A process that was killed leaves a last line without its end: that line may look whole, and is left out.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        torn.append(f"{path.name}: cannot be read: {error.strerror}")
+        return
+    whole, end, rest = content.rpartition(b"\n")
+    text = (whole + end).decode(errors="replace")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(reader, 1):
+            if number == 1 and tuple(cells) != header:
+                torn.append(f"{path.name}:1: the header is not {','.join(header)}; the row is left out")
+            elif len(cells) != len(header):
+                torn.append(f"{path.name}:{number}: {len(cells)} cells instead of {len(header)}; the row is left out")
+            elif number > 1:
+                yield number, cells
+    except csv.Error as error:
+        torn.append(f"{path.name}:{number + 1}: is not CSV from here on: {error}")
+    if not content:
+        torn.append(f"{path.name}:1: is empty")
+    if rest:
+        torn.append(f"{path.name}:{number + 1}: the last line is torn, and left out")
+
+
+def _requests(folder: Path, torn: list[str]) -> list[RequestRow]:
     path = folder / "requests.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [RequestRow.from_cells(cells) for cells in list(csv.reader(file))[1:] if len(cells) == 7]
+    found = []
+    for number, cells in _rows(path, HEADER, torn):
+        try:
+            found.append(RequestRow.from_cells(cells))
+        except ValueError as error:
+            torn.append(f"{path.name}:{number}: {error}; the row is left out")
+    return found
 
 
-def _signals(folder: Path) -> dict[tuple[str, str], Series]:
+def _signals(folder: Path, torn: list[str]) -> dict[tuple[str, str], Series]:
     path = folder / "signals.csv"
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            for line, cells in enumerate(csv.reader(file), 1):
-                if line > 1 and len(cells) == 4:
-                    found.setdefault((cells[1], cells[2]), []).append((float(cells[0]), float(cells[3]), line))
+    for number, (at_s, name, subject, value) in _rows(path, SIGNALS, torn):
+        try:
+            row = (float(at_s), float(value), number)
+        except ValueError as error:
+            torn.append(f"{path.name}:{number}: {error}; the row is left out")
+            continue
+        if math.isfinite(row[0]) and math.isfinite(row[1]):
+            found.setdefault((name, subject), []).append(row)
+        else:
+            torn.append(f"{path.name}:{number}: {at_s}, {value} are no numbers; the row is left out")
     return {key: Series(tuple(sorted(rows))) for key, rows in found.items()}

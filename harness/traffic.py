@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,16 @@ class RequestRow:
 
     @staticmethod
     def from_cells(cells: Sequence[str]) -> RequestRow:
+        """Raises ValueError, in words, for cells that are not those of a row."""
+        if len(cells) != len(HEADER):
+            raise ValueError(f"{len(cells)} cells instead of {len(HEADER)}")
         spread = tuple((int(ms), int(n)) for ms, _, n in (part.partition(":") for part in cells[6].split()))
-        return RequestRow(float(cells[0]), cells[1], cells[2], cells[3], int(cells[4]), int(cells[5]), spread)
+        row = RequestRow(float(cells[0]), cells[1], cells[2], cells[3], int(cells[4]), int(cells[5]), spread)
+        if not math.isfinite(row.at_s) or row.count < 1 or sum(n for _, n in spread) != row.count:
+            raise ValueError(f"a count of {row.count} is not the sum of its latencies, or the time is none")
+        if any(ms < 0 or n < 1 for ms, n in spread):
+            raise ValueError(f"latencies {cells[6]!r} are none")
+        return row
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The timeline is what was written: its hash chain is whole."""
+"""The run folder is what was written: the timeline's hash chain is whole, and no row of the other files is torn."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from harness.journal import file_hashes
 from harness.model import Finding, Verdict
 from harness.record import Record
 
+SHOWN = 3  # of the rows that could not be read
+
 
 @dataclass(frozen=True, kw_only=True)
 class JournalIntact:
@@ -17,6 +19,11 @@ class JournalIntact:
     def check(self, record: Record) -> Finding:
         if record.chain_problem:
             return finding(self, Verdict.INCONCLUSIVE, record.chain_problem, "timeline.jsonl:1")
+        if record.torn:
+            file, line = record.torn[0].split(":")[:2]
+            more = f"; and {len(record.torn) - SHOWN} more" if len(record.torn) > SHOWN else ""
+            why = "; ".join(record.torn[:SHOWN]) + more
+            return finding(self, Verdict.INCONCLUSIVE, why, f"{file}:{line}" if line.isdigit() else "timeline.jsonl:1")
         if record.finished is not None:
             told = record.finished.detail.get("sha256") or {}
             now = file_hashes(record.folder)
