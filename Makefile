@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+APT := apt-get install -y -qq
 
-.PHONY: help venv run test test-fast lint clean matrix soak killmatrix
+.PHONY: help venv run test test-fast lint clean bench matrix soak killmatrix
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -29,13 +30,21 @@ test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
 test: $(STAMP) lint ## every test
 	@$(BIN)/python -m pytest -q
 
+bench: $(STAMP) ## ours beside the field's tools, as ratios in one interleaved run: benchmarks/results/
+	@for tool in stress-ng fio; do command -v $$tool >/dev/null || $(APT) $$tool; done
+	@$(BIN)/python -m benchmarks.fidelity
+
 matrix: $(STAMP) ## SIGKILL at every step of every fault's life, all cells
 	@$(BIN)/grace-chaos killmatrix --all --out benchmarks/results/killmatrix.md
 
 soak: $(STAMP) ## 200 SIGKILLs at random moments
 	@$(BIN)/grace-chaos killmatrix --soak 200 --out benchmarks/results/soak.md
 
-killmatrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
+killbench: $(STAMP) ## ours beside the field's tools, as ratios in one interleaved run: benchmarks/results/
+	@for tool in stress-ng fio; do command -v $$tool >/dev/null || $(APT) $$tool; done
+	@$(BIN)/python -m benchmarks.fidelity
+
+matrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
 	@$(BIN)/grace-chaos killmatrix
 
 clean: ## removes what the commands above made

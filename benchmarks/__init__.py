@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside the field's tools, interleaved in one run, as ratios."""
