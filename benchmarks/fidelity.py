@@ -32,9 +32,17 @@ SAMPLE_S = 0.5
 GROUP_BYTES = 2 << 30
 RESULTS = Path(__file__).parent / "results" / "fidelity.md"
 # half of each core, by the simplest loop there is
-BACKGROUND = (
-    "import time\nwhile True:\n end=time.process_time()+.01\n while time.process_time()<end: pass\n time.sleep(.01)"
-)
+BACKGROUND = """
+import time
+while True:
+    end = time.process_time() + 0.01
+    while time.process_time() < end:
+        pass
+    time.sleep(0.01)
+"""
+IDLE_PERCENT_MAX = 6.0
+IDLE_S = 3.0
+IDLE_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
