@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.record import Record
+from harness.record import Record, cite_rows
 
 Value = tuple[float, tuple[str, ...]] | None  # (value, evidence)
 PEAK_WINDOW_S = 2.0
@@ -50,7 +50,10 @@ def _latency(percent: float) -> Callable[[Record], Value]:
     def value(record: Record) -> Value:
         window = _during(record)
         found = record.traffic(*window).percentile(percent) if window else None
-        return None if found is None else (found, ("requests.csv:1",))
+        if window is None or found is None:
+            return None
+        slow = (row for row in record.request_rows(*window) if row.latency_ms and row.latency_ms[-1][0] >= found)
+        return found, cite_rows(slow)
 
     return value
 
@@ -59,7 +62,9 @@ def _failure_percent(record: Record) -> Value:
     window = _during(record)
     if window is None or not (traffic := record.traffic(*window)).count:
         return None
-    return traffic.failed_percent, ("requests.csv:1",)
+    rows = record.request_rows(*window)
+    failed = [row for row in rows if row.outcome == "failed"]
+    return traffic.failed_percent, cite_rows(failed or (rows[0], rows[-1]))
 
 
 METRICS: dict[str, Callable[[Record], Value]] = {

@@ -135,6 +135,11 @@ def _belongs(start: Event, end: Event) -> bool:
     return incidents[0] is not None or (_subject(start) == _subject(end) and end.at_s >= start.at_s)
 
 
+def cite_rows(rows: Iterable[RequestRow], most: int = 5) -> tuple[str, ...]:
+    """The first of *rows*, at most so many, as evidence; their number is in the finding's words."""
+    return tuple(f"requests.csv:{row.line}" for row in rows if row.line)[:most]
+
+
 def cite(event: Event | None) -> tuple[str, ...]:
     return (f"timeline:{event.seq}",) if event else ()
 
@@ -188,15 +193,21 @@ class Record:
         found = (e for e in self.events if e.kind is kind and subject in (None, e.subject))
         return next(found, None)
 
-    def traffic(
+    def request_rows(
         self, since_s: float, until_s: float, user: str = "legitimate", names: frozenset[str] | None = None
-    ) -> Traffic:
+    ) -> tuple[RequestRow, ...]:
         """What ended between *since_s* and *until_s*, of these request names (None: all)."""
-        return Traffic.of(
+        return tuple(
             row
             for row in self.requests
             if row.user == user and since_s <= row.at_s <= until_s and (names is None or row.name in names)
         )
+
+    def traffic(
+        self, since_s: float, until_s: float, user: str = "legitimate", names: frozenset[str] | None = None
+    ) -> Traffic:
+        """The totals of request_rows()."""
+        return Traffic.of(self.request_rows(since_s, until_s, user, names))
 
     @cached_property
     def faults(self) -> tuple[FaultRecord, ...]:
@@ -344,7 +355,7 @@ def _requests(folder: Path, torn: list[str]) -> list[RequestRow]:
     found = []
     for number, cells in _rows(path, HEADER, torn):
         try:
-            found.append(RequestRow.from_cells(cells))
+            found.append(RequestRow.from_cells(cells, number))
         except ValueError as error:
             torn.append(f"{path.name}:{number}: {error}; the row is left out")
     return found

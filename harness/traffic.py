@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BIN_S = 0.1
 HEADER = ("at_s", "user", "name", "outcome", "status", "count", "latency_ms")
@@ -22,18 +22,19 @@ class RequestRow:
     status: int
     count: int
     latency_ms: tuple[tuple[int, int], ...]
+    line: int = field(default=0, compare=False)  # of requests.csv; 0: it was not read from there
 
     def cells(self) -> tuple[object, ...]:
         spread = " ".join(f"{ms}:{n}" for ms, n in self.latency_ms)
         return (round(self.at_s, 1), self.user, self.name, self.outcome, self.status, self.count, spread)
 
     @staticmethod
-    def from_cells(cells: Sequence[str]) -> RequestRow:
+    def from_cells(cells: Sequence[str], line: int = 0) -> RequestRow:
         """Raises ValueError, in words, for cells that are not those of a row."""
         if len(cells) != len(HEADER):
             raise ValueError(f"{len(cells)} cells instead of {len(HEADER)}")
         spread = tuple((int(ms), int(n)) for ms, _, n in (part.partition(":") for part in cells[6].split()))
-        row = RequestRow(float(cells[0]), cells[1], cells[2], cells[3], int(cells[4]), int(cells[5]), spread)
+        row = RequestRow(float(cells[0]), cells[1], cells[2], cells[3], int(cells[4]), int(cells[5]), spread, line)
         if not math.isfinite(row.at_s) or row.count < 1 or sum(n for _, n in spread) != row.count:
             raise ValueError(f"a count of {row.count} is not the sum of its latencies, or the time is none")
         if any(ms < 0 or n < 1 for ms, n in spread):

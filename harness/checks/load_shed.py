@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
-from harness.record import Record
+from harness.record import Record, cite_rows
 from harness.traffic import BIN_S
 
 SLACK_S = 1.0  # an answer under way when the safeguard was released
@@ -36,12 +36,14 @@ class LoadShed:
         ]
         if outside:
             why = f"{sum(row.count for row in outside)} deferred while no safeguard was engaged"
-            return finding(self, Verdict.FAIL, why, "requests.csv:1")
+            return finding(self, Verdict.FAIL, why, *cite_rows(outside))
         if not spans:
             return finding(self, Verdict.FAIL, f"{', '.join(sorted(safeguards))} never engaged, nothing was deferred")
+        engaged = (one.engaged for one in record.engagements if one.safeguard in safeguards)
         if not total:
-            return finding(self, Verdict.FAIL, "no client saw anything deferred", "requests.csv:1")
-        return finding(self, Verdict.PASS, f"{total} deferred, all while it was engaged", "requests.csv:1")
+            return finding(self, Verdict.FAIL, "no client saw anything deferred", *engaged)
+        why = f"{total} deferred, all while it was engaged"
+        return finding(self, Verdict.PASS, why, *engaged, *cite_rows((deferred[0], deferred[-1])))
 
 
 CHECK = LoadShed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.checks import finding
 from harness.model import Finding, Kind, Verdict
-from harness.record import Record
+from harness.record import Record, cite_rows
 from harness.traffic import Traffic
 
 REQUESTS_MIN = 20
@@ -44,8 +44,11 @@ class NoCascadingFailure:
         why = f"{success:.2f} % of {traffic.count} requests to other routes succeeded, at least {bound:g} % asked"
         if low:
             why += "; below that: " + ", ".join(f"{name} {worst[name]:.1f} %" for name in low)
-        verdict = Verdict.FAIL if low or success < bound else Verdict.PASS
-        return finding(self, verdict, why, "requests.csv:1")
+        rows = record.request_rows(start_s, end_s, names=others)
+        if low or success < bound:
+            refused = (row for row in rows if row.outcome in ("failed", "limited") and (not low or row.name in low))
+            return finding(self, Verdict.FAIL, why, *cite_rows(refused))
+        return finding(self, Verdict.PASS, why, *cite_rows((rows[0], rows[-1])))
 
 
 def _success_percent(traffic: Traffic) -> float:

@@ -171,3 +171,13 @@ def test_a_route_is_absent_only_when_it_never_answers_anything_else() -> None:
 
 
 _PASS = Verdict.PASS
+
+
+@pytest.mark.parametrize("check", ["load_shed", "no_cascading_failure"])
+def test_evidence_of_requests_names_lines_that_are_there(tmp_path: Path, check: str) -> None:
+    record = healthy().record(tmp_path)
+    lines = (record.folder / "requests.csv").read_text().splitlines()
+    cited = [int(one.rpartition(":")[2]) for one in found(record, check).evidence if one.startswith("requests.csv:")]
+    assert cited and all(2 <= number <= len(lines) for number in cited)
+    if check == "load_shed":
+        assert all(",shed," in lines[number - 1] for number in cited)
