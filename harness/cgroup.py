@@ -86,6 +86,12 @@ def limit_bytes(group: Path) -> int | None:
     return None
 
 
+def limited(group: Path, top: Path) -> list[Path]:
+    """*group* and those above it, up to *top*, that have a limit: each of them holds for whoever is in *group*."""
+    line = [one for one in (group, *group.parents) if one.is_relative_to(top)]
+    return [one for one in line if limit_bytes(one) is not None]
+
+
 def used_bytes(group: Path) -> int:
     """What *group* uses and could not give up at once: its usage without the file cache that nobody has asked for."""
     for name, inactive in (("memory.current", "inactive_file"), ("memory.usage_in_bytes", "total_inactive_file")):

@@ -18,13 +18,13 @@ import mmap
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from faults.helpers.telling import ROW_EVERY_S, give_up, tell
-from harness.cgroup import CgroupError, hierarchy, join, limit_bytes, used_bytes
+from harness.cgroup import CgroupError, hierarchy, join, limit_bytes, limited, used_bytes
 
 MIB = 2**20
 FLOOR_BYTES = 512 * MIB  # of the machine, available to all others, always
@@ -56,30 +56,31 @@ def meminfo() -> dict[str, int]:
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
 
 
-def use_of_machine(own: Path | None) -> Use:
-    """*own*: the limited group that this process is in, which may give less than the machine has."""
+def use_of_machine(bounds: Sequence[Path]) -> Use:
+    """*bounds*: the limited groups that this process is in, which may give less than the machine has."""
     told = meminfo()
     total, available = told["MemTotal"], told["MemAvailable"]
-    room, floor = available - FLOOR_BYTES, _machine_floor()
-    limit = limit_bytes(own) if own else None
-    if own and limit is not None and (inside := limit - used_bytes(own) - GROUP_FLOOR_BYTES) < room:
-        room, floor = inside, f"the harness itself may use no more than {limit // MIB} MiB (its memory cgroup)"
+    room, floor = _room(available, bounds)
     return Use(total, total - available, available, room, floor)
 
 
-def use_of_group(group: Path) -> Use:
-    limit = limit_bytes(group)
+def use_of_group(group: Path, bounds: Sequence[Path]) -> Use:
+    """*bounds*: the limited groups that *group* is in, itself among them."""
+    limit, used, available = limit_bytes(group), used_bytes(group), meminfo()["MemAvailable"]
     if limit is None:
         raise CgroupError(f"{group} has no memory limit")
-    available, used = meminfo()["MemAvailable"], used_bytes(group)
-    room, floor = limit - used - GROUP_FLOOR_BYTES, f"the floor of {GROUP_FLOOR_BYTES // MIB} MiB in the group is kept"
-    if available - FLOOR_BYTES < room:
-        room, floor = available - FLOOR_BYTES, _machine_floor()
+    room, floor = _room(available, bounds)
     return Use(limit, used, available, room, floor)
 
 
-def _machine_floor() -> str:
-    return f"the floor of {FLOOR_BYTES // MIB} MiB of available memory is kept"
+def _room(available: int, bounds: Sequence[Path]) -> tuple[int, str]:
+    """(how much may be taken, what is kept by that): the least that the machine and each group leave."""
+    rooms = [(available - FLOOR_BYTES, f"the floor of {FLOOR_BYTES // MIB} MiB of available memory is kept")]
+    for group in bounds:
+        if (limit := limit_bytes(group)) is not None:
+            kept = f"the floor of {GROUP_FLOOR_BYTES // MIB} MiB in a cgroup of {limit // MIB} MiB is kept"
+            rooms.append((limit - used_bytes(group) - GROUP_FLOOR_BYTES, kept))
+    return min(rooms)
 
 
 class Holder:
@@ -158,11 +159,12 @@ class Loop:
         )
 
 
-def own_group() -> Path | None:
+def bounds_of_this_process() -> list[Path]:
     try:
-        return hierarchy().own
+        here = hierarchy()
     except CgroupError:
-        return None
+        return []
+    return limited(here.own, here.top)
 
 
 def main() -> None:
@@ -172,13 +174,12 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     os.nice(NICE)
     try:
+        group = Path(arguments["group"])
         if arguments["group"]:
-            group = Path(arguments["group"])
             join(group)
-            loop = Loop(float(arguments["memory_percent"]), lambda: use_of_group(group))
-        else:
-            own = own_group()
-            loop = Loop(float(arguments["memory_percent"]), lambda: use_of_machine(own))
+        bounds = bounds_of_this_process()
+        look = (lambda: use_of_group(group, bounds)) if arguments["group"] else (lambda: use_of_machine(bounds))
+        loop = Loop(float(arguments["memory_percent"]), look)
         row_at_s = time.monotonic()
         while (now_s := time.monotonic()) < end_s:
             more = loop.step()

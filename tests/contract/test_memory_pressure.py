@@ -14,7 +14,7 @@ from faults.helpers.memory_holder import AIM_POINTS, FLOOR_BYTES, MIB, Holder, L
 from faults.helpers.reading import helper_of
 from faults.memory_pressure import MemoryPressure
 from harness.catalog import CatalogError, build_fault
-from harness.cgroup import CgroupError, hierarchy, make_group, remove, used_bytes, used_percent
+from harness.cgroup import CgroupError, hierarchy, limited, make_group, remove, used_bytes, used_percent
 from harness.guardian_link import GuardianLink
 from harness.model import Hold
 from harness.process import read_process
@@ -42,7 +42,7 @@ def available() -> int:
 
 
 def machine_percent() -> float:
-    return use_of_machine(None).percent
+    return use_of_machine([]).percent
 
 
 def test_the_machine_has_less_available_and_gets_it_back(link: GuardianLink) -> None:
@@ -101,7 +101,7 @@ def test_beyond_the_floor_nothing_is_taken_and_that_is_said(group: Path | None, 
     target = Place({"memory_cgroup": group})
     force = bring(MemoryPressure(memory_percent=99, duration_seconds=5, scope="target"), target, link)
     sample = wait_for(lambda: one if (one := force.sample()).because else None, 10.0, "the reason")
-    assert sample.because == "the floor of 48 MiB in the group is kept"
+    assert sample.because == "the floor of 48 MiB in a cgroup of 256 MiB is kept"
     assert sample.hold is Hold.HOLDS and sample.achieved < force.fault.asked.floor
     assert used_bytes(group) <= LIMIT - 40 * MIB
     assert read_process(force.effect.facts["pid"]), "and it has not been killed for it"
@@ -191,6 +191,20 @@ def test_what_others_take_and_give_back_is_made_good(monkeypatch: pytest.MonkeyP
             pass
         assert 50.0 <= told.look().percent <= 51.0
     assert loop.limited_by == ""
+
+
+def test_a_limit_on_the_harness_itself_is_a_bound_as_well(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for folder, limit in ((tmp_path, 100 * MIB), (inner, None)):
+        for name, text in (("max", str(limit or "max")), ("current", f"{30 * MIB}"), ("stat", "inactive_file 0")):
+            (folder / f"memory.{name}").write_text(text)
+    bounds = limited(inner, tmp_path)
+    assert bounds == [tmp_path], "the limit above holds below"
+    use = use_of_machine(bounds)
+    assert use.room_bytes == (100 - 30 - 48) * MIB
+    assert use.floor == "the floor of 48 MiB in a cgroup of 100 MiB is kept"
+    assert use_of_machine([]).room_bytes > use.room_bytes
 
 
 def test_a_machine_that_gives_no_more_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
