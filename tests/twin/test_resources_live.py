@@ -1,7 +1,8 @@
-"""An embedded twin in a memory cgroup of its own: memory is short for it, it sees that, sheds, and recovers."""
+"""Resources run short for an embedded twin: it sees that and says so, and that it is over. Nothing is left behind."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.disk_io_saturation import DiskIoSaturation
 from faults.memory_pressure import MemoryPressure
 from harness.cgroup import hierarchy, limit_bytes, used_percent
 from harness.contracts import ProcessId
@@ -17,7 +19,7 @@ from harness.embedded import MEMORY_BYTES, EmbeddedTwin
 from harness.guardian_link import GuardianLink
 from harness.loopback import Client
 from harness.target import ManifestTarget
-from tests.contract.resources import bring
+from tests.contract.resources import Force, bring
 from tests.processes import ROOT, wait_for
 
 pytestmark = [pytest.mark.slow]
@@ -31,6 +33,13 @@ def twin() -> Iterator[tuple[EmbeddedTwin, ManifestTarget]]:
     assert one.group is None or not one.group.exists()
 
 
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[GuardianLink]:
+    one = GuardianLink(tmp_path, f"live-{os.getpid()}-{tmp_path.name}")
+    yield one
+    one.close()
+
+
 def test_all_kernels_share_one_limit(twin: tuple[EmbeddedTwin, ManifestTarget]) -> None:
     one, target = twin
     if one.group is None:
@@ -42,27 +51,40 @@ def test_all_kernels_share_one_limit(twin: tuple[EmbeddedTwin, ManifestTarget]) 
         assert hierarchy(process.pid).own == one.group, name
 
 
-def test_its_monitor_sees_its_own_memory_run_short(twin: tuple[EmbeddedTwin, ManifestTarget], tmp_path: Path) -> None:
+def engaged(target: ManifestTarget, resource: str) -> bool:
+    """Whether the twin itself says that its monitor is engaged on *resource*."""
+    client = Client(target.base_url, timeout_s=5.0)
+    told = client.get_json(target.signals["safeguards"]["url"])
+    client.close()
+    monitor = next(row for row in told["safeguards"] if row["name"] == "resource_pressure_monitor")
+    return any(incident["subject"] == resource for incident in monitor["engaged"])
+
+
+def seen(force: Force, target: ManifestTarget, resource: str) -> None:
+    """The monitor engages on *resource* while the fault is in force, and releases it after."""
+    force.wait(60.0)
+    wait_for(lambda: engaged(target, resource), 10.0, f"that the monitor engages on {resource}")
+    force.heal_twice()
+    wait_for(lambda: not engaged(target, resource), 20.0, "that it releases")
+
+
+def test_its_monitor_sees_its_own_memory_run_short(
+    twin: tuple[EmbeddedTwin, ManifestTarget], link: GuardianLink
+) -> None:
     one, target = twin
     if one.group is None:
         return
-    client = Client(target.base_url, timeout_s=5.0)
-
-    def engaged() -> bool:
-        told = client.get_json(target.signals["safeguards"]["url"])
-        monitor = next(row for row in told["safeguards"] if row["name"] == "resource_pressure_monitor")
-        return any(incident["subject"] == "memory" for incident in monitor["engaged"])
-
-    assert not engaged()
-    link = GuardianLink(tmp_path, "live")
+    assert not engaged(target, "memory")
     force = bring(MemoryPressure(memory_percent=90, duration_seconds=5, scope="target"), target, link)
     force.wait(60.0)
     assert used_percent(one.group) > 85
-    wait_for(engaged, 10.0, "that the monitor engages on memory")
-    force.heal_twice()
-    wait_for(lambda: not engaged(), 15.0, "that it releases")
-    link.close()
-    client.close()
+    seen(force, target, "memory")
+
+
+def test_its_monitor_sees_its_disk_busy(twin: tuple[EmbeddedTwin, ManifestTarget], link: GuardianLink) -> None:
+    target = twin[1]
+    assert not engaged(target, "disk")
+    seen(bring(DiskIoSaturation(busy_percent=98, duration_seconds=5), target, link), target, "disk")
 
 
 HARNESS = """
