@@ -63,7 +63,7 @@ def engaged(target: ManifestTarget, resource: str) -> bool:
 def seen(force: Force, target: ManifestTarget, resource: str) -> None:
     """The monitor engages on *resource* while the fault is in force, and releases it after."""
     force.wait(60.0)
-    wait_for(lambda: engaged(target, resource), 10.0, f"that the monitor engages on {resource}")
+    wait_for(lambda: force.sample() and engaged(target, resource), 10.0, f"that the monitor engages on {resource}")
     force.heal_twice()
     wait_for(lambda: not engaged(target, resource), 20.0, "that it releases")
 
