@@ -82,6 +82,11 @@ class Target(Protocol):
     def links(self) -> Mapping[str, Link]: ...
 
     @property
+    def permitted(self) -> tuple[str, ...]:
+        """The hosts beyond this machine that an authorisation in force names."""
+        ...
+
+    @property
     def capabilities(self) -> tuple[str, ...]:
         """Words for what the target can do beyond its kernels and routes; a scenario's prerequisites name them."""
         ...

@@ -20,7 +20,7 @@ from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.metrics import METRICS
 from harness.model import Kind, Verdict
-from harness.options import OptionError, add_arguments, one_scenario, stop_file, wanted
+from harness.options import OptionError, add_arguments, allowed, one_scenario, stop_file, wanted
 from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
@@ -79,7 +79,7 @@ class Session:
         try:
             scenario = one_scenario(self.options)
             if self.options.target:
-                target = load_target(Path(self.options.target), self.environment.host or None)
+                target = load_target(Path(self.options.target), self.environment.host or None, allowed(self.options))
                 self._plan(scenario, target, self.options)
                 self._reach(target)
             else:
@@ -107,7 +107,7 @@ class Session:
         from harness.loopback import Client
 
         try:
-            client = Client(target.base_url, timeout_s=3.0)
+            client = Client(target.base_url, timeout_s=3.0, permitted=target.permitted)
             client.send("GET", target.routes[0].path)
             client.close()
         except OSError as error:
@@ -143,7 +143,7 @@ class Session:
     def _prepare(self, asked: Any, host: str) -> None:
         scenario = one_scenario(asked)
         if asked.target:
-            target = load_target(Path(asked.target), host or None)
+            target = load_target(Path(asked.target), host or None, allowed(asked))
             self._reach(target)
         elif host not in self.own_hosts:
             raise OptionError("a host needs --target FILE on the command line; without it an embedded Grace is started")
@@ -178,7 +178,7 @@ class Session:
         scenario = one_scenario(self.options)
         self.board.refused = ""
         if self.options.target:
-            target = load_target(Path(self.options.target), self.environment.host or None)
+            target = load_target(Path(self.options.target), self.environment.host or None, allowed(self.options))
         else:
             self.twin = self.twin or EmbeddedTwin(self.options.safeguards_off)
             target = self.twin.wait()
@@ -196,11 +196,13 @@ class Session:
             "base_url": target.base_url,
             "safeguards_off": self.options.safeguards_off,
             "harness_version": VERSION,
+            "permits": [str(permit) for permit in target.permits],
             "repeat": self._repeat(plan.seed),
         }
-        self.options.run_seed = plan.seed  # goes to the workers as well: the users' words follow from it
+        # both go to the workers as well: the users' words follow from the one, where they may talk to from the other
+        self.options.run_seed, self.options.permitted = plan.seed, list(target.permitted)
         say(describe(plan))
-        say(f"  target {target.name} at {target.base_url}")
+        say(f"  target {target.name} at {target.base_url}" + "".join(f"; {permit}" for permit in target.permits))
         if self.twin is not None and self.twin.without_group:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
         say(f"  run folder {folder}")
@@ -214,7 +216,8 @@ class Session:
         options = self.options
         words = ["locust", "-f", "locustfiles/grace.py", "--headless", "--scenario", options.scenario]
         words += ["--time-scale", f"{options.time_scale:g}", "--seed", str(seed)]
-        for flag, value in (("--target", options.target), ("--safeguards-off", options.safeguards_off)):
+        flags = {"--target": options.target, "--allow-host": options.allow_host}
+        for flag, value in {**flags, "--safeguards-off": options.safeguards_off}.items():
             words += [flag, value] if value else []
         return shlex.join(words + (["--control"] if options.control else []))
 

@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="repeats a run; 0 draws one, which is shown")
     parser.add_argument("--out", default="logs/chaos_enhanced", include_in_web_ui=False, help="where runs are kept")
     parser.add_argument("--target", default="", include_in_web_ui=False, help="manifest of the system under test")
+    parser.add_argument(
+        "--allow-host",
+        default="",
+        include_in_web_ui=False,
+        metavar="NAME,...",
+        help="hosts beyond this machine, each with a permit in the manifest",
+    )
     parser.add_argument("--safeguards-off", default="", help="NAME,... of the embedded Grace, to see the run fail")
     parser.add_argument("--control", action="store_true", help="no fault at all: no safeguard may engage")
 
@@ -58,6 +65,11 @@ def wanted(options: Any, form: Mapping[str, str]) -> argparse.Namespace:
         if asked.num_users < 1:
             raise OptionError(f"users: {EXPECTED['user_count']} is expected, not {asked.num_users}")
     return asked
+
+
+def allowed(options: Any) -> tuple[str, ...]:
+    """The hosts that --allow-host names."""
+    return tuple(name.strip() for name in options.allow_host.split(",") if name.strip())
 
 
 def _read(field: str, kind: Any, text: str) -> Any:

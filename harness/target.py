@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ import yaml
 
 from harness.catalog import nearest
 from harness.contracts import Link, ProcessId, Route, TargetError
-from harness.hosts import is_loopback
+from harness.hosts import Permit, is_loopback
 from harness.model import Kind
 from harness.process import read_process
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
@@ -34,6 +35,7 @@ KEYS = (
     "event_rules",
     "capabilities",
     "links",
+    "permits",
 )
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
@@ -68,6 +70,11 @@ class ManifestTarget:
     file: Path
     capabilities: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
+    permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        return tuple(permit.host for permit in self.permits)
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -104,13 +111,18 @@ def _pids_of_words(words: str) -> list[int]:
     return found
 
 
-def load_target(path: Path, host: str | None = None) -> ManifestTarget:
-    """Reads a manifest; *host* replaces its base_url. Raises TargetError with all that is wrong, a line each."""
+def load_target(
+    path: Path, host: str | None = None, allow: Collection[str] = (), today: date | None = None
+) -> ManifestTarget:
+    """Reads a manifest; *host* replaces its base_url. Raises TargetError with all that is wrong, a line each.
+
+    A host beyond this machine needs both: a permit of the manifest that is in force *today*, and its name in *allow*.
+    """
     try:
         root = read_yaml(path, str(path))
     except ReadError as error:
         raise TargetError(str(error)) from None
-    manifest = _Manifest(Reader(str(path)))
+    manifest = _Manifest(Reader(str(path)), frozenset(allow), today or datetime.now(UTC).date())
     found = manifest.fields(root, "manifest", KEYS, NEEDED)
     target = manifest.target(found, path, host) if set(NEEDED) <= set(found) else None
     if target is None or manifest.reader.problems:
@@ -123,6 +135,8 @@ class _Manifest:
     """Reads the parts of a manifest; what is wrong with one is said, and something harmless stands for it."""
 
     reader: Reader
+    allow: frozenset[str]
+    today: date
 
     def fields(
         self, node: yaml.Node, what: str, known: Collection[str] | None, needed: Collection[str] = ()
@@ -154,9 +168,11 @@ class _Manifest:
         def names(key: str) -> tuple[str, ...]:
             return read.names(found[key].value, key) if key in found else ()
 
+        permits = self.permits(found["permits"].value) if "permits" in found else ()
         return ManifestTarget(
+            permits=permits,
             name=read.text(found["name"].value, "name") if "name" in found else "target",
-            base_url=self.base_url(found["base_url"], host),
+            base_url=self.base_url(found["base_url"], host, permits),
             processes={name: self.process(one.value, f"processes.{name}") for name, one in each("processes").items()},
             paths={name: self.absolute(one.value, f"paths.{name}") for name, one in each("paths").items()},
             bus=self.bus(found["bus"].value) if "bus" in found else None,
@@ -170,12 +186,34 @@ class _Manifest:
             links={name: self.link(name, one.value) for name, one in each("links").items()},
         )
 
-    def base_url(self, found: Field, host: str | None) -> str:
+    def permits(self, node: yaml.Node) -> tuple[Permit, ...]:
+        """The permits that count today and for this call."""
+        keys, found = ("host", "owner", "expires"), []
+        for number, item in enumerate(self.reader.items(node, "permits")):
+            what = f"permits[{number}]"
+            one = self.fields(item, what, keys, keys)
+            if set(one) != set(keys):
+                continue
+            day = str(one["expires"].value.value)  # as it is written: YAML itself would make a date of it, or a text
+            try:
+                expires = date.fromisoformat(day)
+            except ValueError:
+                self.reader.say_of(one["expires"], f"{what}.expires: a day as 2026-12-31 is expected, not {day!r}")
+                continue
+            host, owner = (self.reader.text(one[key].value, f"{what}.{key}") for key in ("host", "owner"))
+            permit = Permit(host=host, owner=owner, expires=expires)
+            if permit.host in self.allow and not permit.in_force(self.today):
+                self.reader.say(item, f"{what}: the permit for {permit.host} ended on {permit.expires.isoformat()}")
+            elif permit.host in self.allow:
+                found.append(permit)
+        return tuple(found)
+
+    def base_url(self, found: Field, host: str | None, permits: tuple[Permit, ...]) -> str:
         written = self.reader.text(found.value, "base_url").rstrip("/")
         place = f"{self.reader.label}:{found.line}: base_url"
         if host is not None:
             written, place = host.rstrip("/"), "--host"
-        why = off_limits(written, "http")
+        why = off_limits(written, "http", [permit.host for permit in permits])
         if why and written:
             self.reader.say(place, why)
         return written
@@ -315,10 +353,10 @@ def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
-def off_limits(url: str, scheme: str) -> str:
-    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or not this machine; "" when it may be.
+def off_limits(url: str, scheme: str, permitted: Collection[str] = ()) -> str:
+    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or neither this machine nor permitted; "" = it may be.
 
-    This version attacks nothing beyond this machine. ZeroMQ reads "a;b" as a source and a destination, and a user
+    ZeroMQ reads "a;b" as a source and a destination, and a user
     before the host hides the host: nothing may stand there besides host and port.
     """
     try:
@@ -326,8 +364,11 @@ def off_limits(url: str, scheme: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None
-    if not is_loopback(host):
-        return f"{url!r} is not on this machine; only loopback addresses are allowed"
+    if not is_loopback(host) and host not in permitted:
+        return (
+            f"{url!r} is not on this machine; only loopback addresses are allowed,"
+            " and hosts that the manifest's permits and --allow-host both name"
+        )
     shown = f"[{host}]" if ":" in host else host
     if not port or url.lower() != f"{scheme}://{shown}:{port}":
         return f"{scheme}://HOST:PORT and nothing else is expected, not {url!r}"

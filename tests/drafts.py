@@ -72,6 +72,7 @@ class PaperTarget:
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     event_rules: tuple[Mapping[str, str], ...] = ()
     capabilities: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
 
     def process(self, name: str) -> ProcessId:

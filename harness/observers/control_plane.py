@@ -19,7 +19,7 @@ class ControlPlane:
 
     def __init__(self, target: Target) -> None:
         self.url: str = target.signals["kernels"]["url"]
-        self.client = Client(target.base_url)
+        self.client = Client(target.base_url, permitted=target.permitted)
         self.states: dict[str, str] = {}
         self.missed: set[str] = set()
 

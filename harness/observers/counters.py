@@ -19,7 +19,7 @@ class Counters:
         metrics: Any = target.signals["metrics"]
         self.url: str = metrics["url"]
         self.names: dict[str, str] = metrics["counters"]
-        self.client = Client(target.base_url)
+        self.client = Client(target.base_url, permitted=target.permitted)
 
     @staticmethod
     def missing(target: Target) -> str:

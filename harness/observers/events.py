@@ -21,7 +21,7 @@ class Events:
         self.url: str = signals["events"]["url"]
         self.safeguards_url: str = signals["safeguards"]["url"]
         self.rules: dict[str, Mapping[str, str]] = {rule["topic"]: rule for rule in target.event_rules}
-        self.client = Client(target.base_url)
+        self.client = Client(target.base_url, permitted=target.permitted)
         self.next: int | None = None
         self.offset_s, self.error_s = 0.0, float("inf")
 

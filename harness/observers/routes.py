@@ -21,7 +21,7 @@ class RouteProbe:
 
     def __init__(self, target: Target, route: Route) -> None:
         self.route = route
-        self.client = Client(target.base_url, timeout_s=2.0)
+        self.client = Client(target.base_url, timeout_s=2.0, permitted=target.permitted)
         self.trouble = ""
 
     @staticmethod

@@ -61,7 +61,7 @@ class LegitimateUser(HttpUser):
         self.faker = Faker()
         self.faker.seed_instance(f"{seed}:{number}")
         self.me = f"user-{number}"
-        keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "allow_host", None) or ())
+        keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "permitted", ()))
 
     @task(15)
     def urgent_intent(self) -> None:
