@@ -217,4 +217,7 @@ def test_no_damage_is_a_traceback_or_a_pass(tmp_path: Path, whole: dict[str, byt
     damaged = content[:at] + put_in + content[upto:]
     record = Record.load(put(tmp_path, whole, **{name.partition(".")[0]: damaged}))
     answer = verdict(judge(record))
-    assert answer is not Verdict.PASS or damaged.rstrip(b"\n") == content.rstrip(b"\n")
+    if (
+        answer is Verdict.PASS and damaged != content
+    ):  # a blank more or less between the words of a row changes nothing of what it says
+        assert name == "timeline.jsonl" and record.events == Record.load(put(tmp_path, whole)).events
