@@ -23,6 +23,7 @@ from harness.primitives.kill_marked import kill_marked
 from harness.primitives.restore_address import OP as RESTORE_ADDRESS
 from harness.primitives.restore_address import read, restore_address
 
+ARROW = re.compile(r"\s*(?:->|→)\s*")
 PROXY = "faults.helpers.link_proxy"
 TERM_S = 2.0  # more than the proxy needs to let go what is under way
 LISTEN_LIMIT_S = 5.0
@@ -32,14 +33,14 @@ BELT_S = 30.0  # the proxy passes everything on this long after its time, should
 
 def find_link(target: Target, name: str) -> Link:
     """The link called *name*, a callee or CALLER->CALLEE. Raises TargetLacks."""
-    link = target.links.get(re.sub(r"\s*->\s*", "->", name))
+    link = target.links.get(ARROW.sub("->", name))
     if link is None:
         raise TargetLacks(f"the target has no link {name!r}.{nearest(name, target.links)}")
     return link
 
 
 def callee(name: str) -> str:
-    return name.rpartition("->")[2].strip()
+    return ARROW.split(name)[-1].strip()
 
 
 def prepare(target: Target, name: str) -> Undo:

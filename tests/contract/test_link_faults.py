@@ -167,6 +167,7 @@ def test_what_is_under_way_when_it_is_healed_is_answered(unix: LinkTarget, guard
 
 
 def test_one_caller_alone(unix: LinkTarget, guardian: GuardianLink) -> None:
+    assert link_helper.find_link(unix, "reader→memory").name == "reader->memory"  # type: ignore[arg-type]
     fault = NetworkLatency(target="reader -> memory", latency_ms=100, duration_seconds=5)
     live = Live(fault, unix, guardian)
     assert fault.subject == "memory" and unix.own_file.exists()
