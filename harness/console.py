@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "NOT_APPLICABLE": "dim"}
 WIDTH_OF_LOGS = 160
 BAR = 24
+# What makes other claims inconclusive, the causes before what follows from them.
+ROOTS = ("control_clean", "baseline_steady", "run_complete", "journal_intact", "signals_complete", "fault_attained")
 
 
 def console() -> Console:
@@ -43,10 +45,23 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
     with screen.capture() as capture:
         screen.print(rows)
         screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/] (exit {verdict.exit_code})")
+        if verdict is not Verdict.PASS:
+            screen.print(f"because: {cause(findings, verdict)}", markup=False, soft_wrap=True)
         screen.print(f"report: {folder / 'report.html'}", markup=False)
         if verdict is not Verdict.PASS:
             screen.print(f"repeat: {repeat}", markup=False, soft_wrap=True)
     return capture.get()
+
+
+def cause(findings: Sequence[Finding], verdict: Verdict) -> str:
+    """The finding that explains the others: of what invalidates a run the root, else the first that failed."""
+    mine = [one for one in findings if one.verdict is verdict]
+    if not mine:
+        return "nothing was judged"
+    roots = [one for check in ROOTS for one in mine if one.check == check]
+    one = roots[0] if roots and verdict is Verdict.INCONCLUSIVE else mine[0]
+    more = f" (and {len(mine) - 1} more)" if len(mine) > 1 else ""
+    return f"{one.claim}: {one.because}{more}"
 
 
 class Progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.console import table
+from harness.console import cause, table
 from harness.model import Finding, Verdict
 
 
@@ -30,3 +30,15 @@ def test_what_was_said_is_shown_as_it_was_said(words: str) -> None:
 
 def test_a_log_has_no_colours() -> None:
     assert "\x1b" not in shown(Verdict.FAIL)
+
+
+def test_the_cause_is_said_last_where_it_is_seen() -> None:
+    def one(check: str, verdict: Verdict, because: str) -> Finding:
+        return Finding(check=check, verdict=verdict, claim=check.upper(), because=because)
+
+    effect = one("metric", Verdict.INCONCLUSIVE, "not measured")
+    root = one("baseline_steady", Verdict.INCONCLUSIVE, "never steady")
+    red = [one("safeguard_engaged", Verdict.FAIL, "did not engage"), one("playbook_ran", Verdict.FAIL, "not started")]
+    assert cause([effect, root], Verdict.INCONCLUSIVE) == "BASELINE_STEADY: never steady (and 1 more)"
+    assert cause([root, *red], Verdict.FAIL) == "SAFEGUARD_ENGAGED: did not engage (and 1 more)"
+    assert cause([], Verdict.INCONCLUSIVE) == "nothing was judged"
