@@ -20,8 +20,9 @@ from harness.contracts import Hands, ProcessId, TargetError
 from harness.model import Hold, Undo
 from harness.primitives import thaw
 from harness.process import process_state, read_process, same, send
+from harness.target import load_target
 from harness.undo import heal
-from tests.processes import wait_for
+from tests.processes import twin, wait_for
 
 COUNTS = "import time\nwhile True: print('.', flush=True); time.sleep(0.01)"
 NO_HANDS: Hands = None  # type: ignore[assignment]
@@ -222,3 +223,22 @@ def test_the_pause_that_ships_is_a_sigstop(victim: Victim) -> None:
     assert [one["op"] for one in undo.primitives] == ["resume"]
     assert fault.inject(victim, undo, NO_HANDS).facts["mechanism"] == "SIGSTOP"
     assert heal(undo)[0]["verified"] and send(victim.process("victim"), signal.SIGCONT)
+
+
+@pytest.mark.slow
+@on(2)
+def test_a_watchdog_replaces_a_frozen_kernel(tmp_path: Path) -> None:
+    """What it would not see under version 1: its SIGKILL would not end the old process."""
+    with twin(tmp_path):
+        target = load_target(tmp_path / "target.yaml")
+        old = target.process("memory_fusion")
+        fault = KernelPause(target="memory_fusion", pause_seconds=30, mechanism="auto")
+        undo = fault.prepare(target)
+        effect = fault.inject(target, undo, NO_HANDS)
+        assert effect.facts["mechanism"] == "freezer v2"
+        wait_for(lambda: fault.sample(target, undo, effect, NO_HANDS).hold is Hold.TARGET, 10, "the watchdog")
+        assert not same(old)
+        wait_for(
+            lambda: (tmp_path / "run" / "memory_fusion.pid").read_text().strip() != str(old.pid), 10, "a successor"
+        )
+        assert all(result["verified"] for result in heal(undo)) and not cgroup_of(undo).exists()
