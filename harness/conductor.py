@@ -54,6 +54,7 @@ class Conductor:
         self.now_s = now_s
         self.started_at_s: float | None = None
         self.ended: dict[str, float] = {}  # step id -> when its fault ended
+        self.broken: dict[str, str] = {}  # step id -> why its life could not even be journalled
         self._lives: dict[str, gevent.Greenlet] = {}
         self._halt = Signal()
 
@@ -84,6 +85,15 @@ class Conductor:
     # One fault's life. The order is the promise: what can be undone is on disk before anything is done.
 
     def _live(self, step: Step) -> None:
+        try:
+            self._life(step)
+        except Exception as error:  # such as a journal on a full disk: it is healed all the same
+            self.guardian.heal(step.step_id)
+            self.broken[step.step_id] = f"{type(error).__name__}: {error}"
+        finally:
+            self.ended.setdefault(step.step_id, self.now_s())
+
+    def _life(self, step: Step) -> None:
         fault = self.faults[step.step_id]
         held = Held()
         try:
@@ -119,7 +129,7 @@ class Conductor:
             now_s = self.now_s()
             try:
                 sample = fault.sample(self.target, undo, effect, hands)
-            except (TargetError, OSError, ValueError) as error:
+            except Exception as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
             held.pressure = dict(sample.detail.get("pressure") or held.pressure)
             if sample.achieved is not None and sample.hold is Hold.HOLDS:

@@ -62,7 +62,7 @@ class EmbeddedTwin:
     def undo(self) -> Undo:
         """What is left of it when the harness is killed: a guardian should hold this."""
         group = (remove_cgroup(self.group),) if self.group is not None else ()
-        return Undo(primitives=(*group, remove_folder(self.folder)))
+        return Undo(primitives=(remove_folder(self.folder), *group))
 
     def wait(self) -> ManifestTarget:
         """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""
@@ -87,5 +87,4 @@ class EmbeddedTwin:
             self.process.kill()
             self.process.wait()
         self.errors.close()
-        if self.group is not None:
-            heal(Undo(primitives=(remove_cgroup(self.group),)))
+        heal(self.undo)

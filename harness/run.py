@@ -265,6 +265,9 @@ class Run:
 
     def _faults(self, now_s: float) -> None:
         self.conductor.tick(now_s)
+        for step_id, why in self.conductor.broken.items():
+            self.abort(f"{step_id} was given up and healed: {why}")
+            return
         if self.plan.control:
             if now_s - self.phase_at_s >= CONTROL_S:
                 self._finish()

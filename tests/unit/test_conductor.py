@@ -67,7 +67,7 @@ class Ledger:
         return next((detail, at_s) for one, detail, at_s in self.rows if one is kind)
 
 
-def live(fault: Any, ledger: Ledger, clock: list[float]) -> None:
+def live(fault: Any, ledger: Ledger, clock: list[float]) -> Conductor:
     """One fault's whole life, with a clock that jumps on by half a second whenever it is waited for."""
     step = Step(
         step_id="f",
@@ -91,6 +91,7 @@ def live(fault: Any, ledger: Ledger, clock: list[float]) -> None:
 
     conductor._halt = Halt()  # type: ignore[assignment]
     conductor._live(step)
+    return conductor
 
 
 def reached(value: float, **detail: Any) -> Sample:
@@ -158,3 +159,31 @@ def test_nothing_is_ever_aimed_at_the_harness_itself() -> None:
     live(Suicidal([], clock), ledger, clock)
     assert "the harness itself" in ledger.of(Kind.FAULT_ENDED)[0]["because"]
     assert not [kind for kind, _, _ in ledger.rows if kind is Kind.FAULT_INJECTED]
+
+
+def test_a_journal_that_fails_leaves_no_fault_in_force() -> None:
+    clock = [0.0]
+
+    class Full(Ledger):
+        healed = 0
+
+        def append(self, kind: Kind, *rest: Any, **more: Any) -> Any:
+            if kind is Kind.FAULT_INJECTED:
+                raise OSError(28, "No space left on device")
+            return super().append(kind, *rest, **more)
+
+        def heal(self, fault_id: str) -> list[dict[str, Any]]:
+            self.healed += 1
+            return [{"verified": True}]
+
+    ledger = Full(clock)
+    conductor = live(Slow([(0.0, Sample(achieved=1.0))], clock), ledger, clock)
+    assert ledger.healed == 1 and "No space left" in conductor.broken["f"] and "f" in conductor.ended
+
+
+def test_a_sample_that_crashes_is_a_lost_fault() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Slow([], clock), ledger, clock)
+    told, _ = ledger.of(Kind.FAULT_ENDED)
+    assert told["ended_by"] == "lost" and "IndexError" in told["because"]
