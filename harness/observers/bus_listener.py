@@ -43,7 +43,9 @@ class BusListener:
     @staticmethod
     def missing(target: Target) -> str:
         """What the manifest lacks for this observer; "" for nothing."""
-        return "" if target.bus else "bus"
+        if not target.bus:
+            return "bus"
+        return "" if target.bus.get("spare_actors") else "bus.spare_actors"
 
     def observe(self, view: View) -> Iterable[Reading]:
         if time.monotonic() - self.renewed_s >= 1.0:  # the broker may be a new one

@@ -145,3 +145,9 @@ def test_with_a_wrong_server_key_nothing_is_heard(broker: TinyBroker, view: Fake
     finally:
         deaf.close()
         ear.close()
+
+
+def test_a_bus_without_a_key_for_the_listener_is_told_as_missing(tmp_path: Path) -> None:
+    bus = {"endpoint": "tcp://127.0.0.1:9", "server_public_key": "k", "open_topic": "t", "spare_actors": []}
+    assert BusListener.missing(target(tmp_path, bus=bus)) == "bus.spare_actors"
+    assert BusListener.missing(target(tmp_path, bus=None)) == "bus"
