@@ -14,6 +14,7 @@ from pathlib import Path
 from harness import scenario as scenarios
 from harness.console import table
 from harness.contracts import TargetError
+from harness.embedded import limited
 from harness.judge import judge, verdict
 from harness.metrics import METRICS
 from harness.model import Verdict
@@ -177,6 +178,9 @@ def _twin_up(folder: Path, manifest: Path, safeguards_off: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "twin", "--dir", str(folder)]
     command += ["--safeguards-off", safeguards_off] if safeguards_off else []
+    command, _, without_limit = limited(command)
+    if without_limit:
+        print(without_limit, file=sys.stderr)
     said = folder / "stderr.log"
     with said.open("wb") as errors:
         process = subprocess.Popen(

@@ -20,17 +20,30 @@ MEMORY_BYTES = 2 * 2**30
 # The shell enters the group and becomes the twin: all of its kernels are in it from their first page on. It leaves a
 # keeper outside, which removes the group once it has been entered and is empty: also when the harness is gone by then.
 JOIN = """
-( cd /; n=0
-  until read -r _ < "$0/cgroup.procs" || [ $n = 100 ]; do n=$((n + 1)); sleep 0.1; done
-  while [ -d "$0" ]; do rmdir "$0" || sleep 0.5; done ) </dev/null 2>/dev/null &
+/bin/sh -c "$1" "$0" </dev/null >/dev/null 2>&1 &
+shift
 echo $$ > "$0/cgroup.procs"
 exec "$@"
+"""
+KEEP = """
+cd /; n=0
+until read -r _ < "$0/cgroup.procs" || [ $n = 100 ]; do n=$((n + 1)); sleep 0.1; done
+while [ -d "$0" ]; do rmdir "$0" || sleep 0.5; done
 """
 USAGE_ERROR = 2
 
 
 class TwinRefused(Exception):
     """The twin does not take its options; the text is what it said."""
+
+
+def limited(command: list[str]) -> tuple[list[str], Path | None, str]:
+    """(*command* in a memory cgroup of MEMORY_BYTES of its own, that group, ""); as it is, None and why, without."""
+    try:
+        group = make_group(MEMORY_BYTES)
+    except CgroupError as error:
+        return command, None, f"the twin's memory has no limit of its own: {error}"
+    return ["/bin/sh", "-c", JOIN, str(group), KEEP, *command], group, ""
 
 
 class EmbeddedTwin:
@@ -41,18 +54,11 @@ class EmbeddedTwin:
     """
 
     def __init__(self, safeguards_off: str = "") -> None:
-        self.group: Path | None = None
-        self.without_group = ""
-        try:
-            self.group = make_group(MEMORY_BYTES)
-        except CgroupError as error:
-            self.without_group = f"the twin's memory has no limit of its own: {error}"
         self.folder = Path(tempfile.mkdtemp(prefix=MARK))
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         if safeguards_off:
             command += ["--safeguards-off", safeguards_off]
-        if self.group is not None:
-            command = ["/bin/sh", "-c", JOIN, str(self.group), *command]
+        command, self.group, self.without_group = limited(command)
         self.errors = (self.folder / "stderr.log").open("wb")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True

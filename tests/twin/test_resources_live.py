@@ -18,7 +18,7 @@ from harness.contracts import ProcessId
 from harness.embedded import MEMORY_BYTES, EmbeddedTwin
 from harness.guardian_link import GuardianLink
 from harness.loopback import Client
-from harness.target import ManifestTarget
+from harness.target import ManifestTarget, load_target
 from tests.contract.resources import Force, bring
 from tests.processes import ROOT, wait_for
 
@@ -107,3 +107,19 @@ def test_a_killed_harness_leaves_no_group() -> None:
     harness.stdout.close()
     if name:
         wait_for(lambda: not Path(name).exists(), 10.0, "that the group is gone")
+
+
+def test_a_twin_that_stays_has_the_same_limit_and_takes_it_along(tmp_path: Path) -> None:
+    def twin_is(action: str) -> subprocess.CompletedProcess[str]:
+        words = f"import sys; from harness.cli import main; sys.argv[1:] = ['twin', '{action}', '--dir', '{tmp_path}']"
+        command = [sys.executable, "-c", f"{words}; sys.exit(main())"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    up = twin_is("up")
+    assert up.returncode == 0, up.stderr
+    group = load_target(tmp_path / "target.yaml").paths.get("memory_cgroup")
+    assert twin_is("down").returncode == 0
+    if group is None:
+        assert "no limit of its own" in up.stderr
+        return
+    wait_for(lambda: not group.exists(), 5.0, "that the group goes with it")
