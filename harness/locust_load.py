@@ -232,9 +232,10 @@ class Session:
             user, status = context.get("user", "legitimate"), context.get("status", 0)
             self.log.add(user, f"{request_type} {name}", outcome, status, response_time)
 
-    def rows_of_worker(self, rows: list[list[Any]]) -> None:
+    def rows_of_worker(self, worker: str, rows: list[list[Any]]) -> None:
         if self.run is not None:
             clock = self.run.clock
+            self.run.signals.write(clock.now_s(), "worker_requests", worker, float(sum(row[5] for row in rows)))
             for at_s, user, name, outcome, status, count, spread in rows:
                 latency_ms = tuple((ms, n) for ms, n in spread)
                 row = RequestRow(clock.from_wall(at_s), user, name, outcome, status, count, latency_ms)
@@ -384,7 +385,7 @@ def _init(environment: Environment, **_: Any) -> None:
     environment.events.test_stop.add_listener(lambda **_: session.stop())
     environment.events.quitting.add_listener(lambda **_: session.halt())
     if session.distributed:
-        environment.runner.register_message(ROWS, lambda msg, **_: session.rows_of_worker(msg.data))
+        environment.runner.register_message(ROWS, lambda msg, **_: session.rows_of_worker(msg.node_id, msg.data))
     else:
         listen(environment, session.request)
     if environment.web_ui is not None:

@@ -220,6 +220,18 @@ class Record:
         )
         return tuple(FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps)
 
+    def loop_lag(self, since_s: float, until_s: float) -> tuple[float, int] | None:
+        """The 99th percentile of the generator's lag in ms, and the line of signals.csv that shows it."""
+        rows = self.signals("loop_lag_ms").between(since_s, until_s).rows
+        ordered = sorted((value, line) for _, value, line in rows)
+        return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else None
+
+    def loop_lag_of(self, fault: FaultRecord) -> tuple[float, int] | None:
+        """loop_lag() while *fault* was in force; None when it never was."""
+        if fault.injected is None:
+            return None
+        return self.loop_lag(fault.injected.at_s, fault.ended.at_s if fault.ended else self.end_s)
+
     def fault(self, step_id: str) -> FaultRecord:
         return next(fault for fault in self.faults if fault.step.step_id == step_id)
 

@@ -67,6 +67,7 @@ def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
 def _fault(record: Record, fault: FaultRecord) -> dict[str, Any]:
     detection = record.detection(fault.step.step_id)
     attained_after = fault.attained.at_s - fault.injected.at_s if fault.attained and fault.injected else None
+    lag = record.loop_lag_of(fault)
     return {
         "id": fault.step.step_id,
         "type": fault.step.type,
@@ -77,6 +78,7 @@ def _fault(record: Record, fault: FaultRecord) -> dict[str, Any]:
         "detected_after_s": _round(detection.after_injected_s if detection else None),
         "detected_by": detection.safeguard if detection else None,
         "ended_by": fault.ended_by or None,
+        "loop_lag_ms_p99": _round(lag[0] if lag else None),
         "healed": bool(fault.healed and fault.healed.detail.get("verified")),
     }
 

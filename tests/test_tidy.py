@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from harness import catalog
+from harness.limits import Limits
+from harness.stop import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
@@ -282,6 +285,13 @@ def test_the_architecture_page_tells_the_floors_as_they_are() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert told_floors(text) == FLOORS
     assert told_floors("| 3 | `x.py`, `y/` | words |") == {"x": 3, "y": 3}
+
+
+def test_the_safety_page_tells_limits_and_live_values_as_they_are() -> None:
+    text = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", text, re.MULTILINE))
+    limits = {one.name: f"{getattr(Limits(), one.name):g}" for one in fields(Limits)}
+    assert told == {**limits, **NAMES}
 
 
 def told_floors(text: str) -> dict[str, int]:

@@ -1,4 +1,8 @@
-"""The load generator itself kept up: its event loop was never held up for long."""
+"""The load generator kept up: its event loop was never held up for long, over the run and during each fault.
+
+The bound holds for the 99th percentile of each window by itself: a long quiet run must not hide a fault that disturbs
+the generator.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,20 @@ class GeneratorHealthy:
     claim: str
 
     def check(self, record: Record) -> Finding:
-        rows = record.signals("loop_lag_ms").rows
-        if not rows:
+        overall = record.loop_lag(0.0, record.end_s)
+        if overall is None:
             return finding(self, Verdict.INCONCLUSIVE, "the generator's own lag was not measured")
-        ordered = sorted(rows, key=lambda row: row[1])
-        worst = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+        windows = {"over the run": overall}
+        for fault in record.faults:
+            lag = record.loop_lag_of(fault)
+            if lag is not None:
+                windows[f"during {fault.step.step_id}"] = lag
         bound = record.plan.slo.loop_lag_ms_p99_max
-        verdict = Verdict.PASS if worst[1] <= bound else Verdict.INCONCLUSIVE
-        why = f"p99 of the event loop's lag {worst[1]:.0f} ms, at most {bound:g} ms"
-        return finding(self, verdict, why, f"signals.csv:{worst[2]}")
+        worst = max(windows, key=lambda name: windows[name][0])
+        verdict = Verdict.PASS if windows[worst][0] <= bound else Verdict.INCONCLUSIVE
+        told = ", ".join(f"{lag_ms:.0f} ms {name}" for name, (lag_ms, _) in windows.items())
+        why = f"p99 of the event loop's lag: {told}; at most {bound:g} ms"
+        return finding(self, verdict, why, f"signals.csv:{windows[worst][1]}")
 
 
 CHECK = GeneratorHealthy

@@ -181,3 +181,14 @@ def test_evidence_of_requests_names_lines_that_are_there(tmp_path: Path, check: 
     assert cited and all(2 <= number <= len(lines) for number in cited)
     if check == "load_shed":
         assert all(",shed," in lines[number - 1] for number in cited)
+
+
+def test_a_long_quiet_run_does_not_hide_a_fault_that_disturbs_the_generator(tmp_path: Path) -> None:
+    draft = healthy().hold("loop_lag_ms", 1.0)
+    quiet = [(at_s / 10, "loop_lag_ms", "", 1.0) for at_s in range(400, 4000)]
+    draft.events[-1] = replace(draft.events[-1], at_s=400.0)
+    disturbed = [(a, n, s, 400.0 if n == "loop_lag_ms" and 11.0 < a < 13.0 else v) for a, n, s, v in draft.signals]
+    draft.signals = disturbed + quiet
+    told = found(draft.record(tmp_path), "generator_healthy")
+    assert told.verdict is Verdict.INCONCLUSIVE and "1 ms over the run" in told.because
+    assert "400 ms during cpu_spike" in told.because
