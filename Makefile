@@ -40,11 +40,7 @@ matrix: $(STAMP) ## SIGKILL at every step of every fault's life, all cells
 soak: $(STAMP) ## 200 SIGKILLs at random moments
 	@$(BIN)/grace-chaos killmatrix --soak 200 --out benchmarks/results/soak.md
 
-killbench: $(STAMP) ## ours beside the field's tools, as ratios in one interleaved run: benchmarks/results/
-	@for tool in stress-ng fio; do command -v $$tool >/dev/null || $(APT) $$tool; done
-	@$(BIN)/python -m benchmarks.fidelity
-
-matrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
+killmatrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
 	@$(BIN)/grace-chaos killmatrix
 
 clean: ## removes what the commands above made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -279,6 +280,30 @@ def test_every_link_of_a_page_leads_to_a_file() -> None:
 def dead_links(text: str, folder: Path) -> list[str]:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
     return [link for link in links if "://" not in link and not (folder / link).exists()]
+
+
+def test_the_makefile_holds_each_target_once_and_tells_of_it() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = ["venv", "run", "lint", "test-fast", "test", "bench", "matrix", "soak", "killmatrix", "clean"]
+    assert make_faults(text) == []
+    assert [name for name in make_targets(text) if name != "help"] == targets
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stderr == "" and [line.split()[0] for line in told.stdout.splitlines()] == targets
+    planted = ".PHONY: a b help\na: x ## does it\n\t@true\na: ## again\n\t@true\nb:\n\t@true\n$(S): x\n\t@true\n"
+    assert make_faults(planted) == ["a stands twice", "b has no ## words for make help"]
+
+
+def make_targets(text: str) -> list[str]:
+    """The targets that a Makefile has by name, in order."""
+    return re.findall(r"^([a-z-]+):(?!=)", text, re.MULTILINE)
+
+
+def make_faults(text: str) -> list[str]:
+    """Targets that stand twice, of which make takes the last, and those that `make help` does not tell of."""
+    targets = make_targets(text)
+    told = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) | {"help"}
+    twice = [f"{name} stands twice" for name in dict.fromkeys(targets) if targets.count(name) > 1]
+    return twice + [f"{name} has no ## words for make help" for name in dict.fromkeys(targets) if name not in told]
 
 
 def test_the_architecture_page_tells_the_floors_as_they_are() -> None:
