@@ -1,6 +1,6 @@
 """The guardian: a process of its own that holds the undo of every fault and heals when the harness is gone.
 
-Started by harness/guardian_link.py as `python -m harness.guardian FD FOLDER RUN_ID HARNESS_PID`. It answers one
+Started by harness/guardian_link.py as `python -m harness.guardian FD FOLDER RUN_ID`. It answers one
 JSON object a line over a socket. It heals everything on end of file (the harness died, even by SIGKILL), when no
 line has come for LEASE_S (the harness hangs), when a fault outlives its deadline, and on SIGTERM. What it will
 undo stands in FOLDER/undo.log (harness/undo_log.py), fsynced, before it is done.
@@ -29,11 +29,11 @@ from harness.model import Undo
 from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
 from harness.process import read_process
 from harness.undo import heal
-from harness.undo_log import UndoLog, opened_by
+from harness.undo_log import UndoLog, opened_by, pid_namespace
 
 LEASE_S = 10.0
 LEAVE_LIMIT_S = 5.0
-STUCK_AGAIN_S = 1.0  # a fault that could not be healed is tried again so often
+AGAIN_S = 1.0  # a fault that could not be healed, or may yet be injected, is taken back again so often
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,10 +54,11 @@ class Guardian:
         self.log = UndoLog(folder)
         me = read_process(os.getpid())
         assert me is not None
-        self.me = f"{me.pid}:{me.start_ticks}:{me.boot_id}"
+        self.me = f"{me.pid}:{me.start_ticks}:{me.boot_id}:{pid_namespace()}"
         self.log.write("OPENED", "", **opened_by(me))
         self.undos: dict[str, Undo] = {}
         self.complete: set[str] = set()  # faults whose injection has come to its end
+        self.interrupted: set[str] = set()  # taken back while the harness was at their injection
         self.deadlines: dict[str, float] = {}
         self.helpers: dict[int, subprocess.Popen[bytes]] = {}
         self.buffer = b""
@@ -80,6 +81,8 @@ class Guardian:
         return {}
 
     def active(self, fault_id: str) -> dict[str, Any]:
+        if fault_id not in self.undos or fault_id in self.interrupted:
+            raise ValueError(f"{fault_id} was taken back while it was being injected")
         self.complete.add(fault_id)
         self._note("ACTIVE", fault_id)
         return {}
@@ -108,19 +111,27 @@ class Guardian:
         child = self.helpers.get(pid)
         return {"alive": child is not None and child.poll() is None}
 
-    def heal(self, fault_id: str) -> dict[str, Any]:
+    def heal(self, fault_id: str, final: bool = True) -> dict[str, Any]:
+        """Takes *fault_id* back. Not *final*: the harness may still be at its injection, and what it does after this
+        must be taken back as well, so the fault stays open until the harness says so or is gone.
+        """
         undo = self.undos.get(fault_id, Undo())
         self._note("HEALING", fault_id)
         results = heal(undo, fault_id in self.complete)
         for child in self.helpers.values():
             child.poll()
         healed = all(result["verified"] for result in results)
-        self._note("HEALED" if healed else "STUCK", fault_id, results=results)
-        if healed:
+        if healed and (final or fault_id in self.complete):
+            self._note("HEALED", fault_id, results=results)
             self.undos.pop(fault_id, None)
             self.deadlines.pop(fault_id, None)
-        else:
-            self.deadlines[fault_id] = time.monotonic() + STUCK_AGAIN_S
+            self.interrupted.discard(fault_id)
+            return {"results": results}
+        if not healed:
+            self._note("STUCK", fault_id, results=results)
+        elif fault_id in self.undos:
+            self.interrupted.add(fault_id)
+        self.deadlines[fault_id] = time.monotonic() + AGAIN_S
         return {"results": results}
 
     def _note(self, state: str, fault_id: str, **detail: Any) -> None:
@@ -131,17 +142,17 @@ class Guardian:
         with contextlib.suppress(OSError):
             self.log.write(state, fault_id, **detail)
 
-    def heal_all(self) -> None:
+    def heal_all(self, final: bool) -> None:
         for fault_id in list(self.undos):
-            self.heal(fault_id)
+            self.heal(fault_id, final)
 
     def leave(self) -> None:
         """Heals what is left, for as long as it takes within LEAVE_LIMIT_S; what is stuck then stands in the log."""
         deadline = time.monotonic() + LEAVE_LIMIT_S
-        self.heal_all()
+        self.heal_all(final=True)
         while self.undos and time.monotonic() < deadline:
             time.sleep(0.2)
-            self.heal_all()
+            self.heal_all(final=True)
 
     # The loop
 
@@ -155,11 +166,11 @@ class Guardian:
                 return
             now = time.monotonic()
             if now > self.lease_until:
-                self.heal_all()
+                self.heal_all(final=False)
                 self.lease_until = now + LEASE_S
             for fault_id, deadline in list(self.deadlines.items()):
                 if now > deadline:
-                    self.heal(fault_id)
+                    self.heal(fault_id, final=False)
 
     def _read(self) -> bool:
         """Answers what has come; False when the harness is gone or has said goodbye."""
@@ -191,7 +202,7 @@ class Guardian:
 
 
 def main() -> None:
-    descriptor, folder, run_id, _harness_pid = sys.argv[1:5]
+    descriptor, folder, run_id = sys.argv[1:4]
     guardian = Guardian(socket.socket(fileno=int(descriptor)), Path(folder), run_id)
 
     def leave(_number: int, _frame: object) -> None:

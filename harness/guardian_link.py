@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -51,7 +50,6 @@ class GuardianLink:
                 str(theirs.fileno()),
                 str(folder),
                 run_id,
-                str(os.getpid()),
             ],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
@@ -119,6 +117,8 @@ class GuardianLink:
         try:
             results: list[dict[str, Any]] = self._ask("heal", fault_id=fault_id)["results"]
         except (GuardianLost, OSError):
+            results = []
+        if not results and fault_id in self._undos:  # it is lost, or has taken the fault back before: read back here
             results = heal(self._undos.get(fault_id, Undo()), fault_id in self._complete)
             healed = all(result["verified"] for result in results)
             with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from harness.contracts import ProcessId
 from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
 from harness.process import read_process, same, send
 from harness.undo import heal
-from harness.undo_log import NAME, UndoLog, read_undo_log
+from harness.undo_log import NAME, UndoLog, pid_namespace, read_undo_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,10 @@ def _from_log(path: Path) -> Iterator[Swept]:
     except OSError as error:
         yield Swept(where=path.parent.name, fault_id="*", did=f"its log cannot be read: {error}", verified=False)
         return
-    if content.held:
+    if content.foreign and content.open:
+        why = f"its pids are of another pid namespace ({content.namespace}): heal it there"
+        yield Swept(where=path.parent.name, fault_id=", ".join(content.open), did=why, verified=False)
+    if content.foreign or content.held:
         return
     for one in content.open.values():
         results = heal(one.undo, one.complete)
@@ -66,14 +69,18 @@ def _orphans() -> Iterator[Swept]:
             variables = dict(row.split(b"=", 1) for row in (entry / "environ").read_bytes().split(b"\0") if b"=" in row)
             marker, guardian = variables.get(MARKER_VARIABLE.encode()), variables.get(GUARDIAN_VARIABLE.encode())
             process = read_process(int(entry.name))
-            if marker is None or guardian is None or process is None or same(guardian_of(guardian.decode())):
+            if marker is None or guardian is None or process is None or held(guardian.decode()):
                 continue
             ended = send(process, signal.SIGKILL)
             did = f"pid {process.pid} had lost its guardian" + (", killed" if ended else ", gone")
             yield Swept(where="helper", fault_id=marker.decode(errors="replace"), did=did, verified=True)
 
 
-def guardian_of(text: str) -> ProcessId:
-    """The identity that GUARDIAN_VARIABLE holds: "PID:START_TICKS:BOOT_ID". Raises ValueError."""
-    pid, start_ticks, boot = text.split(":")
-    return ProcessId(pid=int(pid), start_ticks=int(start_ticks), boot_id=boot)
+def held(guardian: str) -> bool:
+    """Whether the guardian of GUARDIAN_VARIABLE ("PID:START_TICKS:BOOT_ID:PID_NAMESPACE") lives, or is not ours to
+    judge because its pid is of another namespace. Raises ValueError.
+    """
+    pid, start_ticks, boot, namespace = guardian.split(":", 3)
+    if namespace != pid_namespace():
+        return True
+    return same(ProcessId(pid=int(pid), start_ticks=int(start_ticks), boot_id=boot))

@@ -60,6 +60,12 @@ class LogContent:
 
     open: Mapping[str, OpenFault] = field(default_factory=dict)
     guardian: ProcessId | None = None
+    namespace: str = ""  # of the pids that the log speaks of; "": not told
+
+    @property
+    def foreign(self) -> bool:
+        """Whether its pids are those of another pid namespace, such as a container's: here they mean nothing."""
+        return self.namespace not in ("", pid_namespace())
 
     @property
     def held(self) -> bool:
@@ -71,12 +77,14 @@ def read_undo_log(path: Path) -> LogContent:
     """Raises OSError when it cannot be read. A row that was cut short, or is none, is passed over."""
     found: dict[str, OpenFault] = {}
     guardian: ProcessId | None = None
+    namespace = ""
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)
             state, fault_id = row["state"], row["fault_id"]
             if state == "OPENED":
                 guardian = ProcessId(**row["guardian"])
+                namespace = str(row.get("pid_namespace", ""))
             elif state == "PLANNED":
                 undo = Undo(primitives=tuple(dict(one) for one in row["undo"]))
                 found[fault_id] = OpenFault(fault_id=fault_id, undo=undo, state=state, complete=False)
@@ -88,9 +96,17 @@ def read_undo_log(path: Path) -> LogContent:
                 found[fault_id] = OpenFault(fault_id=fault_id, undo=one.undo, state=state, complete=complete)
         except (ValueError, TypeError, KeyError):
             continue
-    return LogContent(open=found, guardian=guardian)
+    return LogContent(open=found, guardian=guardian, namespace=namespace)
 
 
 def opened_by(process: ProcessId) -> dict[str, Any]:
     """The detail of the first row."""
-    return {"guardian": asdict(process)}
+    return {"guardian": asdict(process), "pid_namespace": pid_namespace()}
+
+
+def pid_namespace() -> str:
+    """Which pids this process sees: "pid:[4026531836]"."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""

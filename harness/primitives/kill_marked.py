@@ -14,7 +14,7 @@ from harness.process import read_process, same, send
 
 OP = "kill_marked"
 MARKER_VARIABLE = "GRACE_CHAOS_MARKER"
-GUARDIAN_VARIABLE = "GRACE_CHAOS_GUARDIAN"  # PID:START_TICKS:BOOT_ID of the guardian that started the helper
+GUARDIAN_VARIABLE = "GRACE_CHAOS_GUARDIAN"  # PID:START_TICKS:BOOT_ID:PID_NAMESPACE of its starter
 TERM_S_MAX = 3.0
 
 

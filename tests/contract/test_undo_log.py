@@ -19,8 +19,8 @@ from harness.model import Undo
 from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
 from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
-from harness.sweep import sweep
-from harness.undo_log import NAME, UndoLog, opened_by, read_undo_log
+from harness.sweep import held, sweep
+from harness.undo_log import NAME, UndoLog, opened_by, pid_namespace, read_undo_log
 from tests.contract.victims import Victim, wait_for
 
 DEAD = replace(read_process(os.getpid()), start_ticks=1)  # type: ignore[type-var]  # nobody's identity
@@ -135,10 +135,10 @@ def test_the_harness_heals_and_notes_it_when_the_guardian_is_dead(
 
 def test_a_helper_that_lost_its_guardian_is_found_by_its_marker(tmp_path: Path) -> None:
     me = asdict(DEAD)
-    lost = {GUARDIAN_VARIABLE: f"{me['pid']}:{me['start_ticks']}:{me['boot_id']}"}
+    lost = {GUARDIAN_VARIABLE: f"{me['pid']}:{me['start_ticks']}:{me['boot_id']}:{pid_namespace()}"}
     own = read_process(os.getpid())
     assert own is not None
-    kept = {GUARDIAN_VARIABLE: f"{own.pid}:{own.start_ticks}:{own.boot_id}"}
+    kept = {GUARDIAN_VARIABLE: f"{own.pid}:{own.start_ticks}:{own.boot_id}:{pid_namespace()}"}
     command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"]
     children = [
         subprocess.Popen(
@@ -158,3 +158,30 @@ def test_a_helper_that_lost_its_guardian_is_found_by_its_marker(tmp_path: Path) 
         for child in children:
             child.kill()
             child.communicate()
+
+
+def test_another_pid_namespace_is_left_alone_and_told(tmp_path: Path, victim: Victim) -> None:
+    path = log_of(tmp_path, stopped(victim), "ARMED", "ACTIVE")
+    path.write_text(path.read_text().replace(pid_namespace(), "pid:[1]"))
+    swept = sweep(tmp_path)
+    assert [one.verified for one in swept] == [False] and "another pid namespace" in str(swept[0])
+    assert process_state(victim.child.pid) == "T"
+    assert held("1:1:boot:pid:[1]") and not held(f"1:1:boot:{pid_namespace()}")
+    send(victim.process("victim"), signal.SIGCONT)
+
+
+def test_what_is_injected_after_the_guardian_took_it_back_is_taken_back_too(
+    tmp_path: Path, victim: Victim, link: GuardianLink
+) -> None:
+    """As when the harness stands still for longer than its lease in the middle of an injection."""
+    fault = KernelPause(target="victim", pause_seconds=5)
+    link.arm("f", fault.prepare(victim), 0.2)  # type: ignore[arg-type]
+    wait_for(lambda: '"HEALING"' in (tmp_path / NAME).read_text(), 5.0)
+    assert "f" in read_undo_log(tmp_path / NAME).open, "it may yet be injected"
+    assert send(victim.process("victim"), signal.SIGSTOP), "the injection goes on"
+    wait_for(lambda: process_state(victim.child.pid) != "T", 5.0)
+    with pytest.raises(OSError, match="taken back while it was being injected"):
+        link.active("f")
+    assert all(result["verified"] for result in link.heal("f"))
+    assert read_undo_log(tmp_path / NAME).open == {}
+    assert link.heal("f") != [], "read back again, though the guardian has closed it"
