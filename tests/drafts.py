@@ -18,7 +18,7 @@ from harness import scenario
 from harness.clock import Clock
 from harness.contracts import Link, ProcessId, Route, TargetError
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Kind, Plan
 from harness.plan import Options, build_plan, plan_to_json
 from harness.record import Record
@@ -177,7 +177,7 @@ def _fits(event: Row, kind: Kind, subject: str | None, source: str | None) -> bo
 
 def mf01_plan(**options: Any) -> Plan:
     asked = Options(**{"seed": 7, "time_scale": 0.1, **options})
-    plan, _ = build_plan(scenario.find("MF01_triple_threat")[0], PaperTarget(), asked, frozenset(METRICS))
+    plan, _ = build_plan(scenario.find("MF01_triple_threat")[0], PaperTarget(), asked, UNITS)
     return plan
 
 
@@ -266,6 +266,7 @@ def _signals() -> list[tuple[float, str, str, float]]:
             (at_s, "users", "", 20.0),
             (at_s, "route_up", KNOWLEDGE, 0.0 if INJECTED < at_s < BACK else 1.0),
             (at_s, "kernel_heartbeat_age_s", "memory_fusion", max(0.2, at_s - 8.0) if 8 < at_s < BACK else 0.2),
+            (at_s, "bus_canary", "", max(0.0, half - 1.0)),
             (at_s, "message_bus.acl_violations", "", 3.0 + 1000 * max(0.0, min(at_s, FLOOD_END) - INJECTED)),
         ]
         if at_s >= INJECTED:

@@ -56,6 +56,7 @@ def write_run(
     silent_s: float = 0.0,
     heard: bool = True,
     heard_after: int = 0,
+    deaf_from_s: float | None = None,
     shed_at: Sequence[float] | None = None,
 ) -> Record:
     """Writes the run into *folder* and loads it. Times are seconds since the run started."""
@@ -64,7 +65,7 @@ def write_run(
     _guards(draft, engaged, engaged_early, outcome)
     _kernel(draft, restarted, route_back_s, symptom, dragged)
     _traffic(draft, bystander_failures, shed_at)
-    _bus(draft, violations, heard, heard_after)
+    _bus(draft, violations, heard, heard_after, deaf_from_s)
     for name, value in (("cpu_percent", cpu), ("loop_lag_ms", lag_ms)):
         if value is not None:
             draft.hold(name, value)
@@ -140,7 +141,7 @@ def _traffic(draft: Draft, bystander_failures: int, shed_at: Sequence[float] | N
         draft.requests = sorted([*served, *shed], key=lambda row: row.at_s)
 
 
-def _bus(draft: Draft, violations: float | None, heard: bool, heard_after: int) -> None:
+def _bus(draft: Draft, violations: float | None, heard: bool, heard_after: int, deaf_s: float | None) -> None:
     name = "message_bus.acl_violations"
     if violations is not None:
         draft.signals = [
@@ -152,3 +153,6 @@ def _bus(draft: Draft, violations: float | None, heard: bool, heard_after: int) 
     draft.signals = [
         (a, n, s, v + (heard_after if n == "bus_delivered" and a > 12.0 else 0.0)) for a, n, s, v in draft.signals
     ]
+    if deaf_s is not None:
+        last = max(v for a, n, _, v in draft.signals if n == "bus_canary" and a <= deaf_s)
+        draft.signals = [(a, n, s, min(v, last) if n == "bus_canary" else v) for a, n, s, v in draft.signals]

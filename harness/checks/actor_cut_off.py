@@ -1,14 +1,19 @@
-"""After the playbook the harness's own subscriber hears nothing more of the actor, on an open topic."""
+"""After the playbook the harness's own subscriber hears nothing more of the actor, on an open topic.
+
+It must hear its own messages on that topic all the while: a bus that delivers to nobody has cut off nobody.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
 from harness.record import Record
 
 SLACK_S = 1.0  # what was under way when the actor was cut off
+DEAF_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +49,20 @@ class ActorCutOff:
         evidence = (run.finished, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
         if more > 0:
             return finding(self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence)
-        why = f"{before[-1][1]:.0f} messages before, none in the {end_s - cut_s:.0f} s after"
+        if deaf := self._deaf(record, cut_s, end_s):
+            return finding(self, Verdict.INCONCLUSIVE, deaf, *evidence)
+        why = f"{before[-1][1]:.0f} messages before, none in the {end_s - cut_s:.0f} s after; its own came throughout"
         return finding(self, Verdict.PASS, why, *evidence)
+
+    @staticmethod
+    def _deaf(record: Record, since_s: float, until_s: float) -> str:
+        """Why the subscriber's silence is not the actor's; "" when its own messages came all the while."""
+        rows = record.signals("bus_canary").between(since_s, until_s).rows
+        heard = [now[0] for last, now in pairwise(rows) if now[1] > last[1]]
+        if not heard:
+            return f"the subscriber did not hear its own messages either, in the {until_s - since_s:.0f} s after"
+        gap_s = max(end - start for start, end in pairwise([since_s, *heard, until_s]))
+        return f"the subscriber did not hear its own messages either, for {gap_s:.0f} s" if gap_s > DEAF_S else ""
 
 
 CHECK = ActorCutOff

@@ -69,6 +69,10 @@ CASES: list[tuple[str, dict[str, Any], Verdict]] = [
     ("actor_cut_off", {}, PASS),
     ("actor_cut_off", {"heard_after": 9}, FAIL),
     ("actor_cut_off", {"heard": False}, UNSURE),
+    ("actor_cut_off", {"deaf_from_s": 9.0}, UNSURE),  # a bus that delivers to nobody any more
+    ("actor_cut_off", {"deaf_from_s": 11.5}, UNSURE),
+    ("actor_cut_off", {"deaf_from_s": 9.0, "heard_after": 9}, FAIL),
+    ("actor_cut_off", {"deaf_from_s": 14.0}, PASS),
     ("load_shed", {}, PASS),
     ("load_shed", {"shed_at": ()}, FAIL),
     ("load_shed", {"shed_at": (8.0, 13.0)}, FAIL),

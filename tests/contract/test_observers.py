@@ -15,6 +15,8 @@ import pytest
 from harness import catalog
 from harness.contracts import Target
 from harness.model import Kind, Reading
+from harness.observers.bus_listener import BusListener
+from harness.observers.counters import OBSERVER as Counters
 from harness.process import process_state
 from harness.target import ManifestTarget, load_target
 from tests.fake_target import FakeView, edges, samples, target
@@ -146,3 +148,24 @@ def test_who_comes_to_a_target_in_trouble_is_told_of_it(tmp_path: Path) -> None:
         finally:
             for observer in watched.observers:
                 observer.close()
+
+
+def hears_itself(whole: ManifestTarget, view: FakeView) -> None:
+    ear = BusListener(whole)
+    try:
+        wait_for(lambda: samples(list(ear.observe(view)), "bus_canary")[""] >= 1, 5, f"{ear.actor} hears itself")
+    finally:
+        ear.close()
+
+
+@pytest.mark.slow
+def test_run_after_run_on_a_target_that_stays_hears_itself(tmp_path: Path) -> None:
+    """More runs than there are spare keys; and nothing that the ear says is counted as an attack."""
+    with twin(tmp_path):
+        whole = load_target(tmp_path / "target.yaml")
+        view, counters = FakeView(whole), Counters(whole)
+        assert whole.bus is not None
+        for _ in range(len(whole.bus["spare_actors"]) + 1):
+            hears_itself(whole, view)
+        assert samples(list(counters.observe(view)), "message_bus.acl_violations") == {"": 0.0}
+        counters.close()

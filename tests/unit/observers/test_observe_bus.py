@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from harness.model import Reading
-from harness.observers.bus_listener import BusListener
+from harness.observers.bus_listener import BusListener, name_of
 from tests.fake_target import FakeView, samples, target
 from tests.processes import wait_for
 
@@ -23,9 +23,14 @@ def pair() -> dict[str, str]:
 
 
 class TinyBroker(threading.Thread):
-    """Answers hello and subscribe; sends what the test queues to whoever has subscribed. *heard*: all it was told."""
+    """Welcomes who is not one of *bound* ({key: its name}); delivers what is published or queued by the test.
 
-    def __init__(self, server_key: dict[str, str], endpoint: str = "tcp://127.0.0.1:0") -> None:
+    heard: all that it was told. *delivers* off: it takes everything and hands nothing on.
+    """
+
+    def __init__(
+        self, server_key: dict[str, str], endpoint: str = "tcp://127.0.0.1:0", bound: dict[str, str] | None = None
+    ) -> None:
         super().__init__(daemon=True)
         self.context = zmq.Context()
         self.router = self.context.socket(zmq.ROUTER)
@@ -36,6 +41,8 @@ class TinyBroker(threading.Thread):
         self.endpoint = self.router.getsockopt_string(zmq.LAST_ENDPOINT)
         self.heard: list[dict[str, Any]] = []
         self.queue: list[bytes] = []
+        self.bound = dict(bound or {})
+        self.delivers = True
         self.over = threading.Event()
         self.start()
 
@@ -44,15 +51,25 @@ class TinyBroker(threading.Thread):
         while not self.over.is_set():
             if self.router.poll(10):
                 peer, body = self.router.recv_multipart()
-                self.heard.append(json.loads(body))
-                if self.heard[-1]["op"] == "subscribe":
+                told = json.loads(body)
+                self.heard.append(told)
+                if told["op"] == "subscribe":
                     subscribed.add(peer)
+                elif told["op"] == "hello":
+                    self.router.send_multipart([peer, self.answer(told["actor"])])
+                elif told["op"] == "publish" and self.delivers:
+                    self.queue.append(json.dumps({"op": "deliver", "message": told["message"]}).encode())
             while subscribed and self.queue:
                 body = self.queue.pop(0)
                 for peer in subscribed:
                     self.router.send_multipart([peer, body])
         self.router.close()
         self.context.term()
+
+    def answer(self, actor: str) -> bytes:
+        """A name that stands in *bound* is another's already."""
+        refused = {"op": "refused", "reason": "spoofed_source"}
+        return json.dumps(refused if actor in self.bound.values() else {"op": "welcome", "actor": actor}).encode()
 
     def deliver(self, source: str, count: int) -> None:
         message = {"source": source, "topic": "telemetry.open", "payload": {}}
@@ -117,6 +134,59 @@ def test_it_says_who_it_is_and_listens_to_the_open_topic_only(
     hello, subscribe = broker.heard[:2]
     assert hello["op"] == "hello" and hello["actor"].startswith("listener-")
     assert subscribe == {"op": "subscribe", "topics": ["telemetry.open"]}
+
+
+def spoken(broker: TinyBroker) -> int:
+    return sum(one["op"] == "publish" for one in broker.heard)
+
+
+def canaries(listener: BusListener, view: FakeView) -> float:
+    return samples(list(listener.observe(view)), "bus_canary")[""]
+
+
+def test_it_hears_itself_for_as_long_as_the_bus_delivers(
+    broker: TinyBroker, listener: BusListener, view: FakeView
+) -> None:
+    assert canaries(listener, view) == 0.0  # deaf is a sample, not a gap
+    wait_for(lambda: canaries(listener, view) >= 2, 5)
+    assert heard(listener, view) == {}  # itself is none of those who are listened to
+    broker.delivers = False
+    before, silent = spoken(broker), canaries(listener, view)
+    wait_for(lambda: (canaries(listener, view), spoken(broker) >= before + 3)[1], 10, "it goes on speaking")
+    assert canaries(listener, view) <= silent + 1  # one may have been under way
+    silent = canaries(listener, view)
+    broker.deliver("a", 1)
+    wait_for(lambda: heard(listener, view) == {"a": 1.0}, 5)
+    assert canaries(listener, view) == silent
+
+
+def test_it_says_nothing_before_it_is_welcome_and_takes_a_key_that_is_free(
+    server_key: dict[str, str], view: FakeView, tmp_path: Path
+) -> None:
+    """What it published under a name that is not its own would be counted as an attack."""
+    bus = view.target.bus or {}
+    taken = name_of(bus["spare_actors"][-1])
+    broker = TinyBroker(server_key, bound={"another's": taken})
+    ear = BusListener(target(tmp_path, bus={**bus, "endpoint": broker.endpoint}))
+    try:
+        wait_for(lambda: canaries(ear, view) >= 1, 10)
+        spoke = {one["message"]["source"] for one in broker.heard if one["op"] == "publish"}
+        assert spoke == {name_of(bus["spare_actors"][-2])} and taken not in spoke
+    finally:
+        ear.close()
+        broker.stop()
+
+
+def test_another_run_with_the_same_key_is_not_taken_for_itself(
+    broker: TinyBroker, listener: BusListener, view: FakeView
+) -> None:
+    other = BusListener(view.target)
+    try:
+        wait_for(lambda: canaries(other, view) >= 3, 10)
+        assert canaries(listener, view) <= 1.0
+        assert other.actor == listener.actor
+    finally:
+        other.close()
 
 
 def test_a_broker_that_is_replaced_is_joined_again(
