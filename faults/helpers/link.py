@@ -146,13 +146,15 @@ def _way(undo: Undo) -> Mapping[str, Any]:
 
 
 def sample(undo: Undo, effect: Effect, hands: Hands, field: str) -> Sample:
-    """What the proxy measured in the last second; nothing when no request has come for QUIET_S."""
+    """What the proxy measured in the last second; nothing when it tells that no request has come for QUIET_S."""
     way = _way(undo)
     now = read(Path(way["path"]))
     if now != way["ours"]:
         told = "gone" if now is None else f"now {now.strip()!r}, which this harness has not written"
         return Sample(achieved=None, hold=Hold.TARGET, because=f"the link's address file is {told}")
     measured = sample_mean(effect, hands, field, window_s=1.0)
-    if measured.hold is Hold.HOLDS and measured.detail.get("at", 0.0) < time.monotonic() - QUIET_S:
+    since_s = time.monotonic() - QUIET_S
+    quiet = measured.achieved is None or measured.detail.get("at", since_s) < since_s
+    if measured.hold is Hold.HOLDS and quiet:
         return Sample(achieved=None, because=f"no request on this link for {QUIET_S:.0f} s")
     return measured
