@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.catalog import nearest
@@ -12,16 +12,20 @@ from harness.model import Claim
 RESTARTED = re.compile(r"^(\w+) restarted within (\d+(?:\.\d+)?)\s*s$")
 COMPARED = re.compile(r"^([\w.]+)\s*(>=|<=|==|>|<)\s*(\d+(?:\.\d+)?)\s*([a-z%/]*)$")
 NAME = re.compile(r"^[\w.]+$")
-UNITS = {"": 1.0, "%": 1.0, "ms": 1.0, "s": 1000.0}
+# unit of a metric → {unit as written: factor}; a bare number is in the metric's own
+WRITTEN = {"": {"": 1.0}, "%": {"": 1.0, "%": 1.0}, "ms": {"": 1.0, "ms": 1.0, "s": 1000.0}}
 
 
 class ClaimError(Exception):
     """A verification that cannot be checked; the text says why, what is known and what is nearest."""
 
 
-def parse(text: str, checks: Iterable[str], metrics: Iterable[str], kernels: Iterable[str]) -> Claim:
-    """The claim that *text* makes. A form or a word that is not known raises ClaimError: nothing goes unread."""
-    checks, metrics, kernels = set(checks), set(metrics), set(kernels)
+def parse(text: str, checks: Iterable[str], metrics: Mapping[str, str], kernels: Iterable[str]) -> Claim:
+    """The claim that *text* makes; *metrics* says each one's unit.
+
+    A form, a word or a unit that does not fit raises ClaimError: nothing goes unread.
+    """
+    checks, kernels = set(checks), set(kernels)
     restarted = RESTARTED.match(text)
     if restarted:
         kernel, within = restarted.groups()
@@ -33,9 +37,11 @@ def parse(text: str, checks: Iterable[str], metrics: Iterable[str], kernels: Ite
         name, op, number, unit = compared.groups()
         if name not in metrics:
             raise ClaimError(f"no metric is called {name!r}.{nearest(name, metrics)}")
-        if unit not in UNITS:
-            raise ClaimError(f"no unit is called {unit!r}.{nearest(unit, [u for u in UNITS if u])}")
-        args: dict[str, Any] = {"metric": name, "op": op, "number": float(number) * UNITS[unit]}
+        units = WRITTEN[metrics[name]]
+        if unit not in units:
+            known = " or ".join(repr(one) for one in units if one) or "no unit"
+            raise ClaimError(f"{name} is compared in {known}, not in {unit!r}")
+        args: dict[str, Any] = {"metric": name, "op": op, "number": float(number) * units[unit]}
         return Claim(claim=text, check="metric", args=args)
     if NAME.match(text):
         if text not in checks:

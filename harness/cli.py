@@ -16,7 +16,7 @@ from harness.console import table
 from harness.contracts import TargetError
 from harness.embedded import limited
 from harness.judge import judge, verdict
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Verdict
 from harness.plan import Options, build_plan, describe, lint
 from harness.process import read_process, send
@@ -81,7 +81,7 @@ def _lint(options: argparse.Namespace, rest: list[str]) -> int:
         read, problems = scenarios.read_file(path)
         for one in read:
             try:
-                lint(one, frozenset(METRICS))
+                lint(one, UNITS)
             except ScenarioError as error:
                 problems += error.problems
         for problem in problems:
@@ -96,7 +96,7 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     target = load_target(options.target)
     for one in scenarios.find(options.scenario):
         asked = Options(seed=options.seed, time_scale=options.time_scale)
-        plan, _ = build_plan(one, target, asked, frozenset(METRICS))
+        plan, _ = build_plan(one, target, asked, UNITS)
         print(describe(plan))
         for claim in plan.claims:
             print(f"  {claim.group:<12} {claim.claim}")

@@ -29,7 +29,9 @@ class Held:
 
     measured: list[float] = field(default_factory=list)  # since it was attained
     best: float = 0.0
+    looks: int = 0  # how often it was looked at since then
     pressure: dict[str, float] = field(default_factory=dict)  # the last PSI: harness/pressure.py
+    told: dict[str, Any] = field(default_factory=dict)  # the last that it said of itself, such as sent and refused
 
 
 class Conductor:
@@ -144,6 +146,8 @@ class Conductor:
                 held.best = max(held.best, sample.achieved)
                 if attained_at_s is not None:
                     held.measured.append(sample.achieved)
+            held.looks += attained_at_s is not None
+            held.told = dict(sample.detail or held.told)
             if sample.hold is not Hold.HOLDS:
                 return {Hold.TARGET: "target", Hold.SPENT: "plan"}.get(sample.hold, "lost"), sample.because
             clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + attain_limit_s(fault)
@@ -165,8 +169,13 @@ class Conductor:
 
     def _end(self, step: Step, ended_by: str, because: str, held: Held) -> None:
         detail: dict[str, Any] = {"ended_by": ended_by, "because": because, "achieved": summary(held.measured)}
+        if held.looks:
+            detail["held_percent"] = round(100 * len(held.measured) / held.looks, 1)
         if held.pressure:
             detail["pressure"] = held.pressure
+        told = {key: value for key, value in held.told.items() if key not in ("at", "pressure")}
+        if told:
+            detail["told"] = told
         self._journal(Kind.FAULT_ENDED, step, detail)
 
     def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any]) -> float:

@@ -29,7 +29,7 @@ class Expected:
     problems: tuple[str, ...]
 
 
-def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: frozenset[str]) -> Expected:
+def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: Mapping[str, str]) -> Expected:
     """All that *scenario* claims of *steps* on *target*."""
     problems = [*_unknown_words(scenario, target), *_unknown_detection(scenario, target, steps)]
     coverage = _coverage(scenario, steps)
@@ -154,18 +154,15 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
 
 
 def _criteria(scenario: Scenario) -> list[Claim]:
-    """What holds for every scenario of its category, on top of its own words."""
-    if scenario.category != "multi_fault":
-        return []
-    return [
-        Claim(claim=text, check=check, group="criterion")
-        for check, text in (
-            ("all_faults_injected", "all faults injected"),
-            ("each_fault_detected", f"each fault detected within {scenario.slo.detect_s_max:g} s"),
-            ("recovery_within_limit", f"recovered within {scenario.max_recovery_time:g} s"),
-            ("no_cascading_failure", "no cascading failure"),
-        )
-    ]
+    """What holds for every scenario, and for those of its category, on top of its own words."""
+    general = {
+        "all_faults_injected": "all faults injected",
+        "recovery_within_limit": f"recovered within {scenario.max_recovery_time:g} s, and stayed so",
+        "no_cascading_failure": "no cascading failure",
+    }
+    multi_fault = {"each_fault_detected": f"each fault detected within {scenario.slo.detect_s_max:g} s"}
+    mine = {**general, **(multi_fault if scenario.category == "multi_fault" else {})}
+    return [Claim(claim=text, check=check, group="criterion") for check, text in mine.items()]
 
 
 def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:

@@ -61,8 +61,14 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
-    """FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS; nothing judged is INCONCLUSIVE."""
-    return Verdict.worst([finding.verdict for finding in findings])
+    """FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS.
+
+    Nothing judged is INCONCLUSIVE, and so is a run of which only its validity was judged: it says nothing of Grace.
+    """
+    worst = Verdict.worst([finding.verdict for finding in findings])
+    if worst is Verdict.PASS and all(finding.group == "validity" for finding in findings):
+        return Verdict.INCONCLUSIVE
+    return worst
 
 
 def decided_at_s(record: Record) -> float:

@@ -18,7 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Kind, Verdict
 from harness.options import OptionError, add_arguments, allowed, one_scenario, stop_file, wanted
 from harness.plan import Options, build_plan, describe, lint
@@ -83,7 +83,7 @@ class Session:
                 self._plan(scenario, target, self.options)
                 self._reach(target)
             else:
-                lint(scenario, frozenset(METRICS))
+                lint(scenario, UNITS)
                 self._try_twin(scenario)
         except (OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
@@ -117,7 +117,7 @@ class Session:
     def _plan(scenario: Scenario, target: ManifestTarget, asked: Any) -> Any:
         seed = asked.seed or random.SystemRandom().randrange(1, 2**31)
         options = Options(seed=seed, time_scale=asked.time_scale, control=bool(asked.control), users=asked.num_users)
-        return build_plan(scenario, target, options, frozenset(METRICS))
+        return build_plan(scenario, target, options, UNITS)
 
     def prepare(self, form: Mapping[str, str]) -> str:
         """Before Locust takes the form of its page: why this start is refused; "" when it is not, and a twin is up."""
@@ -232,9 +232,10 @@ class Session:
             user, status = context.get("user", "legitimate"), context.get("status", 0)
             self.log.add(user, f"{request_type} {name}", outcome, status, response_time)
 
-    def rows_of_worker(self, worker: str, rows: list[list[Any]]) -> None:
+    def told_by_worker(self, worker: str, told: Mapping[str, Any]) -> None:
         if self.run is not None:
-            clock = self.run.clock
+            clock, rows = self.run.clock, told["rows"]
+            self.run.signals.write(clock.from_wall(told["at_s"]), "loop_lag_ms", worker, float(told["lag_ms"]))
             self.run.signals.write(clock.now_s(), "worker_requests", worker, float(sum(row[5] for row in rows)))
             for at_s, user, name, outcome, status, count, spread in rows:
                 latency_ms = tuple((ms, n) for ms, n in spread)
@@ -385,7 +386,7 @@ def _init(environment: Environment, **_: Any) -> None:
     environment.events.test_stop.add_listener(lambda **_: session.stop())
     environment.events.quitting.add_listener(lambda **_: session.halt())
     if session.distributed:
-        environment.runner.register_message(ROWS, lambda msg, **_: session.rows_of_worker(msg.node_id, msg.data))
+        environment.runner.register_message(ROWS, lambda msg, **_: session.told_by_worker(msg.node_id, msg.data))
     else:
         listen(environment, session.request)
     if environment.web_ui is not None:

@@ -77,3 +77,17 @@ METRICS: dict[str, Callable[[Record], Value]] = {
     "latency_p99": _latency(99),
     "failure_percent": _failure_percent,
 }
+
+# The unit of each: what a verification compares must be written in it, or in one that converts to it.
+UNITS: dict[str, str] = {
+    "message_bus.acl_violations": "",
+    "cpu_usage_peak": "%",
+    "memory_usage_peak": "%",
+    "disk_io_peak": "%",
+    "latency_p50": "ms",
+    "latency_p95": "ms",
+    "latency_p99": "ms",
+    "failure_percent": "%",
+}
+# What the harness measures itself; the others are counters that the target tells.
+MEASURED = frozenset(UNITS) - {"message_bus.acl_violations"}

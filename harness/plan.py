@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Layout:
 
 
 def build_plan(
-    scenario: Scenario, target: Target, options: Options, metrics: frozenset[str]
+    scenario: Scenario, target: Target, options: Options, metrics: Mapping[str, str]
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan and its faults by step id. Raises ScenarioError with all that does not fit."""
     drawn = draw(scenario, options.seed)
@@ -111,7 +111,7 @@ def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target
     return laid
 
 
-def lint(scenario: Scenario, metrics: frozenset[str]) -> None:
+def lint(scenario: Scenario, metrics: Mapping[str, str]) -> None:
     """Checks every word that needs no target. Raises ScenarioError with all that is wrong."""
     problems = _unfit(scenario)
     for entry in (*scenario.faults, *scenario.pool):
@@ -210,7 +210,7 @@ def _of_the_drawn(
 
 def _covering(scenario: Scenario, target: Target, steps: list[Step]) -> set[str]:
     """The safeguards and playbooks that are there for *steps*."""
-    rows = expect(scenario, target, steps, frozenset()).coverage.values()
+    rows = expect(scenario, target, steps, {}).coverage.values()
     return {name for pairs in rows for pair in pairs for name in pair}
 
 

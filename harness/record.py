@@ -17,6 +17,7 @@ from harness.traffic import HEADER, RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
 TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
+HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
 SAMPLES_MIN = 3  # a single sample is no mean
 
 
@@ -103,6 +104,9 @@ class FaultRecord:
             return "it was cut short"
         if self.attained is None or self.achieved is None:
             return f"it never reached {asked.floor:g} {asked.unit}".rstrip() + self._limit
+        held = self.ended.detail.get("held_percent") if self.ended else None
+        if isinstance(held, int | float) and held < HELD_PERCENT_MIN:
+            return f"it was measured for {held:.0f} % of its time only, at least {HELD_PERCENT_MIN:g} %"
         if self.achieved["mean"] < asked.floor:
             return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}" + self._limit
         return ""
@@ -180,6 +184,10 @@ class Record:
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())
 
+    def subjects(self, name: str) -> tuple[str, ...]:
+        """Whom or what there are samples of *name* of; "" is the harness itself, or the machine."""
+        return tuple(sorted(subject for one, subject in self._signals if one == name))
+
     def signal_times(self, name: str) -> list[tuple[float, int]]:
         """(at_s, line) of every sample of *name*, whatever its subject, in order of time."""
         return sorted(
@@ -220,17 +228,17 @@ class Record:
         )
         return tuple(FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps)
 
-    def loop_lag(self, since_s: float, until_s: float) -> tuple[float, int] | None:
-        """The 99th percentile of the generator's lag in ms, and the line of signals.csv that shows it."""
-        rows = self.signals("loop_lag_ms").between(since_s, until_s).rows
+    def loop_lag(self, since_s: float, until_s: float, process: str = "") -> tuple[float, int] | None:
+        """The 99th percentile of the lag of a worker ("": of this process) in ms, and the line that shows it."""
+        rows = self.signals("loop_lag_ms", process).between(since_s, until_s).rows
         ordered = sorted((value, line) for _, value, line in rows)
         return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))] if ordered else None
 
-    def loop_lag_of(self, fault: FaultRecord) -> tuple[float, int] | None:
+    def loop_lag_of(self, fault: FaultRecord, process: str = "") -> tuple[float, int] | None:
         """loop_lag() while *fault* was in force; None when it never was."""
         if fault.injected is None:
             return None
-        return self.loop_lag(fault.injected.at_s, fault.ended.at_s if fault.ended else self.end_s)
+        return self.loop_lag(fault.injected.at_s, fault.ended.at_s if fault.ended else self.end_s, process)
 
     def fault(self, step_id: str) -> FaultRecord:
         return next(fault for fault in self.faults if fault.step.step_id == step_id)
@@ -323,6 +331,19 @@ class Record:
                 after = None if attained is None else max(0.0, one.engaged.at_s - attained)
                 return Detection(one.safeguard, one.engaged.at_s - fault.injected.at_s, after, one.engaged)
         return None
+
+    @property
+    def relapse(self) -> Event | None:
+        """The first sign after the recovery that the target is ill again: a safeguard engages, a kernel changes."""
+        if self.recovered is None:
+            return None
+        signs = (
+            event
+            for event in self.of_kind(Kind.SAFEGUARD_ENGAGED, Kind.KERNEL_CHANGED)
+            if event.at_s > self.recovered.at_s
+            and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in ("running", "R", "S"))
+        )
+        return min(signs, key=lambda event: event.at_s, default=None)
 
     @property
     def recovery_s(self) -> float | None:

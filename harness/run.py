@@ -19,6 +19,7 @@ from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
+from harness.metrics import MEASURED
 from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.record import Record
@@ -32,6 +33,8 @@ CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
 ABSENT_MIN = 3
+MACHINE = ("cpu_percent", "memory_percent", "disk_busy_percent")
+STALE_S = 3.0  # a value of the machine that is older is not known
 LATE_ROWS_S = 5.0  # a worker's rows come up to so much later than others of their time
 
 
@@ -103,13 +106,21 @@ class Run:
         self._finished = False
 
     def begin(self) -> None:
-        facts = {**self.facts, **({"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {})}
+        facts = {**self.facts, **({"unseen": self.unseen} if self.unseen else {})}
+        facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}
         self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", facts, durable=True)
         for lack in self.unseen:
-            self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
+            if self._needed(lack.partition(":")[0]):
+                self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
         self.watcher.start()
         if self.plan.not_applicable:
             self.abort("the target lacks what the scenario needs")
+
+    def _needed(self, observer: str) -> bool:
+        """Whether a claim of the plan rests on what *observer* sees; the others may be missing in a manifest."""
+        checks = {claim.check for claim in self.plan.claims}
+        told = any(str(claim.args.get("metric", "")) not in ("", *MEASURED) for claim in self.plan.claims)
+        return {"bus_listener": "actor_cut_off" in checks, "counters": told, "control_plane": False}.get(observer, True)
 
     def users_ready(self) -> None:
         """All legitimate users are there: the baseline may be measured."""
@@ -168,13 +179,13 @@ class Run:
         """The values of stop.NAMES; None for what is not known."""
         traffic = self.traffic(now_s - WINDOW_S, now_s)
         gone = sum(not self.watcher.latest.get(("kernel_pid", kernel), (0.0, 1.0))[1] for kernel in self.plan.kernels)
-        machine = {
-            name: self.watcher.latest.get((name, ""), (0.0, None))[1]
-            for name in ("cpu_percent", "memory_percent", "disk_busy_percent")
-        }
+        seen = {name: self.watcher.latest.get((name, ""), (-1e9, 0.0)) for name in MACHINE}
+        machine = {name: value if now_s - at_s <= STALE_S else None for name, (at_s, value) in seen.items()}
+        silent = self.loaded_at_s > 0 and now_s - self.loaded_at_s >= WINDOW_S
         return {
             **machine,
-            "failure_percent": traffic.failed_percent if traffic.count else None,
+            # no answer at all, though users are there, is no reason to go on
+            "failure_percent": traffic.failed_percent if traffic.count else 100.0 if silent else None,
             "requests_per_s": traffic.count / WINDOW_S,
             "latency_p95_ms": traffic.percentile(95),
             "latency_p99_ms": traffic.percentile(99),
@@ -205,6 +216,8 @@ class Run:
             if self.watcher.kernel_states.get(kernel, "running") not in ("running", "R", "S"):
                 return f"{kernel} is {self.watcher.kernel_states[kernel]}"
             at_s, age_s = self.watcher.latest.get(("kernel_heartbeat_age_s", kernel), (-1e9, 0.0))
+            if "kernels" not in self.target.signals:
+                continue  # it tells of no heartbeats: its processes and routes must do
             if now_s - at_s + age_s > FRESH_S + 1.0:
                 return f"{kernel} has no fresh heartbeat"
         return ""
@@ -296,9 +309,9 @@ class Run:
         if self.done:
             return
         self._enter("done")
+        self.conductor.halt()
         detail = {"reason": reason, **({"not_applicable": list(not_applicable)} if not_applicable else {})}
         self.journal.append(Kind.RUN_ABORTED, self.plan.scenario_id, "run", detail, durable=True)
-        self.conductor.halt()
 
     # The end
 
@@ -317,6 +330,8 @@ class Run:
         self.journal.close()
         self._keep_target()
         self.verdict, self.findings = conclude(self.folder)
+        name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
+        shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
 
     def _keep_target(self) -> None:

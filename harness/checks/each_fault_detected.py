@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
-from harness.record import Record
+from harness.record import Detection, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class EachFaultDetected:
         late, evidence, told = [], [], []
         for fault in record.faults:
             detection = record.detection(fault.step.step_id)
-            if detection is None or detection.after_injected_s > limit_s:
+            if detection is None or _after_s(detection) > limit_s:
                 late.append(fault.step.step_id)
                 evidence.append(fault.injected)
             else:
@@ -34,6 +34,11 @@ class EachFaultDetected:
             why = f"cannot be judged for {', '.join(uncovered + short) or 'no fault'}"
             return finding(self, Verdict.INCONCLUSIVE, why, *evidence)
         return finding(self, Verdict.PASS, "; ".join(told), *evidence)
+
+
+def _after_s(detection: Detection) -> float:
+    """From attainment: a memory that fills slowly is short only then. From the injection when it was never attained."""
+    return detection.after_injected_s if detection.after_attained_s is None else detection.after_attained_s
 
 
 CHECK = EachFaultDetected

@@ -28,6 +28,12 @@ class RecoveryWithinLimit:
         if record.recovery_s < -EARLY_S:
             why = "the recovery was seen before the last fault had ended"
             return finding(self, Verdict.INCONCLUSIVE, why, record.recovered)
+        relapse = record.relapse
+        if relapse is not None:
+            why = (
+                f"well {record.recovery_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
+            )
+            return finding(self, Verdict.FAIL, why, record.recovered, relapse)
         verdict = Verdict.PASS if record.recovery_s <= limit_s else Verdict.FAIL
         why = f"recovered {record.recovery_s:.1f} s after the last fault, limit {limit_s:g} s"
         return finding(self, verdict, why, record.recovered)

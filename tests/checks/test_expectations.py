@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.judge import judge, verdict
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import Options, build_plan
 from harness.record import Record
@@ -30,7 +30,7 @@ max_recovery_time: 90
 def planned(folder: Path, text: str, target: PaperTarget | None = None) -> Plan:
     path = folder / "mine.yaml"
     path.write_text(text)
-    return build_plan(load_file(path)[0], target or PaperTarget(), Options(seed=1), frozenset(METRICS))[0]
+    return build_plan(load_file(path)[0], target or PaperTarget(), Options(seed=1), UNITS)[0]
 
 
 def claims_of(plan: Plan, check: str) -> list[tuple[str, dict[str, Any]]]:

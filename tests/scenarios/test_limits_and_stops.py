@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Plan
 from harness.plan import Options, build_plan, describe, plan_from_json, plan_to_json
 from harness.scenario import ScenarioError, load_file
@@ -21,7 +21,7 @@ faults:
 def planned(folder: Path, text: str) -> Plan:
     path = folder / "mine.yaml"
     path.write_text(text)
-    return build_plan(load_file(path)[0], PaperTarget(), Options(seed=1), frozenset(METRICS))[0]
+    return build_plan(load_file(path)[0], PaperTarget(), Options(seed=1), UNITS)[0]
 
 
 def refused(folder: Path, text: str) -> str:

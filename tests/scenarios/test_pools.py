@@ -10,7 +10,7 @@ import pytest
 from faults.cpu_spike import CpuSpike
 from harness.cli import main
 from harness.draw import cut_s, draw
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.model import Plan
 from harness.plan import Options, build_plan, describe, lint, plan_from_json, plan_to_json
 from harness.scenario import Execution, ScenarioError, load_file, read_file
@@ -36,7 +36,7 @@ def written(folder: Path, text: str) -> Path:
 
 def planned(folder: Path, text: str, seed: int = 1, **options: Any) -> Plan:
     (scenario,) = load_file(written(folder, text))
-    return build_plan(scenario, paper_target(folder), Options(seed=seed, **options), frozenset(METRICS))[0]
+    return build_plan(scenario, paper_target(folder), Options(seed=seed, **options), UNITS)[0]
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -284,5 +284,5 @@ def test_lint_takes_a_pool_apart_without_a_target(tmp_path: Path) -> None:
     scenarios, problems = read_file(written(tmp_path, POOL.replace("pause_seconds: 20", "pause_second: 20")))
     assert problems == []
     with pytest.raises(ScenarioError) as caught:
-        lint(scenarios[0], frozenset(METRICS))
+        lint(scenarios[0], UNITS)
     assert len(caught.value.problems) == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.plan import Options, build_plan, describe, plan_from_json, plan_to_json
 from harness.scenario import ScenarioError, find, load_file, shipped
 from tests.records import paper_plan, paper_target
@@ -39,14 +39,14 @@ BAD = [
 def plan_of(folder: Path, text: str) -> object:
     path = folder / "mine.yaml"
     path.write_text(text)
-    return build_plan(load_file(path)[0], paper_target(folder), Options(seed=1), frozenset(METRICS))
+    return build_plan(load_file(path)[0], paper_target(folder), Options(seed=1), UNITS)
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_scenario_is_planned(tmp_path: Path, name: str) -> None:
     scenario = find(name)[0]
     assert scenario.scenario_id == name
-    plan, _ = build_plan(scenario, paper_target(tmp_path), Options(seed=1), frozenset(METRICS))
+    plan, _ = build_plan(scenario, paper_target(tmp_path), Options(seed=1), UNITS)
     assert plan_from_json(plan_to_json(plan)) == plan
     assert str(plan.seed) in describe(plan)
 

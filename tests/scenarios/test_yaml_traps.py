@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.contracts import TargetError
-from harness.metrics import METRICS
+from harness.metrics import UNITS
 from harness.plan import lint
 from harness.scenario import KEYS, ScenarioError, load_file, read_file
 from harness.target import load_target
@@ -244,7 +244,7 @@ def test_any_text_is_scenarios_that_can_be_linted_or_is_refused_in_words(tmp_pat
         scenarios = load_file(path)
         assert scenarios and all(one.faults or one.pool for one in scenarios)
         for one in scenarios:
-            lint(one, frozenset(METRICS))
+            lint(one, UNITS)
     except ScenarioError as error:
         assert error.problems and all(one.startswith(f"{path}") and "\n" not in one for one in error.problems)
         "\n".join(error.problems).encode()

@@ -8,7 +8,8 @@ import pytest
 
 from harness.claims import ClaimError, parse
 
-CHECKS, METRICS, KERNELS = ["all_faults_injected"], ["latency_p99", "cpu_usage_peak"], ["librarian"]
+CHECKS, KERNELS = ["all_faults_injected"], ["librarian"]
+METRICS = {"latency_p99": "ms", "cpu_usage_peak": "%", "bus.refusals": ""}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Stories that once passed, or could have, without the thing being true: each is red or undecided for good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.claims import ClaimError, parse
+from harness.judge import judge, verdict
+from harness.metrics import METRICS, UNITS
+from harness.model import Finding, Kind, Verdict
+from harness.plan import Options, build_plan
+from harness.record import Record
+from harness.scenario import CATEGORIES, load_file
+from harness.traffic import RequestRow
+from tests.drafts import CPU_END, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, PaperTarget, healthy
+
+MONITOR = "resource_pressure_monitor"
+
+
+def found(record: Record, check: str) -> Finding:
+    return next(one for one in judge(record) if one.check == check)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_scenario_that_asks_for_nothing_still_asks_for_recovery(tmp_path: Path, category: str) -> None:
+    path = tmp_path / "mine.yaml"
+    fault = "{type: kernel_pause, target: librarian, params: {pause_seconds: 9}}"
+    path.write_text(f"scenario_id: X\ncategory: {category}\nfaults: [{fault}]\n")
+    plan, _ = build_plan(load_file(path)[0], PaperTarget(), Options(seed=1), UNITS)
+    criteria = {claim.check for claim in plan.claims if claim.group == "criterion"}
+    assert {"all_faults_injected", "recovery_within_limit", "no_cascading_failure"} <= criteria
+
+
+def test_a_run_that_only_was_valid_does_not_pass() -> None:
+    valid = Finding(check="x", verdict=Verdict.PASS, claim="c", because="b", group="validity")
+    assert verdict([valid, valid]) is Verdict.INCONCLUSIVE
+    assert verdict([valid, replace(valid, group="criterion")]) is Verdict.PASS
+
+
+@pytest.mark.parametrize("kind", [Kind.SAFEGUARD_ENGAGED, Kind.KERNEL_CHANGED])
+def test_a_relapse_after_the_recovery_is_a_failure(tmp_path: Path, kind: Kind) -> None:
+    draft = healthy().add(RECOVERED + 4.0, kind, "governance", "t", subject="x", incident_id="late", to="gone")
+    told = found(draft.record(tmp_path), "recovery_within_limit")
+    assert told.verdict is Verdict.FAIL and "ill again" in told.because and len(told.evidence) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["failure_percent < 5s", "cpu_usage_peak >= 85ms", "latency_p99 < 50%", "message_bus.acl_violations > 5s"]
+)
+def test_a_unit_that_is_not_the_metrics_is_refused(text: str) -> None:
+    with pytest.raises(ClaimError, match="is compared in"):
+        parse(text, [], UNITS, [])
+
+
+def test_every_metric_has_a_unit() -> None:
+    assert set(UNITS) == set(METRICS)
+
+
+def both_pressures(draft: Draft, since_s: float, until_s: float) -> Draft:
+    """The same monitor is engaged for memory as well, by something else."""
+    about = {"subject": "memory", "incident_id": "memory"}
+    draft.add(since_s, Kind.SAFEGUARD_ENGAGED, MONITOR, "t", **about)
+    return draft.add(until_s, Kind.SAFEGUARD_RELEASED, MONITOR, "t", **about)
+
+
+def test_work_deferred_for_memory_does_not_show_the_playbook_for_cpu(tmp_path: Path) -> None:
+    draft = both_pressures(healthy(), SHED_END + 2.0, SHED_END + 6.0)
+    served = [replace(r, outcome="ok", status=200) if r.outcome == "shed" else r for r in draft.requests]
+    shed = RequestRow(SHED_END + 3.0, "legitimate", RETRO, "shed", 503, 4, ((2, 4),))
+    draft.requests = sorted([*served, shed], key=lambda row: row.at_s)
+    told = found(draft.record(tmp_path), "load_shed")
+    assert told.verdict is Verdict.FAIL and "deferred for it" in told.because
+
+
+def test_work_deferred_for_cpu_is_still_shown_beside_memory(tmp_path: Path) -> None:
+    draft = both_pressures(healthy(), SHED_END - 1.0, SHED_END + 6.0)
+    assert found(draft.record(tmp_path / "a"), "load_shed").verdict is Verdict.PASS
+    together = both_pressures(healthy(), PRESSURE, SHED_END)
+    assert found(together.record(tmp_path / "b"), "load_shed").verdict is Verdict.PASS, "they cannot be told apart"
+
+
+def test_a_fault_that_was_measured_for_a_moment_only_was_not_held(tmp_path: Path) -> None:
+    draft = healthy().change(Kind.FAULT_ENDED, "cpu_spike", held_percent=3.0)
+    told = [one for one in judge(draft.record(tmp_path)) if one.check == "fault_attained"]
+    assert {one.verdict for one in told if "cpu_spike" in one.claim} == {Verdict.INCONCLUSIVE}
+    assert any("measured for 3 % of its time only" in one.because for one in told)
+
+
+def test_detection_counts_from_attainment(tmp_path: Path) -> None:
+    """80 s to fill, seen 2 s later, is within 30 s; seen 40 s later it is not."""
+    draft = healthy().change(Kind.SAFEGUARD_ENGAGED, MONITOR, at_s=CPU_END)
+    draft.plan = replace(draft.plan, slo=replace(draft.plan.slo, detect_s_max=4.0))
+    early = draft.change(Kind.FAULT_ATTAINED, "cpu_spike", at_s=CPU_END - 2.0).record(tmp_path / "a")
+    assert found(early, "each_fault_detected").verdict is Verdict.PASS
+    late = draft.change(Kind.FAULT_ATTAINED, "cpu_spike", at_s=CPU_END - 5.0).record(tmp_path / "b")
+    assert found(late, "each_fault_detected").verdict is Verdict.FAIL
