@@ -22,7 +22,7 @@ class FaultAttained:
             return finding(self, Verdict.INCONCLUSIVE, fault.shortfall, *rows)
         achieved = fault.achieved or {}
         why = (
-            f"asked {asked.value:g} {asked.unit}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
+            f"asked {f'{asked.value:g} {asked.unit}'.strip()}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
             f" p5 {achieved.get('p5', 0):g}, p95 {achieved.get('p95', 0):g}), ended by {fault.ended_by}"
         )
         return finding(self, Verdict.PASS, why, *rows)
