@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from harness.contracts import Hands, ProcessId, Target, TargetError
 from harness.model import Effect, Magnitude, Sample, Undo
+from harness.primitives import gone
 from harness.process import same, send
 
 METHODS = ("SIGKILL", "SIGTERM")
@@ -54,13 +55,16 @@ class KernelKill:
         return Magnitude(name="killed", value=float(len(self.kernels)), unit="processes", tolerance=0.0)
 
     def prepare(self, target: Target) -> Undo:
-        for name in self.kernels:
-            target.process(name)  # raises for a kernel that the target does not run
-        return Undo()
+        """Names the victims, so that the limits see whom it is aimed at. Raises for a kernel that is not run."""
+        return Undo(primitives=tuple(gone.gone(target.process(name)) for name in self.kernels))
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        """All processes are found before the first is killed: a watchdog may replace that one within milliseconds."""
-        processes = {name: target.process(name) for name in self.kernels}
+        """Ends those very processes that were prepared, and no successor: only they have passed the limits."""
+        victims = [one for one in undo.primitives if one["op"] == gone.OP]
+        processes = {
+            name: ProcessId(pid=one["pid"], start_ticks=one["start_ticks"], boot_id=one["boot_id"])
+            for name, one in zip(self.kernels, victims, strict=True)
+        }
         number = signal.Signals[self.kill_method]
         missed = [name for name, process in processes.items() if not send(process, number)]
         if missed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.catalog import nearest
 from harness.model import Step, Undo
+from harness.process import ancestors
 
 MB = 1 << 20
 
@@ -85,22 +86,9 @@ def protected(undo: Undo, own: Sequence[int]) -> str:
 
     *own* are the harness's pids beside itself: its guardian. Its parents are never a target either.
     """
-    kept = {0, 1, os.getpid(), *own, *_parents()}
+    kept = {0, 1, os.getpid(), *own, *ancestors()}
     for primitive in undo.primitives:
         pid = primitive.get("pid")
         if pid is not None and int(pid) in kept:
             return f"pid {pid} is the harness itself, its guardian or one of its parents"
     return ""
-
-
-def _parents() -> set[int]:
-    found: set[int] = set()
-    pid = os.getppid()
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            break
-        pid = int(text[text.rindex(")") + 2 :].split()[1])
-    return found

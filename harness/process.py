@@ -43,14 +43,36 @@ def same(process: ProcessId) -> bool:
     return read_process(process.pid) == process
 
 
+def ancestors() -> set[int]:
+    """The pids of this process's parent, its parent's parent and so on; pid 1 is not among them."""
+    found: set[int] = set()
+    pid = os.getppid()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        fields = _stat_fields(pid)
+        pid = int(fields[1]) if fields else 0
+    return found
+
+
+def refuse_harm(process: ProcessId) -> None:
+    """Raises ValueError for those that no fault is ever aimed at: pid 1, this process, and all of its parents.
+
+    Every way of stopping or ending a process passes here, whatever the fault's undo says of its victims.
+    """
+    if process.pid <= 1 or process.pid == os.getpid():
+        raise ValueError(f"pid {process.pid} is never a target")
+    if process.pid in ancestors():
+        raise ValueError(f"pid {process.pid} is never a target: it is a parent of this process")
+
+
 def send(process: ProcessId, number: signal.Signals) -> bool:
     """Sends a signal to *process* and to no other. False: it is gone (also when its pid has a new owner).
 
     The descriptor is taken before the identity is compared, so that the pid cannot change hands in between.
-    Raises ValueError for pid 1 and for this process: no fault is ever aimed there.
+    Raises ValueError for pid 1 and for this process, and for its parents unless the signal lets them go on.
     """
-    if process.pid <= 1 or process.pid == os.getpid():
-        raise ValueError(f"pid {process.pid} is never a target")
+    if number is not signal.SIGCONT or process.pid <= 1 or process.pid == os.getpid():
+        refuse_harm(process)
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:

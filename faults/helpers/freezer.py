@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.contracts import ProcessId
 from harness.primitives.thaw import PREFIX, is_frozen, members, set_frozen
-from harness.process import same
+from harness.process import refuse_harm, same
 
 FREEZE_LIMIT_S = 1.0
 MOUNTS = Path("/proc/self/mounts")
@@ -69,7 +69,8 @@ def _own(process: ProcessId, version: int) -> str:
 
 
 def freeze(process: ProcessId, where: Place) -> None:
-    """Puts *process* into the cgroup and freezes it; it is frozen when this returns. Raises OSError."""
+    """Puts *process* into the cgroup and freezes it; it is frozen when this returns. Raises OSError, ValueError."""
+    refuse_harm(process)
     where.cgroup.mkdir()
     (where.cgroup / "cgroup.procs").write_text(str(process.pid))
     if not same(process):
