@@ -17,9 +17,6 @@ class Clock:
     def now_s(self) -> float:
         return time.monotonic() - self.monotonic_base_s
 
-    def from_monotonic(self, monotonic_s: float) -> float:
-        return monotonic_s - self.monotonic_base_s
-
     def from_wall(self, wall_s: float) -> float:
         """Epoch seconds of this machine → seconds since the run started."""
         return wall_s - self.wall_base_s

@@ -9,7 +9,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -161,8 +160,3 @@ class SignalWriter(CsvWriter):
 
     def write(self, at_s: float, name: str, subject: str, value: float) -> None:
         self._csv.writerow((round(at_s, 3), name, subject, round(value, 4)))
-
-
-def to_plain(thing: Any) -> Any:
-    """A dataclass as JSON would have it."""
-    return json.loads(json.dumps(asdict(thing)))

@@ -69,9 +69,3 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
     if worst is Verdict.PASS and all(finding.group == "validity" for finding in findings):
         return Verdict.INCONCLUSIVE
     return worst
-
-
-def decided_at_s(record: Record) -> float:
-    """When no claim about a fault can change any more: a while after the last one ended."""
-    end_s = record.last_fault_end_s
-    return float("inf") if end_s is None else end_s + DECIDED_AFTER_S

@@ -26,10 +26,10 @@ from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
 from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
-from harness.traffic import RequestLog, RequestRow
+from harness.traffic import RequestLog
 from harness.web import TAB, blueprint
 from harness.web_state import Board
-from harness.worker import ROWS, listen, work
+from harness.worker import ROWS, listen, read, work
 
 VERSION = "0.1.0"
 TICK_S = 0.2
@@ -216,7 +216,9 @@ class Session:
         options = self.options
         words = ["locust", "-f", "locustfiles/grace.py", "--headless", "--scenario", options.scenario]
         words += ["--time-scale", f"{options.time_scale:g}", "--seed", str(seed)]
-        flags = {"--target": options.target, "--allow-host": options.allow_host}
+        users = str(options.num_users) if options.num_users != one_scenario(options).users else ""
+        flags = {"-u": users, "--target": options.target, "--allow-host": options.allow_host}
+        flags |= {"--host": self.environment.host or ""} if options.target else {}
         for flag, value in {**flags, "--safeguards-off": options.safeguards_off}.items():
             words += [flag, value] if value else []
         return shlex.join(words + (["--control"] if options.control else []))
@@ -234,13 +236,10 @@ class Session:
 
     def told_by_worker(self, worker: str, told: Mapping[str, Any]) -> None:
         if self.run is not None:
-            clock, rows = self.run.clock, told["rows"]
-            self.run.signals.write(clock.from_wall(told["at_s"]), "loop_lag_ms", worker, float(told["lag_ms"]))
-            self.run.signals.write(clock.now_s(), "worker_requests", worker, float(sum(row[5] for row in rows)))
-            for at_s, user, name, outcome, status, count, spread in rows:
-                latency_ms = tuple((ms, n) for ms, n in spread)
-                row = RequestRow(clock.from_wall(at_s), user, name, outcome, status, count, latency_ms)
-                self.run.add_rows([row])
+            samples, rows = read(told, self.run.clock)
+            for name, at_s, value in samples:
+                self.run.signals.write(at_s, name, worker, value)
+            self.run.add_rows(rows)
 
     def _drive(self, run: Run) -> None:
         progress = Progress(run)

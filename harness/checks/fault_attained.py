@@ -21,8 +21,9 @@ class FaultAttained:
         if fault.shortfall:
             return finding(self, Verdict.INCONCLUSIVE, fault.shortfall, *rows)
         achieved = fault.achieved or {}
+        wanted = f"{asked.value:g} {asked.unit}".strip()
         why = (
-            f"asked {f'{asked.value:g} {asked.unit}'.strip()}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
+            f"asked {wanted}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
             f" p5 {achieved.get('p5', 0):g}, p95 {achieved.get('p95', 0):g}), ended by {fault.ended_by}"
         )
         return finding(self, Verdict.PASS, why, *rows)
