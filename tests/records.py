@@ -42,6 +42,7 @@ def write_run(
     violations: float | None = None,
     cpu: float | None = None,
     lag_ms: float | None = None,
+    workers: Mapping[str, float | None] | None = None,
     baseline: bool = True,
     planned: bool = True,
     healed: bool = True,
@@ -69,6 +70,10 @@ def write_run(
     for name, value in (("cpu_percent", cpu), ("loop_lag_ms", lag_ms)):
         if value is not None:
             draft.hold(name, value)
+    for worker, late_ms in (workers or {}).items():  # None: it loads, and does not tell of its lag
+        for at_s, name, _, _ in [row for row in draft.signals if row[1] == "loop_lag_ms" and not row[2]]:
+            draft.signals.append((at_s, "worker_requests", worker, 10.0))
+            draft.signals += [(at_s, name, worker, late_ms)] if late_ms is not None else []
     if silent_s:
         draft.add(12.0, Kind.SIGNAL_LOST, "Resources", "watcher", error="silence")
         draft.add(12.0 + silent_s, Kind.SIGNAL_BACK, "Resources", "watcher")

@@ -1,16 +1,21 @@
-"""The load generator kept up: its event loop was never held up for long, over the run and during each fault.
+"""The load generator kept up: no event loop of it was held up for long, over the run and during each fault.
 
 The bound holds for the 99th percentile of each window by itself: a long quiet run must not hide a fault that disturbs
-the generator.
+the generator. In a distributed run it holds for each worker as well, for it is they who load.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
 from harness.record import Record
+
+SILENT_S = 5.0  # so long a process of the generator may tell nothing of its lag
+
+Windows = dict[str, tuple[float, int]]  # which → its 99th percentile in ms, and the line of signals.csv that shows it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,20 +23,42 @@ class GeneratorHealthy:
     claim: str
 
     def check(self, record: Record) -> Finding:
-        overall = record.loop_lag(0.0, record.end_s)
-        if overall is None:
-            return finding(self, Verdict.INCONCLUSIVE, "the generator's own lag was not measured")
-        windows = {"over the run": overall}
-        for fault in record.faults:
-            lag = record.loop_lag_of(fault)
-            if lag is not None:
-                windows[f"during {fault.step.step_id}"] = lag
+        workers = sorted({*record.subjects("worker_requests"), *record.subjects("loop_lag_ms")} - {""})
+        windows: Windows = {}
+        for process in ("", *workers):
+            found = self._windows(record, process)
+            if not found:
+                return finding(self, Verdict.INCONCLUSIVE, f"the {_named(process)} lag was not measured")
+            if silent := self._silence(record, process):
+                return finding(self, Verdict.INCONCLUSIVE, f"the {_named(process)} lag was not measured for {silent}")
+            worst = max(found, key=lambda name: found[name][0])
+            windows |= {f"{worst} on {process}": found[worst]} if process else found
         bound = record.plan.slo.loop_lag_ms_p99_max
         worst = max(windows, key=lambda name: windows[name][0])
         verdict = Verdict.PASS if windows[worst][0] <= bound else Verdict.INCONCLUSIVE
         told = ", ".join(f"{lag_ms:.0f} ms {name}" for name, (lag_ms, _) in windows.items())
         why = f"p99 of the event loop's lag: {told}; at most {bound:g} ms"
         return finding(self, verdict, why, f"signals.csv:{windows[worst][1]}")
+
+    @staticmethod
+    def _windows(record: Record, process: str) -> Windows:
+        """Of *process* ("" = the one that judges); {} when its lag was never measured."""
+        overall = record.loop_lag(0.0, record.end_s, process)
+        if overall is None:
+            return {}
+        each = {f"during {fault.step.step_id}": record.loop_lag_of(fault, process) for fault in record.faults}
+        return {"over the run": overall, **{name: lag for name, lag in each.items() if lag is not None}}
+
+    @staticmethod
+    def _silence(record: Record, process: str) -> str:
+        """The longest gap between two looks, when it is too long: a saturated process tells nothing."""
+        times = [row[0] for row in record.signals("loop_lag_ms", process).rows]
+        gap_s = max(end - start for start, end in pairwise([*times, max(record.end_s, times[-1])]))
+        return f"{gap_s:.1f} s" if gap_s > SILENT_S else ""
+
+
+def _named(process: str) -> str:
+    return f"worker {process}'s" if process else "generator's own"
 
 
 CHECK = GeneratorHealthy

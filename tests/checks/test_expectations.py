@@ -192,3 +192,12 @@ def test_a_long_quiet_run_does_not_hide_a_fault_that_disturbs_the_generator(tmp_
     told = found(draft.record(tmp_path), "generator_healthy")
     assert told.verdict is Verdict.INCONCLUSIVE and "1 ms over the run" in told.because
     assert "400 ms during cpu_spike" in told.because
+
+
+def test_a_worker_that_falls_silent_is_not_taken_for_a_healthy_one(tmp_path: Path) -> None:
+    """Its first samples were fine; the others of the generator go on."""
+    draft = healthy()
+    early = [(a, n, "w1", v) for a, n, s, v in draft.signals if n == "loop_lag_ms" and a < 20.0]
+    draft.signals += early
+    told = found(draft.record(tmp_path), "generator_healthy")
+    assert told.verdict is Verdict.INCONCLUSIVE and "worker w1's lag was not measured for 16.5 s" in told.because

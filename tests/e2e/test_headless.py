@@ -69,6 +69,7 @@ def test_two_workers_load_and_the_master_judges(tmp_path: Path) -> None:
     rows = [line.split(",") for line in (run_folder(tmp_path) / "signals.csv").read_text().splitlines()]
     loads = {subject for _, name, subject, value in rows if name == "worker_requests" and float(value) > 0}
     assert len(loads) == 2, "load on both workers"
+    assert {subject for _, name, subject, _ in rows if name == "loop_lag_ms"} == {"", *loads}, "each tells of its lag"
 
 
 def test_a_control_run_engages_nothing_and_does_not_pass(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What a worker sends to the master: its counts, and how late its own loop is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.clock import Clock
+from harness.worker import read
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.timeout(60)
+HELD = """
+from gevent import monkey; monkey.patch_all()
+import gevent, json, sys, time
+from types import SimpleNamespace as S
+from harness.worker import ROWS, work
+
+sent, listeners = [], []
+request = S(add_listener=listeners.append)
+work(S(events=S(request=request), runner=S(send_message=lambda name, data: sent.append((name, data)))))
+
+def hold():
+    end_s = time.monotonic() + float(sys.argv[1])
+    while time.monotonic() < end_s:
+        pass
+
+listeners[0]("GET", "/x", 5.0, {"user": "legitimate", "status": 200}, None)
+gevent.sleep(0.1)
+hold()
+with gevent.Timeout(20):
+    while len(sent) < 4:
+        gevent.sleep(0.05)
+assert {name for name, _ in sent} == {ROWS}
+print(json.dumps([data for _, data in sent]))
+"""
+
+
+@pytest.mark.parametrize("held_s", [0.0, 0.3])
+def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) -> None:
+    command = [sys.executable, "-c", HELD, str(held_s)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    sent = json.loads(done.stdout)
+    worst_ms = max(one["lag_ms"] for one in sent)
+    assert worst_ms >= 250.0 if held_s else worst_ms < 250.0
+    assert sorted(one["lag_ms"] for one in sent)[1] < 250.0, "one look was held up, not all"
+    assert [row[1:6] for one in sent for row in one["rows"]] == [["legitimate", "GET /x", "ok", 200, 1]]
+    assert all(one["at_s"] > 0 for one in sent), "it tells also when it has counted nothing"
+
+
+def test_what_it_sends_is_read_in_the_time_of_the_run() -> None:
+    clock = Clock(monotonic_base_s=0.0, wall_base_s=1000.0)
+    row = [1003.2, "legitimate", "GET /x", "ok", 200, 2, [[5, 2]]]
+    samples, rows = read({"at_s": 1003.5, "lag_ms": 12, "rows": [row]}, clock)
+    assert samples == [("worker_requests", 3.5, 2.0), ("loop_lag_ms", 3.5, 12.0)]
+    (one,) = rows
+    assert one.at_s == pytest.approx(3.2) and (one.count, one.latency_ms) == (2, ((5, 2),))
