@@ -24,6 +24,9 @@ V1_IS_WORSE = "a process frozen by version 1 does not die of SIGKILL: a watchdog
 class KernelPause:
     """Stops the process of kernel *target* for *pause_seconds*, or until the target ends it itself.
 
+    The target has ended it when that process is gone from /proc. If the same process runs again before its time,
+    anybody may have resumed it (an operator, this harness's own guardian), and the fault is lost.
+
     *mechanism*: sigstop shows in /proc as state T, and works everywhere; freezer is the cgroup freezer (version 2,
     else 1), under which a process shows nothing and no SIGCONT wakes it; auto is the freezer of version 2 when it is
     to be had, else sigstop. The facts name the one that was used and why those before it were not. sigstop is the
@@ -104,8 +107,8 @@ class KernelPause:
             return Sample(achieved=None, hold=Hold.TARGET, because=_ending(target, self.target, process))
         runs = _runs(process, effect)
         if runs:
-            because = f"pid {process.pid} runs again ({runs}), and it was not resumed by this harness"
-            return Sample(achieved=None, hold=Hold.TARGET, because=because)
+            because = f"pid {process.pid} runs again ({runs}): whoever resumed it, no new process shows it was the target"
+            return Sample(achieved=None, hold=Hold.LOST, because=because)
         return Sample(achieved=1.0)
 
 

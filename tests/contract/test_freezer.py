@@ -108,7 +108,7 @@ def test_frozen_and_home_again_twice(victim: Victim) -> None:
         assert all(result["verified"] for result in heal(undo))
         assert victim.works() and not cgroup_of(undo).exists()
         assert Path(f"/proc/{victim.child.pid}/cgroup").read_text() == victim.cgroups
-    assert fault.sample(victim, undo, effect, NO_HANDS).hold is Hold.TARGET  # type: ignore[arg-type]
+    assert fault.sample(victim, undo, effect, NO_HANDS).hold is Hold.LOST  # type: ignore[arg-type]
 
 
 @on(2)
@@ -118,7 +118,7 @@ def test_thawed_by_another_hand_is_no_pause_any_more(victim: Victim) -> None:
     effect = fault.inject(victim, undo, NO_HANDS)  # type: ignore[arg-type]
     thaw.set_frozen(cgroup_of(undo), False)
     sample = fault.sample(victim, undo, effect, NO_HANDS)  # type: ignore[arg-type]
-    assert sample.hold is Hold.TARGET and "not frozen" in sample.because
+    assert sample.hold is Hold.LOST and "not frozen" in sample.because
     assert all(result["verified"] for result in heal(undo))
 
 

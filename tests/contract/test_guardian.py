@@ -37,7 +37,22 @@ def test_pause_stops_and_heal_resumes_twice(victim: Victim, link: GuardianLink) 
         assert all(result["verified"] for result in link.heal("f"))
         assert process_state(victim.child.pid) != "T"
     ended = fault.sample(victim, undo, effect, link.hands("f"))  # type: ignore[arg-type]
-    assert ended.hold is Hold.TARGET, "running again, though the fault did not end it"
+    assert ended.hold is Hold.LOST, "the guardian resumed it: no witness that the target did"
+    assert f"pid {victim.child.pid} runs again" in ended.because
+
+
+def test_only_a_new_process_shows_that_the_target_ended_a_pause(victim: Victim, link: GuardianLink) -> None:
+    fault = KernelPause(target="victim", pause_seconds=5)
+    undo = link.arm("f", fault.prepare(victim), 60)  # type: ignore[arg-type]
+    effect = fault.inject(victim, undo, link.hands("f"))  # type: ignore[arg-type]
+    os.kill(victim.child.pid, signal.SIGCONT)  # as an operator does
+    wait_for(lambda: process_state(victim.child.pid) != "T")
+    assert fault.sample(victim, undo, effect, link.hands("f")).hold is Hold.LOST  # type: ignore[arg-type]
+    victim.child.kill()
+    victim.child.wait()
+    victim.child = Victim().child
+    ended = fault.sample(victim, undo, effect, link.hands("f"))  # type: ignore[arg-type]
+    assert ended.hold is Hold.TARGET and f"victim is now pid {victim.child.pid}" in ended.because
 
 
 def test_a_target_that_is_gone_counts_as_healed(victim: Victim) -> None:
