@@ -107,7 +107,7 @@ class KernelPause:
             return Sample(achieved=None, hold=Hold.TARGET, because=_ending(target, self.target, process))
         runs = _runs(process, effect)
         if runs:
-            because = f"pid {process.pid} runs again ({runs}): whoever resumed it, no new process shows it was the target"
+            because = f"pid {process.pid} runs again ({runs}), and no new process shows that it was the target"
             return Sample(achieved=None, hold=Hold.LOST, because=because)
         return Sample(achieved=1.0)
 
