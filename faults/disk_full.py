@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,9 @@ class DiskFull:
     def asked(self) -> Magnitude:
         tolerance = 0.5 if self.disk_percent == 100 else 5.0
         return Magnitude(name="disk", value=self.disk_percent, unit="%", tolerance=tolerance)
+
+    def taken_mb(self, target: Target) -> float:
+        return self.mount_mib or shutil.disk_usage(self._folder(target)).free / MIB
 
     def prepare(self, target: Target) -> Undo:
         folder = self._folder(target)

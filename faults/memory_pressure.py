@@ -54,6 +54,14 @@ class MemoryPressure:
         fill_s = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / FILL_BYTES_PER_S
         return max(ATTAIN_S[0], min(ATTAIN_S[1], fill_s))
 
+    def taken_mb(self, target: Target) -> float:
+        """All that it could ever hold: the percentage of the machine, or of the target's own group."""
+        group, _ = self._group(target)
+        total = limit_bytes(Path(group)) if group else None
+        if total is None:
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return total * self.memory_percent / 100 / 2**20
+
     def prepare(self, target: Target) -> Undo:
         # told first: it is gone only when the kernel has its memory back, which may take seconds
         return Undo(primitives=(kill_marked("", term_s=TERM_S_MAX),))

@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event as Signal
 
 from harness.contracts import ATTAIN_LIMIT_S, Fault, Target, TargetError
-from harness.limits import protected
+from harness.limits import Limits, protected, takes_too_much
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
 from harness.record import TIME_IS_UP
 
@@ -100,8 +100,10 @@ class Conductor:
         held = Held()
         try:
             planned = fault.prepare(self.target)
-            if own := protected(planned, [self.guardian.pid]):
-                raise TargetError(own)
+            limits = Limits().lifted(self.plan.unsafe)
+            why = protected(planned, [self.guardian.pid]) or takes_too_much(limits, fault, self.target)
+            if why:
+                raise TargetError(why)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
             deadline_s = attain_limit_s(fault) + step.duration_s + HEAL_SLACK_S
             undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)

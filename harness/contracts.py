@@ -131,9 +131,9 @@ class Fault(Protocol):
     `undo` primitives are interpreted by harness/undo.py, in the guardian, which imports no fault: a fault heals
     even when all of its code is gone.
 
-    Two attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
-    clock starts all the same (else ATTAIN_LIMIT_S), and `choices`, the words that its text fields take:
-    {field: (word, ...)}.
+    Three attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
+    clock starts all the same (else ATTAIN_LIMIT_S); `choices`, the words that its text fields take:
+    {field: (word, ...)}; and `kernels`, all the kernels that it is aimed at, for a fault of more than one.
     """
 
     duration_field: ClassVar[str]  # which field is its length in seconds; "" for a fault given by a count

@@ -27,6 +27,7 @@ class Limits:
     run_s_max: float = 3600.0
     users_max: float = 1000.0
     faults_at_once_max: float = 8.0
+    taken_mb_max: float = 65536.0
     free_memory_mb_min: float = 256.0
     free_disk_mb_min: float = 512.0
 
@@ -79,6 +80,15 @@ def below_floor(limits: Limits, memory_mb: float, disk_mb: float) -> str:
     if disk_mb < limits.free_disk_mb_min:
         return f"only {disk_mb:.0f} MB of the disk are free, at least {limits.free_disk_mb_min:g} must be"
     return ""
+
+
+def takes_too_much(limits: Limits, fault: object, target: object) -> str:
+    """Why a fault may not be injected: it would take more of a disk or of memory than it may; "" when it does not."""
+    taken = getattr(fault, "taken_mb", None)
+    taken_mb = float(taken(target)) if taken is not None else 0.0
+    if taken_mb <= limits.taken_mb_max:
+        return ""
+    return f"it would take {taken_mb:.0f} MB, at most {limits.taken_mb_max:g} are allowed; `unsafe:` lifts a limit"
 
 
 def protected(undo: Undo, own: Sequence[int]) -> str:

@@ -80,7 +80,7 @@ def live(fault: Any, ledger: Ledger, clock: list[float]) -> Conductor:
         subject="memory",
         asked=ASKED,
     )
-    plan = type("Plan", (), {"steps": (step,)})
+    plan = type("Plan", (), {"steps": (step,), "unsafe": {}})
     one: Any = ledger
     conductor = Conductor(plan, {"f": fault}, None, one, one, one, lambda: clock[0])  # type: ignore[arg-type]
 
@@ -187,3 +187,21 @@ def test_a_sample_that_crashes_is_a_lost_fault() -> None:
     live(Slow([], clock), ledger, clock)
     told, _ = ledger.of(Kind.FAULT_ENDED)
     assert told["ended_by"] == "lost" and "IndexError" in told["because"]
+
+
+@dataclass(frozen=True)
+class Greedy(Slow):
+    """Would fill a whole disk."""
+
+    def taken_mb(self, target: object) -> float:
+        return 1e6
+
+    def inject(self, target: object, undo: Undo, hands: object) -> Effect:
+        raise AssertionError("it was injected")
+
+
+def test_a_fault_that_takes_too_much_is_never_injected() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Greedy([], clock), ledger, clock)
+    assert "would take 1000000 MB, at most 65536" in ledger.of(Kind.FAULT_ENDED)[0]["because"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from harness.limits import LimitError, Limits, below_floor, exceeded, free_memory_mb, protected
+from faults.disk_full import DiskFull
+from faults.memory_pressure import MemoryPressure
+from harness.limits import LimitError, Limits, below_floor, exceeded, free_memory_mb, protected, takes_too_much
 from harness.model import Undo
 from harness.primitives.resume import resume
 from harness.process import read_process
-from tests.drafts import mf01_plan
+from tests.drafts import PaperTarget, mf01_plan
 
 STEP = replace(mf01_plan().steps[0], at_s=0.0, duration_s=10.0, where="x.yaml:3: faults[0]")
 
@@ -69,3 +73,17 @@ def test_the_harness_its_guardian_and_its_parents_are_never_a_target() -> None:
         assert process is not None and protected(Undo(primitives=(resume(process),)), []) == ""
     finally:
         child.communicate()
+
+
+def test_what_a_fault_takes_is_limited(tmp_path: Path) -> None:
+    target = PaperTarget(paths={"root": tmp_path})
+    total_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    memory = MemoryPressure(memory_percent=50, duration_seconds=5)
+    assert memory.taken_mb(target) == pytest.approx(total_mb / 2)
+    free_mb = shutil.disk_usage(tmp_path).free / 2**20
+    assert DiskFull(path="root", duration_seconds=5).taken_mb(target) == pytest.approx(free_mb, rel=0.2)
+    assert DiskFull(path="root", duration_seconds=5, mount_mib=7).taken_mb(target) == 7
+    limits = Limits().lifted({"taken_mb_max": 100})
+    assert "it would take" in takes_too_much(limits, memory, target)
+    assert takes_too_much(limits, DiskFull(path="root", duration_seconds=5, mount_mib=7), target) == ""
+    assert takes_too_much(limits, object(), target) == "", "nothing worth a limit"
