@@ -30,6 +30,7 @@ BEFORE = {"PLANNED": "READY", "HEALING": "ACTIVE"}  # the step after which the l
 IN_FORCE = ("INJECTED", "ACTIVE")  # where the fault must be seen from outside, or its end would show nothing
 CLEAN_S = 2.0
 STEP_LIMIT_S = 30.0
+END_LIMIT_S = 15.0  # who survives the kill has healed and ended by then
 SOAK_S = 3.5
 
 
@@ -42,18 +43,28 @@ class Cell:
     killed: str
     seed: int = 0
 
+    @property
+    def kills(self) -> bool:
+        return RECIPES[self.fault].kills
+
     def __str__(self) -> str:
         return f"{self.fault} × {self.state or f'random ({self.seed})'} × {self.killed}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """*left*: what was not as before; *heal_s*: from the last kill until all was, or (both killed) what `heal` took."""
+    """What a kill has left.
+
+    left: what was not as before. heal_s: from the last kill until all was, and stayed so until nobody was left to do
+    anything; or (both killed) what `heal` took. changed: something was seen to be different, so that there was
+    something to take back.
+    """
 
     cell: Cell
     hit: str  # the last state in the undo log when they died
     heal_s: float | None
     left: tuple[str, ...]
+    changed: bool
 
     @property
     def clean(self) -> bool:
@@ -92,7 +103,7 @@ def usable() -> list[str]:
 
 
 def run(cell: Cell) -> Outcome:
-    """Lives the fault's life in a new world, kills, and looks until all is as it was, or the time is up."""
+    """Lives the fault's life in a new world, kills, and looks until all is as it was for good, or the time is up."""
     folder = Path(tempfile.mkdtemp(prefix="grace-matrix-"))
     world = World(folder / "world")
     life = Life(world, cell)
@@ -100,35 +111,47 @@ def run(cell: Cell) -> Outcome:
         before = world.look()
         life.start()
         life.reach()
-        if cell.state in IN_FORCE and world.look() == before:
-            return Outcome(cell=cell, hit=cell.state, heal_s=None, left=("nothing: the fault did nothing at all",))
+        # where the kill must come at once, nothing is looked at before it
+        now = before if cell.state in BEFORE else world.look()
+        if cell.state in IN_FORCE and now == before:
+            left = ("nothing: the fault did nothing at all",)
+            return Outcome(cell=cell, hit=cell.state, heal_s=None, left=left, changed=False)
         life.kill()
-        return _settle(cell, world, life, before)
+        return settle(cell, world, life, before, changed=bool(differences(before, now, cell.kills)))
     finally:
         life.close()
         world.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settle(cell: Cell, world: World, life: Life, before: Mapping[str, Any]) -> Outcome:
+def settle(cell: Cell, world: World, life: Life, before: Mapping[str, Any], changed: bool) -> Outcome:
+    """What became of the world after the kill. *changed*: whether it was seen to be different before."""
     hit = _last_state(world.run / NAME)
     started_s = time.monotonic()
     if cell.killed == "both":
         command = [sys.executable, "-m", "harness.cli", "heal", str(world.run)]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=60)
         done_s = time.monotonic()
-        left = differences(before, world.look())
-        return Outcome(cell=cell, hit=hit, heal_s=None if left else done_s - started_s, left=left)
-    while left := differences(before, world.look()):
-        if time.monotonic() - started_s > CLEAN_S:
-            return Outcome(cell=cell, hit=hit, heal_s=None, left=left)
+        left = differences(before, world.look(), cell.kills)
+        heal_s = None if left else done_s - started_s
+        return Outcome(cell=cell, hit=hit, heal_s=heal_s, left=left, changed=changed)
+    clean_s: float | None = None  # since when every look was clean
+    while True:
+        ended = life.ended()  # asked first: whoever goes on may still do something after a look
+        left = differences(before, world.look(), cell.kills)
+        late_s = time.monotonic() - started_s
+        changed = changed or bool(left)
+        clean_s = None if left else late_s if clean_s is None else clean_s
+        if not left and not ended and late_s > END_LIMIT_S:
+            left = (f"{life.survivor} goes on {END_LIMIT_S:g} s after the kill",)
+        if (ended and not left) or (left and late_s > CLEAN_S):
+            return Outcome(cell=cell, hit=hit, heal_s=clean_s if not left else None, left=left, changed=changed)
         time.sleep(0.01)
-    return Outcome(cell=cell, hit=hit, heal_s=time.monotonic() - started_s, left=())
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is not as before, in words. A kill is not taken back: a dead process is the target's to replace."""
-    passed_over = {"alive"} | (set() if now["alive"] else {"cgroups of the victim"})
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], kills: bool = False) -> tuple[str, ...]:
+    """What is not as before, in words. *kills*: the fault itself kills, and that is the target's to mend."""
+    passed_over = {"alive", "cgroups of the victim"} if kills else set()
     return tuple(
         f"{name}: {now.get(name, '')!r}, was {before.get(name, '')!r}"
         for name in {**before, **now}
@@ -206,6 +229,15 @@ class Life:
                 os.kill(self.guardian, signal.SIGKILL)
         if self.cell.killed in ("harness", "both"):
             self.process.kill()
+
+    @property
+    def survivor(self) -> str:
+        return "the guardian" if self.cell.killed == "harness" else "the harness"
+
+    def ended(self) -> bool:
+        """Whether nobody is left: the guardian heals and ends on its own, so does the process when it loses it."""
+        assert self.process
+        return self.process.poll() is not None and read_process(self.guardian) is None
 
     def close(self) -> None:
         if self.process is None:

@@ -9,11 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A fault's type and its parameters; *root* = only root can have it done."""
+    """A fault's type and its parameters; *root* = only root can have it done; *kills* = the victim dies of it."""
 
     type: str
     params: Mapping[str, Any]
     root: bool = False
+    kills: bool = False
 
 
 SPIKE = {"cpu_percent": 5.0, "duration_seconds": 60.0}
@@ -27,7 +28,7 @@ RECIPES: dict[str, Recipe] = {
     "kernel_pause (freezer)": Recipe(
         type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0, "mechanism": "freezer"}, root=True
     ),
-    "kernel_kill": Recipe(type="kernel_kill", params={"target": "victim"}),
+    "kernel_kill": Recipe(type="kernel_kill", params={"target": "victim"}, kills=True),
     "memory_pressure": Recipe(
         type="memory_pressure", params={"memory_percent": 40.0, "duration_seconds": 60.0, "scope": "target"}
     ),

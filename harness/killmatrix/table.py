@@ -11,23 +11,28 @@ from harness.killmatrix.cells import VICTIMS, Outcome
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Markdown: one row a fault, with the median and the longest time to heal in milliseconds by who was killed."""
+    """Markdown: one row a fault, with the median and the longest time to heal in milliseconds by who was killed.
+
+    Only kills that met the world changed have such a time: where there was nothing to take back, 0 ms is no figure.
+    """
     clean = sum(outcome.clean for outcome in outcomes)
+    changed = sum(outcome.changed for outcome in outcomes)
     lines = [
         "# No fault outlives the harness",
         "",
         f"{clean} of {len(outcomes)} kills left nothing behind. {datetime.now(UTC):%Y-%m-%d}, {_machine()}.",
         "",
-        "Time from the kill until all was as before, in ms, median (longest). Where harness and guardian were both",
-        "killed, it is what `grace-chaos heal` took, its own start included.",
+        f"{changed} of them met something changed. Of these, the time from the kill until all was as before, and",
+        "stayed so, in ms: median (longest), of how many. Where harness and guardian were both killed, it is what",
+        "`grace-chaos heal` took, its own start included. What kernel_kill kills is the target's to mend.",
         "",
-        "| fault | kills | " + " | ".join(f"{who} killed" for who in VICTIMS) + " |",
+        "| fault | kills, changed | " + " | ".join(f"{who} killed" for who in VICTIMS) + " |",
         "|---|---|" + "---|" * len(VICTIMS),
     ]
     for fault in dict.fromkeys(outcome.cell.fault for outcome in outcomes):
         mine = [outcome for outcome in outcomes if outcome.cell.fault == fault]
         cells = " | ".join(_spread([one for one in mine if one.cell.killed == who]) for who in VICTIMS)
-        lines.append(f"| {fault} | {len(mine)} | {cells} |")
+        lines.append(f"| {fault} | {len(mine)}, {sum(outcome.changed for outcome in mine)} | {cells} |")
     dirty = [outcome for outcome in outcomes if not outcome.clean]
     lines += [
         "",
@@ -37,8 +42,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _spread(outcomes: Sequence[Outcome]) -> str:
-    times = [1000 * one.heal_s for one in outcomes if one.heal_s is not None]
-    return f"{statistics.median(times):.0f} ({max(times):.0f})" if times else "–"
+    times = [1000 * one.heal_s for one in outcomes if one.changed and one.heal_s is not None]
+    return f"{statistics.median(times):.0f} ({max(times):.0f}), {len(times)}" if times else "–"
 
 
 def _machine() -> str:

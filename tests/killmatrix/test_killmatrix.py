@@ -6,13 +6,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import catalog
-from harness.killmatrix.cells import STATES, VICTIMS, Cell, Outcome, all_cells, diagonal, differences, run, soak, usable
+from harness.killmatrix.cells import (
+    STATES,
+    VICTIMS,
+    Cell,
+    Outcome,
+    all_cells,
+    diagonal,
+    differences,
+    run,
+    settle,
+    soak,
+    usable,
+)
 from harness.killmatrix.recipes import RECIPES
 from harness.killmatrix.table import table
 from harness.killmatrix.world import World
@@ -98,17 +111,60 @@ def test_a_helper_left_alive_is_seen(world: World) -> None:
         helper.communicate()
 
 
-def test_a_dead_victim_is_not_taken_for_remains(world: World) -> None:
+def test_a_dead_victim_is_excused_where_the_fault_itself_kills_and_nowhere_else(world: World) -> None:
+    """A heal that ends the paused process has not given it back."""
     before = world.look()
     world.children[0].kill()
     world.children[0].wait()
-    assert world.look() != before and differences(before, world.look()) == ()
+    assert world.look() != before and differences(before, world.look(), kills=True) == ()
+    assert "alive: False, was True" in differences(before, world.look(), kills=False)
+    assert [name for name, recipe in RECIPES.items() if recipe.kills] == ["kernel_kill"]
+
+
+class Survivor:
+    """Who goes on after the kill, instead of killmatrix.cells.Life: does *acts* at their times, then has ended."""
+
+    survivor = "the guardian"
+
+    def __init__(self, acts: dict[float, Callable[[], object]]) -> None:
+        self.began_s, self.acts = time.monotonic(), dict(sorted(acts.items()))
+
+    def ended(self) -> bool:
+        for at_s in [one for one in self.acts if time.monotonic() - self.began_s >= one]:
+            self.acts.pop(at_s)()
+        return not self.acts
+
+
+def settled(world: World, acts: dict[float, Callable[[], object]], changed: bool = False) -> Outcome:
+    cell = Cell(fault="kernel_pause", state="ARMED", killed="harness")
+    return settle(cell, world, Survivor(acts), world.look(), changed)  # type: ignore[arg-type]
+
+
+def test_what_a_survivor_does_after_the_first_clean_look_is_seen(world: World) -> None:
+    late = world.root / "late.tmp"
+    outcome = settled(world, {0.5: late.touch, 0.6: lambda: None})
+    assert not outcome.clean and outcome.left[0].startswith("file late.tmp") and outcome.heal_s is None
+
+
+def test_clean_is_counted_from_the_look_after_which_nothing_came(world: World) -> None:
+    late = world.root / "late.tmp"
+    outcome = settled(world, {0.2: late.touch, 0.6: late.unlink, 1.0: lambda: None})
+    assert outcome.clean and outcome.changed and outcome.heal_s is not None and 0.6 <= outcome.heal_s < 1.0
+
+
+def test_a_survivor_that_does_not_end_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.killmatrix.cells.CLEAN_S", 0.1)
+    monkeypatch.setattr("harness.killmatrix.cells.END_LIMIT_S", 0.2)
+    outcome = settled(world, {60.0: lambda: None})
+    assert outcome.left == ("the guardian goes on 0.2 s after the kill",) and not outcome.changed
 
 
 def test_the_table_says_what_was_left() -> None:
     cell = Cell(fault="kernel_pause", state="ACTIVE", killed="both")
-    clean = Outcome(cell=cell, hit="ACTIVE", heal_s=0.3, left=())
-    dirty = Outcome(cell=cell, hit="ACTIVE", heal_s=None, left=("stopped: True, was False",))
-    text = table([clean, dirty])
-    assert "1 of 2 kills left nothing behind" in text and "| 300 (300) |" in text
+    clean = Outcome(cell=cell, hit="ACTIVE", heal_s=0.3, left=(), changed=True)
+    idle = Outcome(cell=cell, hit="PLANNED", heal_s=0.0, left=(), changed=False)
+    dirty = Outcome(cell=cell, hit="ACTIVE", heal_s=None, left=("stopped: True, was False",), changed=True)
+    text = table([clean, idle, idle, dirty])
+    assert "3 of 4 kills left nothing behind" in text and "2 of them met something changed" in text
+    assert "| kernel_pause | 4, 2 | – | – | 300 (300), 1 |" in text, "kills that met nothing have no time"
     assert "LEFT BEHIND by kernel_pause × ACTIVE × both (in ACTIVE): stopped: True, was False" in text
