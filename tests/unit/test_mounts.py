@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.mounts import may_mount, mount_of, mount_tmpfs, mounts
+from harness.mounts import Mount, may_mount, mount_of, mount_tmpfs, mounts, umount, uppermost
 from harness.primitives import remove_file, unmount
 
 
@@ -40,6 +40,65 @@ def test_a_mount_of_our_own_is_taken_back_twice(tmp_path: Path) -> None:
     finally:
         assert unmount.take_back(primitive, True) == ("gone", True)
     assert source not in {one.source for one in mounts()}
+
+
+def test_what_somebody_mounts_over_ours_stays(tmp_path: Path) -> None:
+    point, source = tmp_path / "place", f"grace-chaos-over-{os.getpid()}"
+    point.mkdir()
+    primitive = unmount.unmount(point, source)
+    if not may_mount():
+        with pytest.raises(PermissionError):
+            mount_tmpfs(point, source, 1 << 20)
+        return
+    mount_tmpfs(point, source, 1 << 20)
+    try:
+        mount_tmpfs(point, "theirs", 1 << 20)
+        try:
+            (point / "precious").write_text("x")
+            for _ in range(2):
+                told = ("left alone: somebody has mounted over it or in it (tmpfs from theirs)", False)
+                assert unmount.take_back(primitive, True) == told
+                assert (point / "precious").exists() and mount_of(point).source == "theirs"
+        finally:
+            umount(point, lazily=True)
+        assert unmount.take_back(primitive, True) == ("unmounted", True), "once theirs is gone"
+    finally:
+        assert unmount.take_back(primitive, True) == ("gone", True)
+
+
+INFO = """\
+20 1 0:1 / / rw - ext4 /dev/sda1 rw
+30 20 0:2 / /state rw - tmpfs grace-chaos-1 rw
+31 30 0:3 / /state rw - tmpfs theirs rw
+40 20 0:4 / /a\\040b rw shared:7 - ext4 /dev/sdb1 rw
+"""
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_lies_uppermost_is_told_by_the_chain_and_not_by_the_order(tmp_path: Path, order: int) -> None:
+    (tmp_path / "info").write_text("\n".join(INFO.splitlines()[::order]))
+    told = mounts(tmp_path / "info")
+    assert [one.source for one in uppermost(Path("/state"), told)] == ["theirs"]
+    assert [one.source for one in uppermost(Path("/a b"), told)] == ["/dev/sdb1"]
+    assert uppermost(Path("/nothing"), told) == []
+
+
+def test_without_the_right_to_mount_theirs_is_left_alone_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was unmounted")
+
+    ours = Mount(number=30, under=20, point=tmp_path, kind="tmpfs", source="ours")
+    theirs = Mount(number=31, under=30, point=tmp_path, kind="xfs", source="/dev/sdc1")
+    hidden = Mount(number=32, under=21, point=tmp_path, kind="ext4", source="beside")
+    monkeypatch.setattr(unmount, "umount", never)
+    inner = Mount(number=33, under=30, point=tmp_path / "sub", kind="ext4", source="inner")
+    for other, named in ((theirs, "xfs from /dev/sdc1"), (hidden, "ext4 from beside"), (inner, "ext4 from inner")):
+        monkeypatch.setattr(unmount, "mounts", lambda other=other: [ours, other])
+        did, verified = unmount.take_back(unmount.unmount(tmp_path, "ours"), True)
+        assert not verified and named in did
+    monkeypatch.setattr(unmount, "mounts", lambda: [ours])
+    with pytest.raises(AssertionError, match="it was unmounted"):
+        unmount.take_back(unmount.unmount(tmp_path, "ours"), True)
 
 
 def test_a_file_of_ours_is_removed_twice(tmp_path: Path) -> None:
