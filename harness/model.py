@@ -152,6 +152,7 @@ class Step:
     subject: str  # what a safeguard that covers this fault names: a kernel, an actor, a resource
     asked: Magnitude
     where: str = ""  # "scenarios/enhanced/x.yaml:12"
+    kernels: tuple[str, ...] = ()  # all that the fault is aimed at, where it names more than its subject
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,6 +251,7 @@ def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: flo
         subject=fault.subject,
         asked=fault.asked,
         where=entry.where,
+        kernels=tuple(getattr(fault, "kernels", ())),
     )
 
 
@@ -262,7 +263,10 @@ def plan_from_json(text: str) -> Plan:
     """The plan that plan_to_json wrote. Raises ValueError for anything else."""
     try:
         data = json.loads(text)
-        steps = tuple(Step(**{**one, "asked": Magnitude(**one["asked"])}) for one in data["steps"])
+        steps = tuple(
+            Step(**{**one, "asked": Magnitude(**one["asked"]), "kernels": tuple(one.get("kernels", ()))})
+            for one in data["steps"]
+        )
         claims = tuple(Claim(**{**one, "needs": tuple(one["needs"])}) for one in data["claims"])
         coverage = {k: tuple((row[0], row[1]) for row in rows) for k, rows in data["coverage"].items()}
         tuples = {

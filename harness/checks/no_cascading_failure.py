@@ -20,7 +20,8 @@ class NoCascadingFailure:
         start_s, end_s = record.first_injection_s, record.recovered.at_s if record.recovered else record.end_s
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
-        faulted = {fault.step.subject for fault in record.faults} & set(record.plan.kernels)
+        aimed_at = (kernel for fault in record.faults for kernel in (fault.step.subject, *fault.step.kernels))
+        faulted = set(aimed_at) & set(record.plan.kernels)
         dragged = [
             event
             for event in record.of_kind(Kind.KERNEL_CHANGED)
