@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
 from harness.contracts import Hands, Target, TargetLacks
-from harness.model import Effect, Magnitude, Sample, Undo
+from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
+DROPPED_PERCENT_MAX = 1.0
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
 TOPICS = ("kernel.memory", "kernel.governance", "system.control")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AclFlood:
-    """Hands *messages_per_second* forbidden messages to the bus as *blocked_actor* for *duration_seconds*."""
+    """Hands *messages_per_second* forbidden messages to the bus as *blocked_actor* for *duration_seconds*.
+
+    Measured is what the socket really took. When it has dropped more than 1 % of all that the flood is to send, the
+    magnitude can no longer be what was asked for, and the fault is lost.
+    """
 
     target: str = "message_bus"
     messages_per_second: float
@@ -60,7 +65,17 @@ class AclFlood:
         return Effect(facts={"actor": self.blocked_actor, "topics": list(TOPICS), **helper_facts(helper)})
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
-        return sample_mean(effect, hands, "rate", window_s=1.0)
+        measured = sample_mean(effect, hands, "rate", window_s=1.0)
+        sent, dropped = int(measured.detail.get("sent", 0)), int(measured.detail.get("dropped", 0))
+        attempts = max(sent + dropped, self.messages_per_second * self.duration_seconds)
+        if measured.hold is not Hold.HOLDS or dropped <= attempts * DROPPED_PERCENT_MAX / 100:
+            return measured
+        refused = int(measured.detail.get("refused", 0))
+        because = (
+            f"the bus did not take what was sent: {dropped} messages were dropped, at most {DROPPED_PERCENT_MAX:g} %"
+            f" of {attempts:.0f} may be ({sent} sent, {refused} of them refused by the bus)"
+        )
+        return replace(measured, hold=Hold.LOST, because=because)
 
 
 FAULT = AclFlood
