@@ -2,7 +2,8 @@
 
 Each row asks for a magnitude and measures what was there, by a witness that belongs to neither tool: the kernel's own
 run-time clock, the cgroup's usage, /proc/diskstats, the bus's own count. The tools take turns within each round. Of a
-round's samples mean and sd are taken, over the rounds their medians. The table goes to benchmarks/results/.
+round's samples mean and sd are taken, over the rounds their medians. The table goes to benchmarks/results/. What ours
+promises is judged at the end: a row that misses is marked, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.request import urlopen
 
 from harness.cgroup import CgroupError, join, make_group, remove, used_percent
 from harness.cpu_clock import CpuClock
+from harness.embedded import EmbeddedTwin
 
 SETTLE_S = 2.0
 MEASURE_S = 8.0
@@ -43,11 +46,20 @@ while True:
 IDLE_PERCENT_MAX = 6.0
 IDLE_S = 3.0
 IDLE_LIMIT_S = 120.0
+MESSAGES_PER_S = 1000
+RATE_ERROR_MAX = 0.01  # of the rate asked for
+POINTS_ERROR_MAX = 2.0
+COUNTER = "grace_message_bus_acl_violations_total"
+NEEDS = {"cpu": ("stress-ng",), "memory": ("stress-ng",), "disk": ("fio",), "message": ()}
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is asked, who are asked, and how it is measured: witness() reads a counter or a level."""
+    """What is asked, who are asked, and how it is measured: witness() reads a counter or a level.
+
+    Of the tools "ours" is judged: its error is at most *error_max* (None: nothing is promised), in *unit*, and when
+    it must be *steadier*, its sd is below the other's.
+    """
 
     name: str
     asked: float
@@ -57,6 +69,8 @@ class Contest:
     counts: bool  # the witness counts (a rate is its growth a second), else it is a level
     settle_s: float = SETTLE_S
     background: bool = False
+    error_max: float | None = None
+    steadier: bool = False
     results: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # tool → (mean, sd) of each round
 
 
@@ -157,6 +171,8 @@ def cpu_contests() -> list[Contest]:
             witness=busy,
             counts=True,
             background=background,
+            error_max=POINTS_ERROR_MAX,
+            steadier=True,
         )
         for percent, background in ((30, False), (75, False), (90, False), (75, True), (90, True))
     ]
@@ -209,23 +225,96 @@ def disk_contest(folder: Path) -> Contest:
         witness=operations,
         counts=True,
         settle_s=6.0,
+        error_max=5000 * RATE_ERROR_MAX,
     )
+
+
+class Bus:
+    """A twin of its own for each turn: nobody's count is in the other's, and none is there while the machine rests."""
+
+    def __init__(self) -> None:
+        self.metrics_url = ""
+
+    def flooded_by(self, module: str) -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+        return lambda folder: self._flooded(module)
+
+    @contextlib.contextmanager
+    def _flooded(self, module: str) -> Iterator[None]:
+        twin = EmbeddedTwin("acl_violation_monitor")  # it would cut the flooder off, and each row would be of that
+        try:
+            target = twin.wait()
+            self.metrics_url = f"{target.base_url}/metrics"
+            assert target.bus is not None
+            wanted = {"endpoint", "server_public_key", "open_topic"}
+            arguments = {key: value for key, value in target.bus.items() if key in wanted}
+            arguments |= {"keys": list(target.bus["spare_actors"]), "actor": "flooder", "topics": ["kernel.memory"]}
+            arguments |= {"messages_per_second": MESSAGES_PER_S, "limit_s": 120}
+            with running([sys.executable, "-m", module, json.dumps(arguments)]):
+                yield
+        finally:
+            twin.stop()
+
+    def refused(self) -> float:
+        """What the bus itself has counted. Raises OSError when it does not tell."""
+        with urlopen(self.metrics_url, timeout=5) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"{COUNTER} "):
+                    return float(line.split()[1])
+        raise OSError(f"{self.metrics_url} does not tell of {COUNTER}")
+
+
+def message_contest() -> Contest:
+    bus = Bus()
+    return Contest(
+        name=f"forbidden messages {MESSAGES_PER_S}/s",
+        asked=float(MESSAGES_PER_S),
+        unit="msg/s",
+        tools={
+            "ours": bus.flooded_by("faults.helpers.acl_flooder"),
+            "sleep loop": bus.flooded_by("benchmarks.sleep_flooder"),
+        },
+        witness=bus.refused,
+        counts=True,
+        settle_s=4.0,
+        error_max=MESSAGES_PER_S * RATE_ERROR_MAX,
+    )
+
+
+def medians(contest: Contest, tool: str) -> tuple[float, float]:
+    """(mean, sd) of *tool* over the rounds."""
+    rounds = contest.results[tool]
+    return statistics.median(one[0] for one in rounds), statistics.median(one[1] for one in rounds)
+
+
+def misses(contest: Contest) -> list[str]:
+    """What ours has promised and not kept, in words."""
+    found = []
+    mean, sd = medians(contest, "ours")
+    peer_name = next(name for name in contest.results if name != "ours")
+    peer_sd = medians(contest, peer_name)[1]
+    if contest.error_max is not None and not abs(mean - contest.asked) <= contest.error_max:
+        found.append(f"the error is {mean - contest.asked:+.2f} {contest.unit}, at most ± {contest.error_max:g}")
+    if contest.steadier and not sd < peer_sd:
+        found.append(f"the sd is {sd:.3f}, not below the {peer_sd:.3f} of {peer_name}")
+    return found
 
 
 def verdict_row(contest: Contest) -> str:
     cells = [contest.name, f"{contest.asked:g} {contest.unit}"]
     figures = {}
-    for name, rounds in contest.results.items():
-        mean = statistics.median(one[0] for one in rounds)
-        sd = statistics.median(one[1] for one in rounds)
+    for name in contest.results:
+        mean, sd = medians(contest, name)
         figures[name] = sd
         cells += [name, f"{mean:.2f}", f"{mean - contest.asked:+.2f}", f"{sd:.3f}"]
     ours, theirs = list(figures.values())
-    return "| " + " | ".join([*cells, f"{theirs / ours:.1f}" if ours else "–"]) + " |"
+    promise = [f"error ± {contest.error_max:g}"] if contest.error_max is not None else []
+    promise += ["the lower sd"] if contest.steadier else []
+    held = "; ".join(["**MISSED**", *missed]) if (missed := misses(contest)) else ", ".join(promise) or "–"
+    return "| " + " | ".join([*cells, f"{theirs / ours:.1f}" if ours else "–", held]) + " |"
 
 
 def table(contests: Sequence[Contest], rounds: int) -> str:
-    head = "| asked of | asked | | mean | error | sd | | mean | error | sd | sd of theirs / ours |"
+    head = "| asked of | asked | | mean | error | sd | | mean | error | sd | sd of theirs / ours | held |"
     machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
     return "\n".join(
         [
@@ -235,7 +324,7 @@ def table(contests: Sequence[Contest], rounds: int) -> str:
             f"each sampled every {SAMPLE_S:g} s by a witness that belongs to neither tool.",
             "",
             head,
-            "|" + "---|" * 11,
+            "|" + "---|" * 12,
             *(verdict_row(contest) for contest in contests),
             "",
         ]
@@ -245,25 +334,26 @@ def table(contests: Sequence[Contest], rounds: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="cpu, memory or disk")
+    parser.add_argument("--only", choices=tuple(NEEDS), help="one kind of contest; without it, all")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    missing = [tool for tool in ("stress-ng", "fio") if shutil.which(tool) is None]
+    kinds = (options.only,) if options.only else tuple(NEEDS)
+    missing = sorted({tool for kind in kinds for tool in NEEDS[kind] if shutil.which(tool) is None})
     if missing:
         print(f"missing: {', '.join(missing)}; `make bench` installs them", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="grace-bench-", dir=Path.cwd()))
     group = None
     try:
-        contests = cpu_contests() if options.only in ("", "cpu") else []
-        if options.only in ("", "memory"):
+        contests = cpu_contests() if "cpu" in kinds else []
+        if "memory" in kinds:
             try:
                 group = make_group(GROUP_BYTES)
                 contests.append(memory_contest(group))
             except CgroupError as error:
                 print(f"memory is left out: {error}", flush=True)
-        if options.only in ("", "disk"):
-            contests.append(disk_contest(folder))
+        contests += [disk_contest(folder)] if "disk" in kinds else []
+        contests += [message_contest()] if "message" in kinds else []
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", flush=True)
             for contest in contests:
@@ -272,6 +362,7 @@ def main() -> int:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")
         print(f"\n{text}")
+        return 1 if any(misses(contest) for contest in contests) else 0
     except Busy as error:
         print(error, file=sys.stderr)
         return 3
@@ -279,7 +370,6 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         if group is not None:
             remove(group)
-    return 0
 
 
 if __name__ == "__main__":
