@@ -73,7 +73,7 @@ class FileCorruption:
         return damaged_files.inject(undo, self.corruption_type, self.wound)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
-        return damaged_files.sample(effect)
+        return damaged_files.sample(undo, effect, self.corruption_type, self.wound)
 
 
 FAULT = FileCorruption

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -60,22 +61,56 @@ def key_overwrite(data: bytes, wound: Wound) -> bytes:
     """The values of corrupt_keys (`a.b` is b within a) in a JSON or YAML document become another; it stays readable."""
     if not wound.corrupt_keys:
         raise NoDamage("key_overwrite needs corrupt_keys")
-    generator = random.Random(wound.seed)
     document, write = _parsed(data)
-    for key in wound.corrupt_keys:
-        *path, last = key.split(".")
-        holder = document
-        for depth, name in enumerate([*path, last]):
-            if not isinstance(holder, dict) or name not in holder:
-                known = holder if isinstance(holder, dict) else ()
-                place = ".".join([*path, last][: depth + 1])
-                raise NoDamage(f"it has no key {place!r}.{nearest(name, map(str, known))}")
-            holder = holder[name] if depth < len(path) else holder
-        value = f"{generator.getrandbits(64):016x}" if wound.corrupt_value is None else wound.corrupt_value
+    for key, value in _values(wound).items():
+        holder, last = _holder(document, key)
         if holder[last] == value:
             raise NoDamage(f"{key} is {value!r} already")
         holder[last] = value
     return write(document)
+
+
+def _values(wound: Wound) -> dict[str, Any]:
+    """{key: what it becomes}."""
+    generator, value = random.Random(wound.seed), wound.corrupt_value
+    return {key: f"{generator.getrandbits(64):016x}" if value is None else value for key in wound.corrupt_keys}
+
+
+def _holder(document: Any, key: str) -> tuple[dict[str, Any], str]:
+    """The mapping that holds *key*, and its name there. Raises NoDamage."""
+    path = key.split(".")
+    holder = document
+    for depth, name in enumerate(path):
+        if not isinstance(holder, dict) or name not in holder:
+            known = holder if isinstance(holder, dict) else ()
+            raise NoDamage(f"it has no key {'.'.join(path[: depth + 1])!r}.{nearest(name, map(str, known))}")
+        if depth < len(path) - 1:
+            holder = holder[name]
+    return holder, path[-1]
+
+
+def still_wounded(data: bytes, kind: str, wound: Wound, damaged_bytes: int, damaged_sha256: str) -> bool:
+    """Whether *data*, which was written over damaged bytes or after them, still carries the damage.
+
+    A log grows on after it, and a document may be saved again with its wrong values: neither has mended anything.
+    What begins like a truncated file says nothing: so does a whole one.
+    """
+    if kind == "key_overwrite":
+        try:
+            document, _ = _parsed(data)
+        except NoDamage:
+            return False
+        return any(_holds(document, key, value) for key, value in _values(wound).items())
+    grown = kind != "truncate" and len(data) > damaged_bytes
+    return grown and hashlib.sha256(data[:damaged_bytes]).hexdigest() == damaged_sha256
+
+
+def _holds(document: Any, key: str, value: Any) -> bool:
+    try:
+        holder, last = _holder(document, key)
+    except NoDamage:
+        return False
+    return bool(holder[last] == value)
 
 
 def _parsed(data: bytes) -> tuple[Any, Callable[[Any], bytes]]:

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faults.helpers.corruption import NoDamage, Wound, damage
+from faults.helpers.corruption import NoDamage, Wound, damage, still_wounded
 from harness.catalog import nearest
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.model import Effect, Hold, Sample, Undo
 from harness.primitives import Looks, replace_file
 from harness.primitives.restore_file import OP as RESTORE_FILE
-from harness.primitives.restore_file import digest, restore_file
+from harness.primitives.restore_file import digest, given_back, restore_file
 
 FILE_BYTES_MAX = 256 << 20
 
@@ -115,15 +115,22 @@ def _seen(path: Path) -> list[int]:
     return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
 
 
-def sample(effect: Effect) -> Sample:
-    """How many files were damaged (each read back when it was); ended by the target when none is so any more."""
+def sample(undo: Undo, effect: Effect, kind: str, wound: Wound) -> Sample:
+    """How many files were damaged (each read back when it was); ended by the target when none is so any more.
+
+    What this harness has given back itself (its guardian does, past a deadline) the target has not: that is lost.
+    """
     files: Sequence[Mapping[str, Any]] = effect.facts["files"]
+    backups = {one["path"]: Path(one["backup"]) for one in undo.primitives if one["op"] == RESTORE_FILE}
     left, told = [], []
     for one in files:
         path = Path(one["path"])
         now = one["damaged_sha256"] if _seen(path) == one["seen"] else digest(path)
-        if now == one["damaged_sha256"]:
+        if now == one["damaged_sha256"] or _carries_on(path, now, one, kind, wound):
             left.append(path.name)
+        elif given_back(backups[one["path"]]).exists():
+            because = f"{path.name} was given back by this harness before its time"
+            return Sample(achieved=None, hold=Hold.LOST, because=because)
         else:
             told.append(f"{path.name} is {_words(now, one)}")
     if not left:
@@ -131,9 +138,22 @@ def sample(effect: Effect) -> Sample:
     return Sample(achieved=float(len(files)), detail={"still_damaged": left})
 
 
+def _carries_on(path: Path, now: str | None, one: Mapping[str, Any], kind: str, wound: Wound) -> bool:
+    """Whether a file with other bytes than were damaged carries the damage all the same."""
+    if not now or now == one["sha256"]:
+        return False
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False  # gone meanwhile: the next sample tells
+    return still_wounded(data, kind, wound, one["damaged_bytes"], one["damaged_sha256"])
+
+
 def _words(now: str | None, one: Mapping[str, Any]) -> str:
     if now is None:
         return "gone"
     if now == one["sha256"]:
         return f"byte for byte what it was (sha256 {now[:12]}), and was not restored by this harness"
-    return f"another (sha256 {now[:12]}), which this harness has not written"
+    if not now:
+        return "no plain file any more"
+    return f"another (sha256 {now[:12]}), in which the damage is not found"

@@ -8,6 +8,7 @@ opened to be read (models, snapshots, configuration), not for databases in use.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -19,6 +20,7 @@ from typing import Any
 from harness.primitives import Looks, replace_file
 
 OP = "restore_file"
+GIVEN_BACK = ".given_back"  # beside the backup: the file was given back from it, so it was not the target's doing
 BLOCK_BYTES = 1 << 20
 
 
@@ -54,8 +56,15 @@ def take_back(primitive: Mapping[str, Any], complete: bool) -> tuple[str, bool]:
         return f"cannot be restored: the backup {backup} is {'gone' if kept is None else 'not what was kept'}", False
     if now == "":
         return "no file of its own any more (a link, a folder), by the target: left alone", True
+    with contextlib.suppress(OSError):  # a full disk must not keep a file from being given back
+        given_back(backup).touch()
     replace_file(path, backup.read_bytes(), Looks(**primitive["looks"]), int(primitive["mtime_ns"]))
     return "restored", digest(path) == original
+
+
+def given_back(backup: Path) -> Path:
+    """Where it is noted, before it is done, that a file was given back from *backup*."""
+    return backup.with_name(backup.name + GIVEN_BACK)
 
 
 def _how(now: str | None) -> str:
