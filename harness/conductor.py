@@ -151,7 +151,7 @@ class Conductor:
             held.looks += attained_at_s is not None
             held.told = dict(sample.detail or held.told)
             if sample.hold is not Hold.HOLDS:
-                return {Hold.TARGET: "target", Hold.SPENT: "plan"}.get(sample.hold, "lost"), sample.because
+                return "target" if sample.hold is Hold.TARGET else "lost", sample.because
             clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + attain_limit_s(fault)
             if now_s >= clock_from_s + step.duration_s:
                 return "plan", _time_is_up(step, attained_at_s is not None, held.best, sample.because)

@@ -125,7 +125,6 @@ class Hold(StrEnum):
     HOLDS = "holds"
     TARGET = "target"  # the target ended it, and a witness other than the fault shows it
     LOST = "lost"  # a helper died, a signal went missing: the fault is not what was asked for
-    SPENT = "spent"  # a fault of a given count has done all that it was asked to do
 
 
 @dataclass(frozen=True, kw_only=True)
