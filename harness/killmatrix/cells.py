@@ -31,7 +31,7 @@ IN_FORCE = ("INJECTED", "ACTIVE")  # where the fault must be seen from outside, 
 CLEAN_S = 2.0
 STEP_LIMIT_S = 30.0
 END_LIMIT_S = 15.0  # who survives the kill has healed and ended by then
-SOAK_S = 3.5
+SOAK_S = 1.6  # a life held for a second, and a little of what comes after it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +185,7 @@ class Life:
         command += [run_id, self.cell.fault] + ([] if self.cell.state else ["straight"])
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.guardian = int(self.read("READY")["guardian"])
+        self.world.owners |= {self.process.pid, self.guardian}
 
     def read(self, wanted: str) -> dict[str, Any]:
         assert self.process and self.process.stdout

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,9 @@ class World:
         (self.root / "model.bin").write_bytes(hashlib.sha512(b"model").digest() * 64)
         (self.root / "state.json").write_text('{"memory_index": [1, 2, 3], "governance_rules": {"deploy": "ask"}}\n')
         self.socket = folder / "victim.sock"
+        self.owners: set[int] = set()  # pids after which a fault of this world may have named a cgroup
         self.children = [self._start(SLEEPER), self._start(ECHO, str(self.socket))]
+        self.owners |= {child.pid for child in self.children}
         (self.root / "victim.pid").write_text(f"{self.children[0].pid}\n")
         self.address = self.root / "links" / "victim.addr"
         self.address.write_text(f"unix:{self.socket}\n")
@@ -111,8 +113,8 @@ class World:
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
             **{f"file {path.relative_to(self.root)}": _file(path) for path in sorted(self.root.rglob("*"))},
             "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
-            "cgroups": sorted(str(path) for path in _marked_groups() if path != self.group),
             "helpers": self.helpers(),
+            "cgroups": [str(path) for path in marked_groups(self.owners) if path != self.group],
         }
 
     def helpers(self) -> list[str]:
@@ -124,6 +126,7 @@ class World:
                 with contextlib.suppress(OSError):
                     if f"{MARKER_VARIABLE}={self.run.name}/".encode() in (entry / "environ").read_bytes():
                         found.append(entry.name)
+        self.owners |= {int(one) for one in found}
         return found
 
     def close(self) -> None:
@@ -158,7 +161,10 @@ def _file(path: Path) -> str:
     return f"{digest[:16]} {info.st_mode:o}" + ("" if path.suffix == ".addr" else f" {info.st_mtime_ns}")
 
 
-def _marked_groups() -> list[Path]:
-    """The cgroups that a harness has made and that nobody is there to remove, in every hierarchy."""
-    marked = [Path(top) / name for top, names, _ in os.walk(CGROUPS) for name in names if name.startswith(MARK)]
-    return [group for group in marked if not read_process(int(re.sub(r"\D.*", "", group.name.removeprefix(MARK)) or 0))]
+def marked_groups(owners: Collection[int]) -> list[Path]:
+    """The cgroups of the harness that are named after one of *owners*, whether that lives or not, in every hierarchy.
+
+    Others on this machine belong to somebody else's faults, or to a twin that stays.
+    """
+    marked = (Path(top) / name for top, names, _ in os.walk(CGROUPS) for name in names if name.startswith(MARK))
+    return sorted(one for one in marked if re.sub(r"\D.*", "", one.name.removeprefix(MARK)) in set(map(str, owners)))

@@ -111,6 +111,19 @@ def test_a_helper_left_alive_is_seen(world: World) -> None:
         helper.communicate()
 
 
+def test_a_cgroup_left_for_the_living_victim_is_seen_and_a_strangers_is_not(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The freezer's group is named after whom it froze, who lives on; a twin that stays has one of its own, too."""
+    monkeypatch.setattr("harness.killmatrix.world.CGROUPS", tmp_path / "cgroups")
+    before = world.look()
+    (tmp_path / "cgroups" / "memory" / "grace-chaos-1-77-1").mkdir(parents=True)
+    assert differences(before, world.look()) == ()
+    left = tmp_path / "cgroups" / "unified" / f"grace-chaos-{world.children[0].pid}-77"
+    left.mkdir(parents=True)
+    assert differences(before, world.look()) == (f"cgroups: {[str(left)]}, was []",)
+
+
 def test_a_dead_victim_is_excused_where_the_fault_itself_kills_and_nowhere_else(world: World) -> None:
     """A heal that ends the paused process has not given it back."""
     before = world.look()
