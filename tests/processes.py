@@ -53,9 +53,16 @@ def twin(folder: Path, off: str = "") -> Iterator[subprocess.Popen[bytes]]:
 
 
 def locust(*words: str, out: Path) -> subprocess.Popen[str]:
+    """A headless run that hears SIGINT, also where the tests themselves were started in the background."""
     command = [sys.executable, "-m", "locust", "-f", "locustfiles/grace.py", "--headless", "--out", str(out), *words]
     return subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

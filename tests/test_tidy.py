@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -287,7 +288,8 @@ def test_the_makefile_holds_each_target_once_and_tells_of_it() -> None:
     targets = ["venv", "run", "lint", "test-fast", "test", "bench", "matrix", "soak", "killmatrix", "clean"]
     assert make_faults(text) == []
     assert [name for name in make_targets(text) if name != "help"] == targets
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    told = subprocess.run(["make", "help"], cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
     assert told.stderr == "" and [line.split()[0] for line in told.stdout.splitlines()] == targets
     planted = ".PHONY: a b help\na: x ## does it\n\t@true\na: ## again\n\t@true\nb:\n\t@true\n$(S): x\n\t@true\n"
     assert make_faults(planted) == ["a stands twice", "b has no ## words for make help"]

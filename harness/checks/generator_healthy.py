@@ -42,8 +42,12 @@ class GeneratorHealthy:
 
     @staticmethod
     def _windows(record: Record, process: str) -> Windows:
-        """Of *process* ("" = the one that judges); {} when its lag was never measured."""
-        overall = record.loop_lag(0.0, record.end_s, process)
+        """Of *process* ("" = the one that judges); {} when its lag was never measured.
+
+        From the baseline on: while users are made, their process is busy with that, and nothing is judged.
+        """
+        since_s = max(0.0, record.baseline.at_s - record.plan.slo.baseline_s) if record.baseline else 0.0
+        overall = record.loop_lag(since_s, record.end_s, process)
         if overall is None:
             return {}
         each = {f"during {fault.step.step_id}": record.loop_lag_of(fault, process) for fault in record.faults}

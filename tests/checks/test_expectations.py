@@ -201,3 +201,12 @@ def test_a_worker_that_falls_silent_is_not_taken_for_a_healthy_one(tmp_path: Pat
     draft.signals += early
     told = found(draft.record(tmp_path), "generator_healthy")
     assert told.verdict is Verdict.INCONCLUSIVE and "worker w1's lag was not measured for 16.5 s" in told.because
+
+
+def test_a_generator_that_is_busy_making_its_users_is_not_ill(tmp_path: Path) -> None:
+    draft = healthy()
+    draft.signals = [(a, n, s, 900.0 if n == "loop_lag_ms" and a < 2.0 else v) for a, n, s, v in draft.signals]
+    assert found(draft.record(tmp_path / "a"), "generator_healthy").verdict is Verdict.PASS
+    draft.signals = [(a, n, s, 900.0 if n == "loop_lag_ms" and 4.0 < a < 6.0 else v) for a, n, s, v in draft.signals]
+    told = found(draft.record(tmp_path / "b"), "generator_healthy")
+    assert told.verdict is Verdict.INCONCLUSIVE, "in the baseline it must keep up"

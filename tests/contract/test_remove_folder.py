@@ -12,8 +12,9 @@ import pytest
 
 from harness.embedded import EmbeddedTwin
 from harness.model import Undo
-from harness.primitives.remove_folder import MARK, remove_folder
+from harness.primitives.remove_folder import MARK, remove_folder, users
 from harness.undo import heal
+from tests.processes import wait_for
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def test_a_folder_that_is_in_use_stays(folder: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.stdin.read()", "--dir", str(folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
+        wait_for(lambda: users(folder), 5, "a process that has its command line")
         told = healed(folder)
         assert (told["did"], told["verified"]) == (f"still in use by pid {process.pid}", False) and folder.exists()
     finally:
