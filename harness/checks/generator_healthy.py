@@ -13,6 +13,7 @@ from harness.checks import finding
 from harness.model import Finding, Verdict
 from harness.record import Record
 
+LOOKED_BACK_S = 1.0  # a sample tells of up to so much before it
 SILENT_S = 5.0  # so long a process of the generator may tell nothing of its lag
 
 Windows = dict[str, tuple[float, int]]  # which → its 99th percentile in ms, and the line of signals.csv that shows it
@@ -46,7 +47,8 @@ class GeneratorHealthy:
 
         From the baseline on: while users are made, their process is busy with that, and nothing is judged.
         """
-        since_s = max(0.0, record.baseline.at_s - record.plan.slo.baseline_s) if record.baseline else 0.0
+        baseline = record.baseline
+        since_s = max(0.0, baseline.at_s - record.plan.slo.baseline_s + LOOKED_BACK_S) if baseline else 0.0
         overall = record.loop_lag(since_s, record.end_s, process)
         if overall is None:
             return {}
