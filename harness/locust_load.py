@@ -18,6 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
+from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
 from harness.options import OptionError, add_arguments, allowed, one_scenario, stop_file, wanted
@@ -377,6 +378,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         work(environment)
         return
+    interrupt_main(say)
     options.only_summary = True  # our own progress tells more than a table every two seconds
     session = Session(environment)
     session.check()

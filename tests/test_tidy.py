@@ -58,6 +58,7 @@ FLOORS = {
     "embedded": 5,
     "suite": 5,
     "console": 6,
+    "interrupts": 6,
     "killmatrix": 6,
     "options": 6,
     "web_state": 6,
