@@ -45,6 +45,22 @@ class Link:
     framing: str = ""  # "u32be": each message has its length before it, as 4 bytes; "": not known
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerPool:
+    """Processes that share one kind of work and are no kernels."""
+
+    processes: Mapping[str, Mapping[str, str]]  # {name: {pid_file | cmdline: text}}
+    function: str  # MODULE:FUNCTION that each worker thread calls for a piece of work
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerPage:
+    """Where the target tells, page by page, what it finally holds of one kind."""
+
+    url: str  # a path in which {next} stands for the page's cursor; the first is 0
+    rows: str  # the key of a page's rows; the cursor of the next page is under "next", no rows = the end
+
+
 class Target(Protocol):
     """The system under test, as its manifest describes it."""
 
@@ -80,6 +96,14 @@ class Target(Protocol):
 
     @property
     def links(self) -> Mapping[str, Link]: ...
+
+    @property
+    def workers(self) -> Mapping[str, WorkerPool]:
+        """{pool: its processes and what they call}; process() finds each by its name."""
+        ...
+
+    @property
+    def ledgers(self) -> Mapping[str, LedgerPage]: ...
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -121,6 +145,39 @@ class Hands(Protocol):
 
     def alive(self, helper: Helper) -> bool: ...
 
+    def open_gate(self, params: Mapping[str, Any]) -> None:
+        """Lets the load generator's attack traffic through, as *params* say (see Gates). Raises TargetError."""
+        ...
+
+    def traffic(self) -> Told:
+        """How far the traffic is that open_gate() let through."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the load generator says of an attack: requests, each counted once however often it was tried."""
+
+    total: int = 0
+    sent: int = 0  # at least once
+    settled: int = 0  # with their last answer, or given up
+    problem: str = ""  # why it is no longer what was asked for
+
+
+class Gates(Protocol):
+    """The load generator's attacks, one a step of the plan, open from its injection until it is taken back.
+
+    What is let through dies with the process that sends it: it needs no undo.
+    """
+
+    def open(self, step_id: str, params: Mapping[str, Any]) -> None: ...
+
+    def told(self, step_id: str) -> Told: ...
+
+    def shut(self, step_id: str) -> None:
+        """No request is sent any more when this returns. Does nothing for a step that has no gate."""
+        ...
+
 
 ATTAIN_LIMIT_S = 10.0
 
@@ -131,9 +188,10 @@ class Fault(Protocol):
     `undo` primitives are interpreted by harness/undo.py, in the guardian, which imports no fault: a fault heals
     even when all of its code is gone.
 
-    Three attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
+    Some attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
     clock starts all the same (else ATTAIN_LIMIT_S); `choices`, the words that its text fields take:
-    {field: (word, ...)}; and `kernels`, all the kernels that it is aimed at, for a fault of more than one.
+    {field: (word, ...)}; `kernels`, all the kernels that it is aimed at, for a fault of more than one; and `limit_s`,
+    of a fault given by a count: it ends when it says that it is done, and after so many seconds all the same.
     """
 
     duration_field: ClassVar[str]  # which field is its length in seconds; "" for a fault given by a count

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import Link, ProcessId, Route, TargetError
+from harness.contracts import LedgerPage, Link, ProcessId, Route, TargetError, WorkerPool
 from harness.hosts import Permit, is_loopback
 from harness.model import Kind
 from harness.process import read_process
@@ -36,6 +36,8 @@ KEYS = (
     "capabilities",
     "links",
     "permits",
+    "workers",
+    "ledgers",
 )
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
@@ -50,6 +52,7 @@ TOLD = tuple(
         *(Kind.SYMPTOM_SEEN, Kind.KERNEL_CHANGED),
     )
 )
+FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # MODULE:FUNCTION
 REQUEST_PATH = re.compile(r"/(?![/\\])[!-~]*")  # what follows the host and nothing that could be read as another one
 
 
@@ -70,6 +73,8 @@ class ManifestTarget:
     file: Path
     capabilities: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
+    workers: Mapping[str, WorkerPool] = field(default_factory=dict)
+    ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
 
     @property
@@ -81,9 +86,12 @@ class ManifestTarget:
         return tuple(self.processes)
 
     def process(self, name: str) -> ProcessId:
-        where = self.processes.get(name)
+        """A kernel's, or a worker's of any pool."""
+        known = {one: where for pool in self.workers.values() for one, where in pool.processes.items()}
+        known.update(self.processes)
+        where = known.get(name)
         if where is None:
-            raise TargetError(f"the target has no process {name!r}.{nearest(name, self.processes)}")
+            raise TargetError(f"the target has no process {name!r}.{nearest(name, known)}")
         pids = [_pid_of_file(Path(where["pid_file"]))] if "pid_file" in where else _pids_of_words(where["cmdline"])
         found = [process for pid in pids if pid and (process := read_process(pid))]
         if len(found) != 1:
@@ -184,6 +192,42 @@ class _Manifest:
             file=path,
             capabilities=names("capabilities"),
             links={name: self.link(name, one.value) for name, one in each("links").items()},
+            workers=self.workers(each("workers"), each("processes")),
+            ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
+        )
+
+    def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
+        keys = ("processes", "function")
+        taken, made = set(kernels), {}
+        for name, one in pools.items():
+            what = f"workers.{name}"
+            found = self.fields(one.value, what, keys, keys)
+            processes = (
+                self.reader.mapping(found["processes"].value, f"{what}.processes") if "processes" in found else {}
+            )
+            for worker in processes:
+                if worker in taken:
+                    self.reader.say_of(processes[worker], f"{what}.processes: {worker!r} is another process's name")
+                taken.add(worker)
+            function = self.reader.text(found["function"].value, f"{what}.function") if "function" in found else ""
+            if function and not FUNCTION.fullmatch(function):
+                self.reader.say_of(found["function"], f"{what}.function: MODULE:FUNCTION is expected, not {function!r}")
+            made[name] = WorkerPool(
+                processes={
+                    key: self.process(where.value, f"{what}.processes.{key}") for key, where in processes.items()
+                },
+                function=function,
+            )
+        return made
+
+    def ledger(self, node: yaml.Node, what: str) -> LedgerPage:
+        found = self.fields(node, what, ("url", "rows"), ("url", "rows"))
+        url = self.request_path(found["url"], f"{what}.url") if "url" in found else ""
+        bare = url.replace("{next}", "", 1)
+        if url and (bare == url or "{" in bare or "}" in bare):
+            self.reader.say_of(found["url"], f"{what}.url: {url!r} needs the cursor {{next}} once and no other brace")
+        return LedgerPage(
+            url=url, rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else ""
         )
 
     def permits(self, node: yaml.Node) -> tuple[Permit, ...]:

@@ -166,6 +166,31 @@ def test_an_unknown_process_names_what_there_is(tmp_path: Path) -> None:
         one.process("libarian")
 
 
+POOL = {"processes": {"worker_1": {"pid_file": "/x/1"}, "worker_2": {"cmdline": "w 2"}}, "function": "a.b:run"}
+LEDGER = {"url": "/api/things?since={next}&limit=9", "rows": "things"}
+
+
+def test_workers_and_ledgers_are_read(tmp_path: Path) -> None:
+    one = target(tmp_path, workers={"pool": POOL}, ledgers={"things": LEDGER})
+    assert one.workers["pool"].function == "a.b:run"
+    assert one.workers["pool"].processes == POOL["processes"]
+    assert one.kernels == (), "a worker is no kernel"
+    assert (one.ledgers["things"].url, one.ledgers["things"].rows) == (LEDGER["url"], "things")
+    assert target(tmp_path).workers == {} and target(tmp_path).ledgers == {}
+
+
+def test_a_worker_is_found_by_its_name_as_a_kernel_is(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    file.write_text(f"{os.getpid()}\n")
+    pool = {**POOL, "processes": {"worker_1": {"pid_file": str(file)}, "worker_2": {"pid_file": "/x/2"}}}
+    one = target(tmp_path, workers={"pool": pool}, processes={"librarian": {"pid_file": "/x/3"}})
+    assert one.process("worker_1") == read_process(os.getpid())
+    with pytest.raises(TargetError, match="worker_2: 0 living processes"):
+        one.process("worker_2")
+    with pytest.raises(TargetError, match=r"'worker_3'\. Did you mean 'worker_"):
+        one.process("worker_3")
+
+
 def test_links_are_read_and_those_that_cannot_be_are_refused(tmp_path: Path) -> None:
     way = {"address_file": "/x/a.addr", "callee": "librarian", "callers": ["api_server"], "framing": "u32be"}
     link = target(tmp_path, links={"librarian": way}).links["librarian"]
@@ -228,6 +253,16 @@ DEEP: list[tuple[dict[str, Any], str]] = [
     ({"safeguards": "kernel_watchdog"}, "safeguards: a list is expected, not 'kernel_watchdog'"),
     ({"playbooks": ["a", "a"]}, "playbooks: 'a' stands here twice"),
     ({"links": {"l": {"address_file": "/x", "callee": "c", "caller": []}}}, "Did you mean 'callers'?"),
+    ({"workers": {"p": {**POOL, "proceses": {}}}}, "workers.p: no key is called 'proceses'. Did you mean 'processes'?"),
+    ({"workers": {"p": {"function": "a:b"}}}, "workers.p.processes is missing"),
+    ({"workers": {"p": {**POOL, "function": "a.b"}}}, "workers.p.function: MODULE:FUNCTION is expected, not 'a.b'"),
+    ({"workers": {"p": {**POOL, "processes": {"w": {"pid": "/x"}}}}}, "workers.p.processes.w: no key is called 'pid'."),
+    ({"workers": {"p": POOL, "q": POOL}}, "workers.q.processes: 'worker_1' is another process's name"),
+    ({"ledgers": {"l": {**LEDGER, "row": "x"}}}, "ledgers.l: no key is called 'row'. Did you mean 'rows'?"),
+    ({"ledgers": {"l": {"url": "/x?since={next}"}}}, "ledgers.l.rows is missing"),
+    ({"ledgers": {"l": {**LEDGER, "url": "/x"}}}, "ledgers.l.url: '/x' needs the cursor {next} once"),
+    ({"ledgers": {"l": {**LEDGER, "url": "/x?{next}{a}"}}}, "needs the cursor {next} once and no other brace"),
+    ({"ledgers": {"l": {**LEDGER, "url": "http://192.0.2.7/{next}"}}}, "ledgers.l.url: a path from / on is expected"),
 ]
 
 
