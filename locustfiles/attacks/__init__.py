@@ -1,0 +1,1 @@
+"""Attacks: seeded payloads, one family a file, and what drives them until each is settled. Locust is not needed."""

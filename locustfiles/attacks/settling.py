@@ -1,0 +1,261 @@
+"""Drives a list of payloads until each is settled: refused ones come again under the same id, when the target says so.
+
+    source = Settling(
+        intents.generate(7, 10_000, 0.5), path="/api/htm/intents", host="127.0.0.1:8000", user="htm_flood", seed=7,
+        now_s=run_clock, deadline_ns=perf_counter_ns() + 90 * 10**9,
+    )
+
+It is the Source of a flood (locustfiles/flood.py): all calls come from one greenlet, and none blocks. What became of
+each payload is one row of the client's ledger: take_rows().
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from locustfiles.attacks.payload import Payload
+
+REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
+SPREAD_MAX = 8  # the crowd that waits thins out: up to so many times Retry-After is added at random
+LOST_WAIT_S = 0.1  # after a lost answer, doubled each time
+LOST_WAIT_MAX_S = 2.0
+LAST_TRY_S = 0.5  # before the deadline: what chance would have sent later still gets its answer
+GIVEN_UP_AT_ONCE = 200  # so many payloads are given up in one call, then others may run
+OWN_ID = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a payload may cost before it is given up."""
+
+    attempts_max: int = 500
+    losses_max: int = 50
+    retry_s_default: float = 1.0  # for a 429 without Retry-After
+    retry_s_max: float = 30.0  # a target may not hold a client for longer than this
+
+
+@dataclass(slots=True)
+class _Open:
+    """A payload that is not settled yet."""
+
+    payload: Payload
+    attempts: int = 0
+    losses: int = 0
+    doubtful: bool = False  # an answer was lost: the target may hold it, whatever it says later
+    status: int = 0
+
+
+class Settling:
+    """contracts: take, answered, lost, settled of a flood's Source; give_up() when the flood must end before."""
+
+    def __init__(
+        self,
+        payloads: Iterator[Payload],
+        *,
+        path: str,
+        host: str,
+        user: str,
+        seed: int,
+        now_s: Callable[[], float],
+        deadline_ns: int | None = None,
+        bounds: Bounds | None = None,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
+        self.deadline_ns = deadline_ns
+        self._fresh: Iterator[Payload] | None = payloads
+        self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
+        self._user, self._now_s, self._clock_ns = user, now_s, clock_ns
+        self._bounds = bounds or Bounds()
+        self._random = random.Random(f"{seed}:settling:{user}")
+        self._due: list[tuple[int, int, _Open]] = []  # a heap of (when, order, which)
+        self._order = 0
+        self._ready: deque[_Open] = deque()  # what waited for another one, which is accepted now
+        self._parked: dict[str, list[_Open]] = {}  # the id waited for → who waits
+        self._fates: dict[str, bool] = {}  # id of a valid one → whether it was accepted in the end
+        self._out: dict[int, _Open] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    # The Source of a flood
+
+    def take(self, now_ns: int) -> tuple[_Open, bytes] | int | None:
+        """What is to be sent now; when something will be due (ns); None when only answers can change anything."""
+        if self.deadline_ns is not None and now_ns >= self.deadline_ns:
+            return now_ns + NS // 1000 if self._settle_some() else None
+        if self._due and self._due[0][0] <= now_ns:
+            return self._send(heapq.heappop(self._due)[2])
+        if self._ready:
+            return self._send(self._ready.popleft())
+        one = self._next()
+        if one is not None:
+            return self._send(one)
+        if self._due:
+            return self._due[0][0] if self.deadline_ns is None else min(self._due[0][0], self.deadline_ns)
+        return None
+
+    def answered(self, token: _Open, status: int, body: bytes, retry_after_s: float | None, latency_ns: int) -> str:
+        """The outcome under which this attempt is counted: ok, limited, shed, rejected, failed."""
+        if self._out.pop(token.payload.number, None) is None:
+            return "failed"  # it was given up before
+        token.status = status
+        outcome = self._judge(token, status, body, retry_after_s)
+        self.outcomes[outcome] += 1
+        return outcome
+
+    def lost(self, token: _Open, why: str) -> None:
+        if self._out.pop(token.payload.number, None) is not None:
+            token.status = 0
+            self.outcomes["failed"] += 1
+            self._doubt(token)
+
+    @property
+    def settled(self) -> bool:
+        return not (self._out or self._due or self._ready or self._parked or self._fresh is not None)
+
+    # What the caller takes
+
+    def take_rows(self) -> list[dict[str, Any]]:
+        """The ledger's rows of what was settled since the last call."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def give_up(self) -> None:
+        """The flood ends: what is open is settled as it stands. Answers that still come count no more."""
+        self.deadline_ns = self._clock_ns()
+        while self._out:
+            _, token = self._out.popitem()
+            token.doubtful = True
+            self._settle(token, "unanswered")
+        while self._settle_some():
+            pass
+
+    # Inside
+
+    def _send(self, token: _Open) -> tuple[_Open, bytes]:
+        token.attempts += 1
+        self._out[token.payload.number] = token
+        body = token.payload.body
+        return token, f"{self._head}{len(body)}\r\n\r\n".encode() + body
+
+    def _next(self) -> _Open | None:
+        """The next payload that may be sent; one that waits for another is parked meanwhile."""
+        while self._fresh is not None:
+            payload = next(self._fresh, None)
+            if payload is None:
+                self._fresh = None
+                break
+            token = _Open(payload)
+            accepted = self._fates.get(payload.after) if payload.after else True
+            if accepted:
+                return token
+            if accepted is None:
+                self._parked.setdefault(payload.after, []).append(token)
+            else:
+                self._settle(token, "refused")
+        if self._parked and not (self._out or self._due or self._ready):
+            for token in [one for waiting in self._parked.values() for one in waiting]:
+                self._settle(token, "refused")  # nobody sends what they wait for
+            self._parked.clear()
+        return None
+
+    def _judge(self, token: _Open, status: int, body: bytes, retry_after_s: float | None) -> str:
+        if status == 429 or (status == 503 and retry_after_s is not None):
+            self._again_after(token, self._bounds.retry_s_default if retry_after_s is None else retry_after_s)
+            return "limited" if status == 429 else "shed"
+        answer = _mapping(body)
+        if 200 <= status < 300:
+            told = answer.get(OWN_ID.get(token.payload.kind, ""), token.payload.id)
+            if token.payload.valid and told != token.payload.id:
+                self._doubt(token)  # an answer for somebody else says nothing of this one
+                return "failed"
+            self._settle(token, "accepted", answer)
+            return "ok"
+        if 400 <= status < 500 and status != 408:
+            self._settle(token, "rejected", answer)
+            return "rejected" if status in REJECTIONS and not token.payload.valid else "failed"
+        self._doubt(token)  # a server's error: it may have been done all the same
+        return "failed"
+
+    def _again_after(self, token: _Open, wait_s: float) -> None:
+        wait_s = min(max(wait_s, 0.0), self._bounds.retry_s_max)
+        self._again(token, wait_s, wait_s * min(token.attempts, SPREAD_MAX))
+
+    def _doubt(self, token: _Open) -> None:
+        token.doubtful = True
+        token.losses += 1
+        wait_s = min(LOST_WAIT_S * 2 ** min(token.losses - 1, 10), LOST_WAIT_MAX_S)
+        self._again(token, wait_s / 2, wait_s)
+
+    def _again(self, token: _Open, wait_s: float, spread_s: float) -> None:
+        """Once more after *wait_s* and a part of *spread_s*, which is cut where the deadline is near."""
+        due_s = wait_s + self._random.random() * spread_s
+        now_ns = self._clock_ns()
+        if self.deadline_ns is not None:
+            left_s = (self.deadline_ns - now_ns) / NS
+            due_s = max(wait_s, min(due_s, left_s - LAST_TRY_S))
+            if due_s >= left_s:
+                self._settle(token, _unfinished(token))
+                return
+        if token.attempts >= self._bounds.attempts_max or token.losses >= self._bounds.losses_max:
+            self._settle(token, _unfinished(token))
+            return
+        self._order += 1
+        heapq.heappush(self._due, (now_ns + int(due_s * NS), self._order, token))
+
+    def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
+        payload, said = token.payload, answer or {}
+        if payload.valid:
+            self._fates[payload.id] = outcome == "accepted"
+        for waiting in self._parked.pop(payload.id, ()) if payload.valid else ():
+            if outcome == "accepted":
+                self._ready.append(waiting)
+            else:
+                self._settle(waiting, "refused")  # never sent: without the other one it would be no duplicate
+        row = {
+            "at_s": round(self._now_s(), 3),
+            "user": self._user,
+            "kind": payload.kind,
+            "id": payload.id,
+            "valid": payload.valid,
+            "flaw": payload.flaw,
+            "attempts": token.attempts,
+            "outcome": outcome,
+            "status": token.status,
+            "reference": str(said.get("rejection_id") or said.get("decision_id") or ""),
+        }
+        if payload.kind == "decision":
+            row |= {"question": payload.question, "answer": str(said.get("decision", ""))}
+        self._rows.append(row)
+
+    def _settle_some(self) -> bool:
+        """Settles a few of what waits, or was never sent, as it stands; whether there may be more."""
+        for _ in range(GIVEN_UP_AT_ONCE):
+            if self._due:
+                token: _Open | None = heapq.heappop(self._due)[2]
+            else:
+                token = self._ready.popleft() if self._ready else self._next()
+            if token is None:
+                return False
+            self._settle(token, _unfinished(token))
+        return True
+
+
+def _unfinished(token: _Open) -> str:
+    """What a payload is that has no final answer: the target surely has it not, or nobody knows."""
+    return "unanswered" if token.doubtful else "refused"
+
+
+def _mapping(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,308 @@
+"""Settling: a small target in memory and a clock set by hand; every payload is settled once, and told as it was."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from locustfiles.attacks import governance, intents, retros
+from locustfiles.attacks.payload import Payload
+from locustfiles.attacks.settling import Bounds, Settling
+from tests.attacks.test_payloads import fault_of
+
+MS = 1_000_000
+S = 1000 * MS
+
+
+@dataclass
+class Target:
+    """An HTM that is right about everything: a token bucket, a validator, intents kept by id."""
+
+    per_s: float = 1e9
+    burst: float = 1e9
+    lose: Callable[[int], bool] = lambda count: False  # which answers get lost; the request was carried out
+    held: dict[str, bytes] = field(default_factory=dict)
+    executions: Counter[str] = field(default_factory=Counter)
+    count: int = 0
+    tokens: float | None = None
+    at_s: float = 0.0
+
+    def answer(self, data: bytes, now_s: float) -> tuple[int, dict[str, Any], float | None]:
+        self.count += 1
+        tokens = self.burst if self.tokens is None else self.tokens
+        self.tokens = min(self.burst, tokens + (now_s - self.at_s) * self.per_s)
+        self.at_s = now_s
+        if self.tokens < 1:
+            return 429, {"error": "rate_limited"}, 1.0
+        self.tokens -= 1
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n") and head.startswith(b"POST /api/x HTTP/1")
+        fault = fault_of(body)
+        if fault:
+            status = {"oversized": 413, "broken_json": 400, "not_an_object": 400}.get(fault, 422)
+            return status, {"error": fault, "rejection_id": f"r{self.count}"}, None
+        intent_id = json.loads(body)["intent_id"]
+        if self.held.setdefault(intent_id, body) != body:
+            return 409, {"error": "duplicate_intent", "rejection_id": f"r{self.count}"}, None
+        self.executions[intent_id] = 1
+        return 200, {"intent_id": intent_id, "status": "created"}, None
+
+
+@dataclass
+class Drive:
+    """What the engine does: so many connections, each answer after *latency_ms*; time passes only here."""
+
+    now_ns: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def source(self, payloads: Iterator[Payload], **words: Any) -> Settling:
+        deadline_s = words.pop("deadline_s", None)
+        words |= {"deadline_ns": int(deadline_s * S)} if deadline_s else {}
+        rest = {"path": "/api/x", "host": "h", "user": "htm_flood", "seed": 7, **words}
+        return Settling(payloads, now_s=lambda: self.now_ns / S, clock_ns=lambda: self.now_ns, **rest)
+
+    def run(self, source: Settling, target: Target, connections: int = 100, latency_ms: float = 5.0) -> None:
+        under_way: list[tuple[int, Any, Any]] = []
+        for _ in range(3_000_000):
+            if source.settled:
+                return
+            due = None
+            while len(under_way) < connections and isinstance(found := source.take(self.now_ns), tuple):
+                token, data = found
+                self.sent[token.payload.id] += 1
+                answer = target.answer(data, self.now_ns / S)
+                under_way.append((self.now_ns + int(latency_ms * MS), token, answer))
+            else:
+                due = found if len(under_way) < connections else None
+            times = [*([due] if due is not None else []), *(at for at, _, _ in under_way[:1])]
+            if not times:
+                continue
+            self.now_ns = max(self.now_ns, min(times))
+            while under_way and under_way[0][0] <= self.now_ns:
+                _, token, (status, body, retry_after_s) = under_way.pop(0)
+                if target.lose(target.count + token.attempts):
+                    source.lost(token, "reset")
+                else:
+                    source.answered(token, status, json.dumps(body).encode(), retry_after_s, int(latency_ms * MS))
+        raise AssertionError("it does not settle")
+
+
+def test_a_flood_through_a_rate_limit_is_settled_exactly_and_in_time() -> None:
+    drive, target = Drive(), Target(per_s=200, burst=400)
+    source = drive.source(intents.generate(7, 10_000, 0.5), deadline_s=90)
+    drive.run(source, target)
+    rows = source.take_rows()
+    assert source.take_rows() == []
+    assert len(rows) == 10_000 and Counter((row["valid"], row["outcome"]) for row in rows) == {
+        (True, "accepted"): 5000,
+        (False, "rejected"): 5000,
+    }
+    assert len(target.held) == 5000 and drive.now_ns < 65 * S, "48 s is what the limit allows"
+    assert source.outcomes["ok"] == source.outcomes["rejected"] == 5000 and source.outcomes["limited"] > 5000
+    assert sum(source.outcomes.values()) == target.count == sum(row["attempts"] for row in rows)
+    assert all(row["reference"] for row in rows if row["outcome"] == "rejected")
+    assert Counter(row["status"] for row in rows if row["flaw"] == "duplicate_id") == {409: 555}
+    assert Counter(row["status"] for row in rows if row["flaw"] == "oversized") == {413: 556}
+
+
+def test_the_same_seed_gives_the_same_course() -> None:
+    def course() -> list[dict[str, Any]]:
+        drive = Drive()
+        source = drive.source(intents.generate(7, 1000, 0.5))
+        drive.run(source, Target(per_s=100, burst=100))
+        return source.take_rows()
+
+    assert course() == course()
+
+
+def test_retry_after_is_honoured_and_the_crowd_thins_out() -> None:
+    waits: list[float] = []
+    drive = Drive()
+    source = drive.source(intents.generate(7, 300, 0.0))
+    for _ in range(300):
+        found = source.take(drive.now_ns)
+        assert isinstance(found, tuple)
+        assert source.answered(found[0], 429, b"{}", 2.0, MS) == "limited"
+    while isinstance(due := source.take(drive.now_ns), int):
+        drive.now_ns = due
+        found = source.take(due)
+        assert isinstance(found, tuple)
+        waits.append(due / S)
+        source.answered(found[0], 200, b"{}", None, MS)
+    assert len(waits) == 300 and 2.0 <= min(waits) < 2.1 and 3.8 < max(waits) <= 4.0
+    assert source.settled
+
+
+@pytest.mark.parametrize(("status", "retry_after_s", "counted"), [(429, None, "limited"), (503, 1.0, "shed")])
+def test_a_refusal_that_never_ends_is_given_up_as_refused(status: int, retry_after_s: Any, counted: str) -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 2, 0.0), bounds=Bounds(attempts_max=3))
+    while not source.settled:
+        found = source.take(drive.now_ns)
+        if isinstance(found, tuple):
+            assert source.answered(found[0], status, b"", retry_after_s, MS) == counted
+        elif isinstance(found, int):
+            drive.now_ns = found
+    rows = source.take_rows()
+    assert [(row["outcome"], row["attempts"], row["status"]) for row in rows] == [("refused", 3, status)] * 2
+    assert source.outcomes == {counted: 6}
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 302, 408])
+def test_an_answer_that_decides_nothing_is_doubtful_and_comes_again(status: int) -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(losses_max=2))
+    for _ in range(2):
+        while isinstance(found := source.take(drive.now_ns), int):
+            drive.now_ns = found
+        assert found is not None and source.answered(found[0], status, b"oops", None, MS) == "failed"
+    assert source.take(drive.now_ns) is None and source.settled
+    (row,) = source.take_rows()
+    assert (row["outcome"], row["status"], row["attempts"]) == ("unanswered", status, 2)
+
+
+def test_lost_answers_are_sent_again_under_the_same_id_and_done_once() -> None:
+    chance = random.Random(5)
+    drive, target = Drive(), Target(lose=lambda count: chance.random() < 0.2)
+    source = drive.source(intents.generate(7, 1000, 0.5))
+    drive.run(source, target)
+    rows = source.take_rows()
+    assert len(rows) == 1000 and {row["outcome"] for row in rows} == {"accepted", "rejected"}
+    assert len(target.held) == 500 and source.outcomes["failed"] > 100
+    assert max(row["attempts"] for row in rows) > 1
+
+
+def test_a_refusal_after_a_lost_answer_is_not_sure() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=2))
+    first = source.take(0)
+    assert isinstance(first, tuple)
+    source.lost(first[0], "time-out")
+    due = source.take(0)
+    assert isinstance(due, int)
+    drive.now_ns = due
+    again = source.take(due)
+    assert isinstance(again, tuple) and again[1] == first[1]
+    source.answered(again[0], 429, b"", 1.0, MS)
+    assert [row["outcome"] for row in source.take_rows()] == ["unanswered"]
+
+
+def test_a_duplicate_waits_until_the_other_is_accepted() -> None:
+    """Sent before, it would be the first of its id, and right to be taken."""
+    drive, seen = Drive(), []
+    source = drive.source(intents.generate(7, 2000, 0.5))
+    open_tokens: list[Any] = []
+    while not source.settled:
+        found = source.take(drive.now_ns)
+        if isinstance(found, tuple):
+            payload = found[0].payload
+            assert not payload.after or payload.after in seen
+            open_tokens.append(found[0])
+            continue
+        token = open_tokens.pop()  # the last is answered first
+        seen.append(token.payload.id)
+        source.answered(token, 200 if token.payload.valid else 409, b"{}", None, MS)
+    assert Counter(row["outcome"] for row in source.take_rows()) == {"accepted": 1000, "rejected": 1000}
+
+
+def test_a_duplicate_of_one_that_was_never_accepted_is_not_sent() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 200, 0.5))
+    while isinstance(found := source.take(drive.now_ns), tuple):
+        assert found[0].payload.flaw != "duplicate_id"
+        source.answered(found[0], 422, b"{}", None, MS)
+    rows = source.take_rows()
+    unsent = [row for row in rows if row["attempts"] == 0]
+    assert len(rows) == 200 and len(unsent) == 11
+    assert {(row["flaw"], row["outcome"]) for row in unsent} == {("duplicate_id", "refused")}
+
+
+def test_at_the_deadline_everything_is_settled_as_it_stands() -> None:
+    drive, target = Drive(), Target(per_s=50, burst=50)
+    source = drive.source(intents.generate(7, 5000, 0.5), deadline_s=10)
+    drive.run(source, target)
+    rows = source.take_rows()
+    assert len(rows) == 5000 and 9.5 * S < drive.now_ns <= 10.2 * S
+    accepted = [row for row in rows if row["outcome"] == "accepted"]
+    assert {row["id"] for row in accepted} == set(target.held) and 200 < len(accepted) < 300
+    assert Counter(row["outcome"] for row in rows)["unanswered"] == 0
+    assert sum(row["attempts"] for row in rows) == target.count
+
+
+def test_giving_up_leaves_nothing_open_and_says_what_is_not_known() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1000, 0.5))
+    tokens = [source.take(0) for _ in range(50)]
+    source.give_up()
+    assert source.settled and source.take(0) is None
+    rows = source.take_rows()
+    assert Counter((row["outcome"], row["attempts"]) for row in rows) == {
+        ("unanswered", 50 // 50): 50,
+        ("refused", 0): 950,
+    }
+    late = tokens[0]
+    assert isinstance(late, tuple) and source.answered(late[0], 200, b"{}", None, MS) == "failed"
+    source.lost(late[0], "reset")
+    assert source.take_rows() == [] and source.settled
+
+
+def test_an_accepted_invalid_one_is_told_as_it_is() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 200, 0.5))
+    while isinstance(found := source.take(drive.now_ns), tuple):
+        assert source.answered(found[0], 200, b"{}", None, MS) == "ok"
+    assert source.settled
+    rows = [row for row in source.take_rows() if not row["valid"]]
+    assert {row["outcome"] for row in rows} == {"accepted"} and len(rows) == 100
+
+
+def test_a_valid_one_that_is_rejected_is_a_failure_to_the_client() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0))
+    found = source.take(0)
+    assert isinstance(found, tuple) and source.answered(found[0], 422, b"{}", None, MS) == "failed"
+    assert [(row["outcome"], row["status"]) for row in source.take_rows()] == [("rejected", 422)]
+
+
+def test_an_answer_for_somebody_else_is_no_answer() -> None:
+    drive = Drive()
+    source = drive.source(retros.generate(7, 1))
+    found = source.take(0)
+    assert isinstance(found, tuple)
+    assert source.answered(found[0], 202, b'{"id": "another", "status": "queued"}', None, MS) == "failed"
+    assert not source.settled
+    due = source.take(0)
+    assert isinstance(due, int)
+    drive.now_ns = due
+    again = source.take(due)
+    assert isinstance(again, tuple)
+    right = json.dumps({"id": again[0].payload.id, "status": "queued"}).encode()
+    assert source.answered(again[0], 202, right, None, MS) == "ok"
+    assert source.take_rows()[0]["outcome"] == "accepted"
+
+
+def test_a_decision_keeps_question_answer_and_reference() -> None:
+    drive = Drive()
+    source = drive.source(governance.generate(7, 1), user="governance_storm")
+    drive.now_ns = 3 * S
+    found = source.take(drive.now_ns)
+    assert isinstance(found, tuple)
+    source.answered(found[0], 200, b'{"decision": "deny", "decision_id": "d1", "allowed": false}', None, MS)
+    (row,) = source.take_rows()
+    said = {"outcome": "accepted", "status": 200, "reference": "d1", "answer": "deny"}
+    sent = {"kind": "decision", "id": "gov-7-000000", "valid": True, "flaw": "", "attempts": 1}
+    who = {"at_s": 3.0, "user": "governance_storm", "question": found[0].payload.question}
+    assert row == {**who, **sent, **said}
+
+
+def test_who_waits_for_nobody_is_not_waited_for() -> None:
+    stray = Payload(number=0, kind="intent", id="a", body=b"{}", valid=False, flaw="duplicate_id", after="unheard of")
+    source = Drive().source(iter([stray]))
+    assert source.take(0) is None and source.settled
+    assert [row["outcome"] for row in source.take_rows()] == ["refused"]
