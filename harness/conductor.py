@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event as Signal
 
-from harness.contracts import ATTAIN_LIMIT_S, Fault, Target, TargetError
+from harness.contracts import ATTAIN_LIMIT_S, Fault, Gates, Target, TargetError
 from harness.limits import Limits, protected, takes_too_much
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
 from harness.record import TIME_IS_UP
@@ -46,7 +46,9 @@ class Conductor:
         journal: Journal,
         signals: SignalWriter,
         now_s: Callable[[], float],
+        gates: Gates | None = None,
     ) -> None:
+        self.gates = gates
         self.plan = plan
         self.faults = faults
         self.target = target
@@ -90,6 +92,8 @@ class Conductor:
         try:
             self._life(step)
         except Exception as error:  # such as a journal on a full disk: it is healed all the same
+            if self.gates is not None:
+                self.gates.shut(step.step_id)
             self.guardian.heal(step.step_id)
             self.broken[step.step_id] = f"{type(error).__name__}: {error}"
         finally:
@@ -105,9 +109,9 @@ class Conductor:
             if why:
                 raise TargetError(why)
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
-            deadline_s = attain_limit_s(fault) + step.duration_s + HEAL_SLACK_S
+            deadline_s = attain_limit_s(fault) + length_s(fault, step) + HEAL_SLACK_S
             undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)
-            effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id))
+            effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id, self.gates))
             self.guardian.active(step.step_id)
         except Exception as error:
             self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", held)
@@ -127,7 +131,7 @@ class Conductor:
         held: Held,
     ) -> tuple[str, str]:
         """Measures until the time is up, the target ends the fault, or it is lost: (ended_by, because)."""
-        hands = self.guardian.hands(step.step_id)
+        hands = self.guardian.hands(step.step_id, self.gates)
         attained_at_s: float | None = None
         while True:
             now_s = self.now_s()
@@ -136,7 +140,7 @@ class Conductor:
             except Exception as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
             held.pressure = dict(sample.detail.get("pressure") or held.pressure)
-            if sample.achieved is not None and sample.hold is Hold.HOLDS:
+            if sample.achieved is not None and sample.hold in (Hold.HOLDS, Hold.DONE):
                 self.signals.write(now_s, "fault_achieved", step.step_id, sample.achieved)
                 if attained_at_s is None and sample.achieved >= step.asked.floor:
                     attained_at_s = now_s
@@ -150,16 +154,20 @@ class Conductor:
                     held.measured.append(sample.achieved)
             held.looks += attained_at_s is not None
             held.told = dict(sample.detail or held.told)
+            if sample.hold is Hold.DONE:
+                return "plan", sample.because
             if sample.hold is not Hold.HOLDS:
                 return "target" if sample.hold is Hold.TARGET else "lost", sample.because
             clock_from_s = attained_at_s if attained_at_s is not None else injected_at_s + attain_limit_s(fault)
-            if now_s >= clock_from_s + step.duration_s:
+            if now_s >= clock_from_s + length_s(fault, step):
                 return "plan", _time_is_up(step, attained_at_s is not None, held.best, sample.because)
             if self._halt.wait(SAMPLE_EVERY_S):
                 return "halt", "the run was halted"
 
     def _heal(self, step: Step, after: Callable[[], None] | None = None) -> None:
         try:
+            if self.gates is not None:
+                self.gates.shut(step.step_id)
             results = self.guardian.heal(step.step_id)
             verified = all(bool(result.get("verified")) for result in results)
         except Exception as error:
@@ -192,6 +200,11 @@ def _time_is_up(step: Step, attained: bool, best: float, because: str) -> str:
 def attain_limit_s(fault: Fault) -> float:
     """How long *fault* may take to reach its magnitude; its clock starts then all the same."""
     return float(getattr(fault, "attain_limit_s", ATTAIN_LIMIT_S))
+
+
+def length_s(fault: Fault, step: Step) -> float:
+    """How long *fault* lasts from its attainment on; one given by a count at most so long."""
+    return step.duration_s or float(getattr(fault, "limit_s", 0.0))
 
 
 def _asked(step: Step) -> dict[str, Any]:

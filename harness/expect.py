@@ -25,6 +25,7 @@ class Expected:
 
     claims: tuple[Claim, ...]
     coverage: Coverage
+    subjects: Mapping[str, Mapping[str, str]]
     not_applicable: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -45,6 +46,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
     return Expected(
         claims=tuple(_once(claims)),
         coverage=coverage,
+        subjects=_subjects(steps, coverage),
         not_applicable=tuple(_lacks(scenario, target)),
         problems=tuple(problems),
     )
@@ -59,15 +61,23 @@ def _coverage_file() -> dict[str, Any]:
 def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:
     """By the scenario's own `detected_by`, else by scenarios/coverage.yaml."""
     known = _coverage_file()["faults"]
-    playbooks = {row["safeguard"]: row["playbook"] for rows in known.values() for row in rows}
+    playbooks = {row["safeguard"]: row.get("playbook", "") for rows in known.values() for row in rows}
     found: Coverage = {}
     for step in steps:
-        rows = tuple((row["safeguard"], row["playbook"]) for row in known.get(step.type, []))
+        rows = tuple((row["safeguard"], row.get("playbook", "")) for row in known.get(step.type, []))
         if step.type in scenario.detected_by:
             mine = dict(rows)
             rows = tuple((name, mine.get(name, playbooks.get(name, ""))) for name in scenario.detected_by[step.type])
         found[step.step_id] = rows
     return found
+
+
+def _subjects(steps: Sequence[Step], coverage: Coverage) -> dict[str, dict[str, str]]:
+    """What a safeguard names that sees a fault by its effect elsewhere, such as a queue that a flood fills."""
+    rows = [row for rows in _coverage_file()["faults"].values() for row in rows if "subject" in row]
+    named = {row["safeguard"]: str(row["subject"]) for row in rows}
+    found = {step.step_id: {name: named[name] for name, _ in coverage[step.step_id] if name in named} for step in steps}
+    return {step_id: subjects for step_id, subjects in found.items() if subjects}
 
 
 def _unknown_words(scenario: Scenario, target: Target) -> list[str]:

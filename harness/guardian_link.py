@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.contracts import Helper, ProcessId
+from harness.contracts import Gates, Helper, ProcessId, TargetError, Told
 from harness.model import Undo
 from harness.primitives.kill_marked import OP as KILL_MARKED
 from harness.primitives.kill_marked import kill_marked
@@ -127,8 +127,8 @@ class GuardianLink:
                 log.close()
         return results
 
-    def hands(self, fault_id: str) -> FaultHands:
-        return FaultHands(self, fault_id)
+    def hands(self, fault_id: str, gates: Gates | None = None) -> FaultHands:
+        return FaultHands(self, fault_id, gates)
 
     def close(self) -> None:
         """Says goodbye; the guardian heals whatever is left and ends."""
@@ -151,6 +151,7 @@ class FaultHands:
 
     link: GuardianLink
     fault_id: str
+    gates: Gates | None = None
 
     def start_helper(self, module: str, arguments: Mapping[str, Any]) -> Helper:
         output = self.link.folder / "faults" / f"{self.fault_id}.jsonl"
@@ -161,3 +162,11 @@ class FaultHands:
 
     def alive(self, helper: Helper) -> bool:
         return bool(self.link._ask("alive", pid=helper.process.pid)["alive"])
+
+    def open_gate(self, params: Mapping[str, Any]) -> None:
+        if self.gates is None:
+            raise TargetError("there is no load generator here that could send it")
+        self.gates.open(self.fault_id, params)
+
+    def traffic(self) -> Told:
+        return self.gates.told(self.fault_id) if self.gates else Told(problem="there is no load generator")

@@ -18,6 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
+from harness.gates import Attackers, Kinds, RunGates
 from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
@@ -25,9 +26,9 @@ from harness.options import OptionError, add_arguments, allowed, one_scenario, s
 from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
+from harness.sinks import Sinks
 from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
-from harness.traffic import RequestLog
 from harness.web import TAB, blueprint
 from harness.web_state import Board
 from harness.worker import ROWS, listen, read, work
@@ -49,12 +50,14 @@ def refuse(text: str) -> None:
 class Session:
     """What this process does with the runs that Locust starts in it; one at a time, any number of them."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, kinds: Kinds) -> None:
         self.environment = environment
+        self.kinds = kinds
         self.options: Any = environment.parsed_options
         self.distributed = isinstance(environment.runner, MasterRunner)
         self.run: Run | None = None
-        self.log: RequestLog | None = None
+        self.sinks: Sinks | None = None
+        self.gates: RunGates | None = None
         self.twin: EmbeddedTwin | None = None
         self.greenlet: gevent.Greenlet | None = None
         self.verdict: Verdict | None = None
@@ -207,8 +210,11 @@ class Session:
         if self.twin is not None and self.twin.without_group:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
         say(f"  run folder {folder}")
-        self.run = Run(plan, faults, target, folder, facts, scenario.path)
-        self.log = RequestLog(self.run.clock.now_s)
+        here = Attackers(self.environment, self.kinds)
+        self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, f"{id_prefix(folder.name)}-")
+        self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates)
+        self.sinks = Sinks(self.run.clock.now_s)
+        self.sinks.attach(self.environment)
         self.verdict = None
         self.run.begin()
         self.greenlet = gevent.spawn(self._drive, self.run)
@@ -230,10 +236,8 @@ class Session:
             self.workers = self.environment.runner.worker_count if self.distributed else 0
 
     def request(self, request_type: str, name: str, response_time: float, context: Any, exception: Any) -> None:
-        if self.log is not None:
-            outcome = context.get("outcome") or ("failed" if exception else "ok")
-            user, status = context.get("user", "legitimate"), context.get("status", 0)
-            self.log.add(user, f"{request_type} {name}", outcome, status, response_time)
+        if self.sinks is not None:
+            self.sinks.request(request_type, name, response_time, context, exception)
 
     def told_by_worker(self, worker: str, told: Mapping[str, Any]) -> None:
         if self.run is not None:
@@ -241,6 +245,9 @@ class Session:
             for name, at_s, value in samples:
                 self.run.signals.write(at_s, name, worker, value)
             self.run.add_rows(rows)
+            self.run.add_ledger({**row, "at_s": self.run.clock.from_wall(row["at_s"])} for row in told["ledger"])
+            if self.gates is not None:
+                self.gates.heard(worker, told["prefix"], told["attacks"])
 
     def _drive(self, run: Run) -> None:
         progress = Progress(run)
@@ -285,22 +292,23 @@ class Session:
         return self.run or self.judging
 
     def _feed(self, run: Run) -> None:
-        if self.log is not None:
-            run.add_rows(self.log.take())
+        if self.sinks is not None and self.gates is not None:
+            pour(self.sinks, self.gates.here, run)
 
     def stop(self, only: Run | None = None) -> None:
         """Called by Locust when the users have stopped, for whatever reason. Heals, judges, reports.
 
         It takes the run, its twin and its log away first: on the web page the next run may start meanwhile.
         """
-        run, twin, log = self.run, self.twin, self.log
+        run, twin, sinks, gates = self.run, self.twin, self.sinks, self.gates
         if run is None or (only is not None and run is not only):
             return
-        self.run = self.twin = self.log = None
+        self.run = self.twin = self.sinks = self.gates = None
         if not run.done:
             run.abort("the load was stopped before the run was over")
-        if log is not None:
-            run.add_rows(log.take(all_of_it=True))
+        if sinks is not None and gates is not None:
+            gates.here.shut_all()
+            pour(sinks, gates.here, run, all_of_it=True)
         self.judging = run
         try:
             self.verdict = run.settle()
@@ -358,29 +366,42 @@ def summary_of(run: Run) -> str:
     return table(run.findings, run.verdict or Verdict.INCONCLUSIVE, run.folder, str(run.facts["repeat"]))
 
 
-def install() -> None:
-    """Registers everything with Locust. Called once, by the locustfile."""
+def pour(sinks: Sinks, attackers: Attackers, run: Run, all_of_it: bool = False) -> None:
+    """What the users of this process have met since the last time goes into the run's files."""
+    for row in attackers.take_rows():
+        sinks.ledger(row)
+    run.add_rows(sinks.take(all_of_it))
+    run.add_ledger(sinks.take_ledger())
+
+
+def id_prefix(stamp: str) -> str:
+    """A short text of its own for each run: the ids that its requests carry begin with it."""
+    return "".join(one for one in stamp if one.isdigit())[4:]
+
+
+def install(attackers: Kinds) -> None:
+    """Registers everything with Locust. Called once, by the locustfile; *attackers* say what sends to which route."""
     events.init_command_line_parser.add_listener(add_arguments)
-    events.init.add_listener(_init_or_end)
+    events.init.add_listener(lambda environment, **_: _init_or_end(environment, attackers))
 
 
-def _init_or_end(environment: Environment, **_: Any) -> None:
+def _init_or_end(environment: Environment, kinds: Kinds) -> None:
     """A crash of the harness is never taken for a verdict: Locust itself would end with 1, which means FAIL."""
     try:
-        _init(environment)
+        _init(environment, kinds)
     except Exception as error:
         sys.stderr.write(f"the harness failed: {type(error).__name__}: {error}\n")
         raise SystemExit(Verdict.INCONCLUSIVE.exit_code) from error
 
 
-def _init(environment: Environment, **_: Any) -> None:
+def _init(environment: Environment, kinds: Kinds) -> None:
     options = environment.parsed_options
     if isinstance(environment.runner, WorkerRunner):
-        work(environment)
+        work(environment, kinds)
         return
     interrupt_main(say)
     options.only_summary = True  # our own progress tells more than a table every two seconds
-    session = Session(environment)
+    session = Session(environment, kinds)
     session.check()
     environment.events.test_start.add_listener(lambda **_: session.start())
     environment.events.spawning_complete.add_listener(lambda **_: session.users_ready())

@@ -123,6 +123,7 @@ class Hold(StrEnum):
     """Whether a fault is still in force, and if not, who ended it."""
 
     HOLDS = "holds"
+    DONE = "done"  # a fault given by a count: all of it is done
     TARGET = "target"  # the target ended it, and a witness other than the fault shows it
     LOST = "lost"  # a helper died, a signal went missing: the fault is not what was asked for
 
@@ -201,6 +202,8 @@ class Plan:
     expected_playbooks: tuple[str, ...]
     # step id -> ((safeguard, playbook), ...): which safeguards count as the detection of a fault
     coverage: Mapping[str, tuple[tuple[str, str], ...]]
+    # step id -> {safeguard: what it names when it sees the fault}, where that is not the step's own subject
+    subjects: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expected_behavior: tuple[str, ...] = ()
     prerequisites: tuple[str, ...] = ()
     stop_when: tuple[str, ...] = ()  # conditions of harness/stop.py
@@ -211,6 +214,10 @@ class Plan:
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
+
+    def subject_of(self, step: Step, safeguard: str) -> str:
+        """What *safeguard* names when it sees the fault of *step*."""
+        return self.subjects.get(step.step_id, {}).get(safeguard, step.subject)
 
     @property
     def faults_end_s(self) -> float:

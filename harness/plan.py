@@ -74,6 +74,7 @@ def build_plan(
         expected_safeguards=scenario.expected_safeguards,
         expected_playbooks=scenario.expected_playbooks,
         coverage=expected.coverage,
+        subjects=expected.subjects,
         expected_behavior=scenario.expected_behavior,
         prerequisites=scenario.prerequisites,
         not_applicable=(*expected.not_applicable, *laid.lacking),

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -246,6 +247,11 @@ class Record:
     def witness_route(self, kernel: str) -> str:
         return self.plan.witnesses.get(kernel, "")
 
+    def epoch_s(self, at_s: float) -> float:
+        """A time of the run as epoch seconds, by the first row of its timeline."""
+        first = self.events[0]
+        return datetime.fromisoformat(first.wall_time).timestamp() - first.at_s + at_s
+
     @property
     def baseline(self) -> Event | None:
         return self.first(Kind.STEADY_STATE_MET, "baseline")
@@ -324,7 +330,7 @@ class Record:
         for one in self.engagements:
             if (
                 one.safeguard in covering
-                and one.subject == fault.step.subject
+                and one.subject == self.plan.subject_of(fault.step, one.safeguard)
                 and fault.injected.at_s <= one.engaged.at_s <= until_s
             ):
                 attained = fault.attained.at_s if fault.attained else None

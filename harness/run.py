@@ -14,7 +14,7 @@ from typing import Any
 from harness import catalog
 from harness.clock import Clock
 from harness.conductor import Conductor
-from harness.contracts import Fault
+from harness.contracts import Fault, Gates
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
@@ -63,6 +63,7 @@ class Run:
         folder: Path,
         facts: Mapping[str, Any],
         source: Path | None = None,
+        gates: Gates | None = None,
     ) -> None:
         self.plan = plan
         self.target = target
@@ -80,6 +81,7 @@ class Run:
         self.journal = Journal(folder, self.clock)
         self.signals = SignalWriter(folder)
         self.requests = CsvWriter(folder / "requests.csv", HEADER)
+        self.ledger = (folder / "ledger.jsonl").open("x", encoding="utf-8")
         self.rows: list[RequestRow] = []
         self.guardian = GuardianLink(folder, folder.name)
         view = RunView(target, self.clock)
@@ -92,7 +94,9 @@ class Run:
                 continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.watcher = Watcher(observers, view, self.journal, self.signals)
-        self.conductor = Conductor(plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s)
+        self.conductor = Conductor(
+            plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s, gates
+        )
         self.limits = Limits().lifted(plan.unsafe)
         self.stopwatch = StopWatch([parse_stop(text) for text in plan.stop_when])
         self.baseline: Traffic | None = None
@@ -133,6 +137,10 @@ class Run:
         self.rows += rows
         self.requests.rows(row.cells() for row in rows)
 
+    def add_ledger(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """State-changing requests with their last answers."""
+        self.ledger.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+
     @property
     def done(self) -> bool:
         return self.phase == "done"
@@ -160,6 +168,7 @@ class Run:
     def _keep_up(self) -> None:
         self.signals.flush()
         self.requests.flush()
+        self.ledger.flush()
         if not self.done:
             try:
                 self.guardian.lease()
@@ -324,6 +333,7 @@ class Run:
         self.guardian.close()
         self.signals.close()
         self.requests.close()
+        self.ledger.close()
         if self._finished:
             hashes = {"sha256": file_hashes(self.folder)}
             self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 BIN_S = 0.1
 HEADER = ("at_s", "user", "name", "outcome", "status", "count", "latency_ms")
@@ -18,7 +19,7 @@ class RequestRow:
     at_s: float
     user: str
     name: str
-    outcome: str  # ok, shed, limited, failed
+    outcome: str  # ok, shed, limited, failed; of attacks also rejected: an invalid request was told so
     status: int
     count: int
     latency_ms: tuple[tuple[int, int], ...]
@@ -93,9 +94,14 @@ class RequestLog:
         self._bins: dict[tuple[float, str, str, str, int], Counter[int]] = {}
 
     def add(self, user: str, name: str, outcome: str, status: int, latency_ms: float) -> None:
+        self.add_spread(user, name, outcome, status, {latency_ms: 1})
+
+    def add_spread(self, user: str, name: str, outcome: str, status: int, spread: Mapping[Any, int]) -> None:
+        """Many that ended just now: {latency in ms: how many}."""
         at_s = int(self.now() / BIN_S) * BIN_S
-        key = (at_s, user, name, outcome, status)
-        self._bins.setdefault(key, Counter())[rounded(latency_ms)] += 1
+        counted = self._bins.setdefault((at_s, user, name, outcome, status), Counter())
+        for latency_ms, count in spread.items():
+            counted[rounded(latency_ms)] += count
 
     def take(self, all_of_it: bool = False) -> list[RequestRow]:
         now = self.now()

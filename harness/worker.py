@@ -1,4 +1,4 @@
-"""What a worker of a distributed run does: it loads, counts its requests and sends counts and its lag to the master."""
+"""What a worker of a distributed run does: it loads and attacks, and tells the master what it counted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import gevent
 
 from harness.clock import Clock
+from harness.gates import ATTACK, Attackers, Kinds
 from harness.observers.loop_lag import worst_lag_ms
-from harness.traffic import RequestLog, RequestRow
+from harness.sinks import Sinks
+from harness.traffic import RequestRow
 
 ROWS = "grace_rows"  # the message that carries them
 
@@ -35,24 +37,29 @@ def listen(environment: Any, take: Any) -> None:
     environment.events.request.add_listener(on_request)
 
 
-def work(environment: Any) -> None:
-    """A worker only loads: it starts no target, fault, guardian or journal.
+def work(environment: Any, kinds: Kinds) -> None:
+    """A worker only loads and attacks: it starts no target, fault, guardian or journal.
 
-    About twice a second it sends {at_s (epoch), lag_ms, rows}: how late its event loop is, and what it has counted.
+    About twice a second it sends {at_s (epoch), lag_ms, rows, ledger, prefix, attacks}: how late its event loop is,
+    what it has counted and settled, and how far its attacks are. An attack is told as shut in the message that
+    brings the last of its rows, or in a later one.
     """
-    log = RequestLog(time.time)
-
-    def take(request_type: str, name: str, response_time: float, context: Any, exception: Any) -> None:
-        outcome = context.get("outcome") or ("failed" if exception else "ok")
-        user, status = context.get("user", "legitimate"), context.get("status", 0)
-        log.add(user, f"{request_type} {name}", outcome, status, response_time)
+    sinks = Sinks(time.time)
+    sinks.attach(environment)
+    attackers = Attackers(environment, kinds)
 
     def send() -> None:
         while True:
             lag_ms = worst_lag_ms()
-            rows = [[r.at_s, r.user, r.name, r.outcome, r.status, r.count, r.latency_ms] for r in log.take()]
+            attacks = attackers.told()  # before the rows: what it calls settled is in them
+            for row in attackers.take_rows():
+                sinks.ledger(row)
+            rows = [[r.at_s, r.user, r.name, r.outcome, r.status, r.count, r.latency_ms] for r in sinks.take()]
+            told = {"at_s": time.time(), "lag_ms": lag_ms, "rows": rows, "ledger": sinks.take_ledger()}
             if environment.runner is not None:
-                environment.runner.send_message(ROWS, {"at_s": time.time(), "lag_ms": lag_ms, "rows": rows})
+                environment.runner.send_message(ROWS, {**told, "prefix": attackers.prefix, "attacks": attacks})
 
-    listen(environment, take)
+    listen(environment, sinks.request)
+    environment.runner.register_message(ATTACK, lambda msg, **_: attackers.obey(msg.data))
+    environment.events.test_stop.add_listener(lambda **_: attackers.shut_all())
     gevent.spawn(send)

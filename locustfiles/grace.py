@@ -5,4 +5,4 @@ from locustfiles.users.legitimate import LegitimateUser
 
 __all__ = ["LegitimateUser"]
 
-locust_load.install()
+locust_load.install(attackers={})

@@ -59,6 +59,8 @@ FLOORS = {
     "suite": 5,
     "console": 6,
     "interrupts": 6,
+    "gates": 6,
+    "sinks": 6,
     "killmatrix": 6,
     "options": 6,
     "web_state": 6,

@@ -24,8 +24,10 @@ class LoadShed:
         together cannot be told apart, so the time of this one alone counts where there is enough of it.
         """
         steps = [s for s, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]
-        subjects = {record.fault(step).step.subject for step in steps}
-        names = {name for step in steps for name, playbook in record.plan.coverage[step] if playbook == self.playbook}
+        rows = [(step, *row) for step in steps for row in record.plan.coverage[step]]
+        pairs = [(step, name) for step, name, playbook in rows if playbook == self.playbook]
+        subjects = {record.plan.subject_of(record.fault(step).step, name) for step, name in pairs}
+        names = {name for _, name in pairs}
         engaged = [one for one in record.engagements if one.safeguard in names]
         mine = [one for one in engaged if one.subject in subjects]
         spans = [_span(one, record) for one in mine]
@@ -41,11 +43,11 @@ class LoadShed:
         cited = [one.engaged for one in mine]
         alone = [row for row in deferred if _within(row.at_s, spans) and not _within(row.at_s, others)]
         shared = [row for row in deferred if _within(row.at_s, spans)]
-        rows = shared if _alone_s(spans, others) < ALONE_S else alone
-        if not rows:
+        told = shared if _alone_s(spans, others) < ALONE_S else alone
+        if not told:
             return finding(self, Verdict.FAIL, "no client saw anything deferred for it", *cited)
-        why = f"{sum(row.count for row in rows)} deferred, all while it was engaged"
-        return finding(self, Verdict.PASS, why, *cited, *cite_rows((rows[0], rows[-1])))
+        why = f"{sum(row.count for row in told)} deferred, all while it was engaged"
+        return finding(self, Verdict.PASS, why, *cited, *cite_rows((told[0], told[-1])))
 
 
 Span = tuple[float, float]

@@ -22,18 +22,20 @@ class PlaybookRan:
         for step_id in steps:
             fault = record.fault(step_id)
             after_s = fault.injected.at_s if fault.injected else float("inf")
+            safeguards = [name for name, playbook in record.plan.coverage[step_id] if playbook == self.playbook]
+            subject = record.plan.subject_of(fault.step, safeguards[0])
             runs = [
                 run
                 for run in record.playbook_runs
-                if run.playbook == self.playbook and run.subject == fault.step.subject and run.started.at_s >= after_s
+                if run.playbook == self.playbook and run.subject == subject and run.started.at_s >= after_s
             ]
             if not runs:
-                why = f"{self.playbook} was never started for {fault.step.subject}"
+                why = f"{self.playbook} was never started for {subject}"
                 return finding(self, Verdict.FAIL, why, fault.injected)
             good = next((run for run in runs if run.succeeded), None)
             if good is None:
                 told = runs[-1].finished
-                why = f"{self.playbook} for {fault.step.subject} did not succeed"
+                why = f"{self.playbook} for {subject} did not succeed"
                 return finding(self, Verdict.FAIL, why, runs[-1].started, told)
             evidence += [good.started, good.finished]
         return finding(self, Verdict.PASS, f"{self.playbook} ran and succeeded", *evidence)

@@ -11,7 +11,7 @@ from harness.process import process_state, same
 
 
 class Processes:
-    """kernel_pid samples; an edge when a kernel's process is another, is gone, is stopped, or goes on."""
+    """kernel_pid and worker_pid samples; an edge when such a process is another, is gone, is stopped, or goes on."""
 
     every_s: ClassVar[float] = 0.25
 
@@ -24,8 +24,11 @@ class Processes:
         at_s = view.now_s()
         for kernel in view.target.kernels:
             yield from self._look(view.target, kernel, at_s)
+        for pool in view.target.workers.values():
+            for worker in pool.processes:
+                yield from self._look(view.target, worker, at_s, signal="worker_pid")
 
-    def _look(self, target: Target, kernel: str, at_s: float) -> Iterable[Reading]:
+    def _look(self, target: Target, kernel: str, at_s: float, signal: str = "kernel_pid") -> Iterable[Reading]:
         old = self.known.get(kernel)
         try:
             now = old if old is not None and same(old) else target.process(kernel)
@@ -39,7 +42,7 @@ class Processes:
         if now is not None:
             self.known[kernel] = now
         if first or self.present[kernel] != (now is not None) or now != old:
-            yield Reading(at_s=at_s, name="kernel_pid", subject=kernel, value=now.pid if now else 0)
+            yield Reading(at_s=at_s, name=signal, subject=kernel, value=now.pid if now else 0)
         if now is not None and not first and not self.present[kernel]:
             yield self._edge(kernel, at_s, "state", {"from": "gone", "to": "running", "pid": now.pid})
         stopped = now is not None and process_state(now.pid) in ("T", "t")

@@ -25,7 +25,7 @@ options = S(scenario="MF01_triple_threat", time_scale=1.0, seed=0, safeguards_of
             out="nowhere", target="", headless=False)
 runner = S(stop=lambda: told.append("load stopped"), worker_count=0)
 environment = S(parsed_options=options, runner=runner, host=None, process_exit_code=None)
-session = locust_load.Session(environment)
+session = locust_load.Session(environment, {})
 locust_load.say = lambda text: None
 locust_load.summary_of = lambda run: ""
 locust_load.Progress = lambda run: S(show=lambda: None, close=lambda: None)

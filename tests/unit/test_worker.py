@@ -17,11 +17,41 @@ HELD = """
 from gevent import monkey; monkey.patch_all()
 import gevent, json, sys, time
 from types import SimpleNamespace as S
+from harness.contracts import Told
 from harness.worker import ROWS, work
 
-sent, listeners = [], []
-request = S(add_listener=listeners.append)
-work(S(events=S(request=request), runner=S(send_message=lambda name, data: sent.append((name, data)))))
+sent, listeners, orders = [], [], []
+events = S(request=S(add_listener=listeners.append), test_stop=S(add_listener=lambda listener: None))
+runner = S(
+    send_message=lambda name, data: sent.append((name, data)),
+    register_message=lambda name, listener: orders.append(listener),
+)
+
+
+class Attack:
+    def __init__(self, environment, order):
+        self.environment, self.order, self.rows = environment, order, []
+
+    def start(self):
+        self.environment.counts("flood", [("POST /y", "limited", 429, {7: 3})])
+        self.environment.ledger({"id": "a"})
+        self.rows = [{"id": "b"}]
+
+    def stop(self):
+        pass
+
+    def told(self):
+        return Told(total=4, sent=3, settled=2)
+
+    def take_rows(self):
+        rows, self.rows = self.rows, []
+        return rows
+
+
+work(S(events=events, runner=runner), {"/y": Attack})
+order = {"step_id": "f", "params": {"endpoint": "/y"}, "seed": 1, "prefix": "p-"}
+orders[0](msg=S(data={"do": "open", "order": order}))
+orders[0](msg=S(data={"do": "shut", "step_id": "f"}))
 
 def hold():
     end_s = time.monotonic() + float(sys.argv[1])
@@ -48,7 +78,11 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
     worst_ms = max(one["lag_ms"] for one in sent)
     assert worst_ms >= 250.0 if held_s else worst_ms < 250.0
     assert sorted(one["lag_ms"] for one in sent)[1] < 250.0, "one look was held up, not all"
-    assert [row[1:6] for one in sent for row in one["rows"]] == [["legitimate", "GET /x", "ok", 200, 1]]
+    rows = sorted(row[1:6] for one in sent for row in one["rows"])
+    assert rows == [["flood", "POST /y", "limited", 429, 3], ["legitimate", "GET /x", "ok", 200, 1]]
+    assert [row["id"] for one in sent for row in one["ledger"]] == ["a", "b"]
+    attack = {"total": 4, "sent": 3, "settled": 2, "problem": "", "shut": True}
+    assert all((one["prefix"], one["attacks"]) == ("p-", {"f": attack}) for one in sent)
     assert all(one["at_s"] > 0 for one in sent), "it tells also when it has counted nothing"
 
 

@@ -273,3 +273,16 @@ print([r.value for r in LoopLag(one).observe(FakeView(one))][0])
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=True
     )
     assert 60 < float(run.stdout.split()[-1]) < 2000
+
+
+def test_workers_of_a_pool_are_watched_as_kernels_are(tmp_path: Path, victims: Victims) -> None:
+    victims.start("htm_worker_1")
+    pool = {"processes": {"htm_worker_1": {"pid_file": str(victims.file("htm_worker_1"))}}, "function": "a.b:c"}
+    view = FakeView(target(tmp_path, workers={"htm": pool}))
+    observer = Processes(view.target)
+    first = list(observer.observe(view))
+    assert [(one.name, one.subject) for one in first] == [("worker_pid", "htm_worker_1")]
+    victims.kill("htm_worker_1")
+    pid = victims.start("htm_worker_1")
+    (edge,) = edges(list(observer.observe(view)), Kind.KERNEL_CHANGED)
+    assert (edge.subject, edge.detail["pid"]) == ("htm_worker_1", pid)

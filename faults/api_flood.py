@@ -1,0 +1,106 @@
+"""API flood: a client that sends more requests to a route, and worse ones, than it is good for the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from harness.contracts import Hands, Target, TargetLacks
+from harness.model import Effect, Hold, Magnitude, Sample, Undo
+
+FIRST_CLIENT = 3  # 127.0.0.3: not the address of the legitimate users, whom no limiter may punish for it
+CLIENTS_MAX = 50
+ARRIVALS = ("closed", "constant", "poisson")
+
+
+def addresses(clients: int) -> tuple[str, ...]:
+    """The addresses on loopback that so many clients send from."""
+    return tuple(f"127.0.0.{FIRST_CLIENT + number}" for number in range(clients))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiFlood:
+    """Sends *total_requests* POST requests to *endpoint* over *concurrency* connections from *clients* addresses.
+
+    A share of *invalid_ratio* of them is invalid, in many ways. Closed loop: each connection sends its next request
+    when the last is answered. With *arrivals* constant or poisson they come at *requests_per_second*, answered or not.
+    It is over when each request has its last answer (a 429 or 503 is tried again when the target says so), and after
+    *duration_seconds* all the same: that is a limit, and no time scale shortens it.
+    """
+
+    endpoint: str
+    total_requests: int
+    invalid_ratio: float = 0.0
+    concurrency: int = 100
+    duration_seconds: float = 90.0
+    clients: int = 1
+    arrivals: str = "closed"
+    requests_per_second: float = 0.0
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "api_server"
+
+    duration_field: ClassVar[str] = ""
+    min_duration_s: ClassVar[float] = 0.0
+    of_generator: ClassVar[bool] = True
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"arrivals": ARRIVALS}
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.invalid_ratio <= 1:
+            raise ValueError(f"invalid_ratio: from 0 to 1 is expected, not {self.invalid_ratio!r}")
+        if self.clients > CLIENTS_MAX:
+            raise ValueError(f"clients: at most {CLIENTS_MAX} are expected, not {self.clients!r}")
+        if (self.arrivals == "closed") != (self.requests_per_second == 0):
+            raise ValueError("arrivals: constant and poisson go with requests_per_second, closed without it")
+        if not isinstance(self.payload, Mapping):
+            raise ValueError(f"payload: a mapping is expected, not {self.payload!r}")
+        for name in ("total_requests", "concurrency", "clients"):
+            if getattr(self, name) != int(getattr(self, name)):
+                raise ValueError(f"{name}: a whole number is expected, not {getattr(self, name)!r}")
+
+    @property
+    def subject(self) -> str:
+        """A limiter names the client: the first stands for all of them, who do the same."""
+        return addresses(1)[0]
+
+    @property
+    def limit_s(self) -> float:
+        return self.duration_seconds
+
+    @property
+    def attain_limit_s(self) -> float:
+        return self.duration_seconds
+
+    @property
+    def asked(self) -> Magnitude:
+        return Magnitude(name="sent", value=float(self.total_requests), unit="requests", tolerance=0.0)
+
+    def prepare(self, target: Target) -> Undo:
+        """Nothing of it outlives the process that sends it."""
+        route = f"POST {self.endpoint}"
+        names = [one.name for one in target.routes]
+        if route not in names:
+            raise TargetLacks(f"the target has no route {route!r}: {', '.join(names)}")
+        return Undo()
+
+    def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
+        order = {**asdict(self), "addresses": list(addresses(int(self.clients)))}
+        hands.open_gate(order)
+        return Effect(facts={"mechanism": "load generator", "from": order["addresses"]})
+
+    def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
+        return sample_of(hands)
+
+
+def sample_of(hands: Hands) -> Sample:
+    """How far the load generator is with it."""
+    told = hands.traffic()
+    detail = {"sent": told.sent, "settled": told.settled}
+    if told.problem:
+        return Sample(achieved=None, hold=Hold.LOST, because=told.problem, detail=detail)
+    done = 0 < told.total <= told.settled
+    because = f"{told.settled} of {told.total} requests have their last answer"
+    return Sample(achieved=float(told.sent), hold=Hold.DONE if done else Hold.HOLDS, because=because, detail=detail)
+
+
+FAULT = ApiFlood

@@ -1,0 +1,71 @@
+"""API spam: so many requests to one route at once, each of them valid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from faults.api_flood import ApiFlood, addresses, sample_of
+from harness.contracts import Hands, Target
+from harness.model import Effect, Magnitude, Sample, Undo
+
+AT_ONCE = 100
+LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSpam:
+    """Sends *count* (or *requests*, the same under its other name) requests to *endpoint*, *concurrency* at a time.
+
+    *component* is the part of the target that they are said to weigh on: a word for people.
+    """
+
+    endpoint: str
+    count: int = 0
+    requests: int = 0
+    component: str = ""
+    concurrency: int = AT_ONCE
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "api_server"
+
+    duration_field: ClassVar[str] = ""
+    min_duration_s: ClassVar[float] = 0.0
+    of_generator: ClassVar[bool] = True
+    limit_s: ClassVar[float] = LIMIT_S
+    attain_limit_s: ClassVar[float] = LIMIT_S
+
+    def __post_init__(self) -> None:
+        if (self.count > 0) == (self.requests > 0):
+            raise ValueError("count: either count or requests is expected, above 0")
+        self._flood()
+
+    def _flood(self) -> ApiFlood:
+        return ApiFlood(
+            endpoint=self.endpoint,
+            total_requests=self.count or self.requests,
+            concurrency=self.concurrency,
+            duration_seconds=LIMIT_S,
+            payload=self.payload,
+            target=self.target,
+        )
+
+    @property
+    def subject(self) -> str:
+        return addresses(1)[0]
+
+    @property
+    def asked(self) -> Magnitude:
+        return self._flood().asked
+
+    def prepare(self, target: Target) -> Undo:
+        return self._flood().prepare(target)
+
+    def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
+        return self._flood().inject(target, undo, hands)
+
+    def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
+        return sample_of(hands)
+
+
+FAULT = ApiSpam

@@ -1,0 +1,104 @@
+"""api_flood and api_spam: what they ask the load generator for, when they are done, and what they refuse."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import catalog
+from harness.catalog import CatalogError, build_fault
+from harness.contracts import TargetLacks, Told
+from harness.model import Effect, Hold, Undo
+from tests.processes import ROOT
+
+TARGET: Any = SimpleNamespace(routes=(SimpleNamespace(name="POST /api/htm/intents"), SimpleNamespace(name="POST /x")))
+FLOOD = {"endpoint": "/api/htm/intents", "total_requests": 100, "invalid_ratio": 0.5, "duration_seconds": 9}
+
+
+class Hands:
+    """A load generator that says what it is told to say."""
+
+    def __init__(self, told: Told) -> None:
+        self.told, self.order = told, {}
+
+    def open_gate(self, params: dict[str, Any]) -> None:
+        self.order = params
+
+    def traffic(self) -> Told:
+        return self.told
+
+
+def sample(told: Told) -> Any:
+    fault = build_fault("api_flood", FLOOD)
+    hands: Any = Hands(told)
+    return fault.sample(TARGET, Undo(), Effect(), hands)
+
+
+def test_it_is_attained_when_all_is_sent_and_done_when_all_is_settled() -> None:
+    fault = build_fault("api_flood", FLOOD)
+    assert (fault.asked.floor, fault.limit_s, fault.subject) == (100.0, 9, "127.0.0.3")
+    some = sample(Told(total=100, sent=40, settled=10))
+    assert (some.achieved, some.hold) == (40.0, Hold.HOLDS)
+    assert sample(Told(total=100, sent=100, settled=99)).hold is Hold.HOLDS
+    assert sample(Told(total=100, sent=100, settled=100)).hold is Hold.DONE
+    assert sample(Told()).hold is Hold.HOLDS, "a generator that has not begun is not done"
+
+
+def test_a_generator_in_trouble_loses_it() -> None:
+    lost = sample(Told(total=100, sent=100, settled=100, problem="worker x was lost"))
+    assert (lost.hold, lost.because) == (Hold.LOST, "worker x was lost")
+
+
+def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() -> None:
+    hands: Any = Hands(Told())
+    build_fault("api_flood", {**FLOOD, "clients": 3}).inject(TARGET, Undo(), hands)
+    assert hands.order["addresses"] == ["127.0.0.3", "127.0.0.4", "127.0.0.5"]
+    users = (ROOT / "locustfiles" / "users" / "legitimate.py").read_text()  # importing it would patch this process
+    (legitimate,) = re.findall(r'^LEGITIMATE_ADDRESS = "(.+)"', users, re.MULTILINE)
+    assert legitimate not in hands.order["addresses"]
+
+
+def test_spam_takes_its_number_under_both_of_its_names() -> None:
+    for name in ("count", "requests"):
+        spam = build_fault("api_spam", {"endpoint": "/x", name: 100, "component": "meta_loop"})
+        assert spam.asked.value == 100.0
+    hands: Any = Hands(Told())
+    spam.inject(TARGET, Undo(), hands)
+    assert (hands.order["total_requests"], hands.order["concurrency"]) == (100, 100)
+
+
+def test_a_route_that_the_target_does_not_have_is_no_error_of_the_scenario() -> None:
+    with pytest.raises(TargetLacks, match="no route 'POST /nowhere'"):
+        build_fault("api_flood", {**FLOOD, "endpoint": "/nowhere"}).prepare(TARGET)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"invalid_ratio": 1.5}, "api_flood.invalid_ratio: from 0 to 1"),
+        ({"clients": 51}, "api_flood.clients: at most 50"),
+        ({"arrivals": "poison"}, "Did you mean 'poisson'?"),
+        ({"arrivals": "constant"}, "api_flood.arrivals: constant and poisson go with requests_per_second"),
+        ({"requests_per_second": 10}, "api_flood.arrivals: constant and poisson go with requests_per_second"),
+        ({"total_requests": 10.5}, "api_flood.total_requests: a whole number"),
+        ({"total_request": 10}, "Did you mean 'total_requests'?"),
+    ],
+)
+def test_what_cannot_be_is_said(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(CatalogError) as told:
+        build_fault("api_flood", {**FLOOD, **more})
+    assert words in str(told.value)
+
+
+def test_spam_without_a_number_is_refused() -> None:
+    with pytest.raises(CatalogError, match="either count or requests"):
+        build_fault("api_spam", {"endpoint": "/x"})
+
+
+def test_what_lives_in_the_generator_has_nothing_to_undo() -> None:
+    kinds = {name: kind for name, kind in catalog.faults().items() if getattr(kind, "of_generator", False)}
+    assert set(kinds) == {"api_flood", "api_spam"}
+    assert build_fault("api_flood", FLOOD).prepare(TARGET).primitives == ()
