@@ -5,8 +5,8 @@
         now_s=run_clock, deadline_ns=perf_counter_ns() + 90 * 10**9,
     )
 
-It is the Source of a flood (locustfiles/flood.py): all calls come from one greenlet, and none blocks. What became of
-each payload is one row of the client's ledger: take_rows().
+All calls come from one greenlet, and none blocks. What became of each payload is one row of the client's ledger:
+take_rows().
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class _Open:
 
 
 class Settling:
-    """contracts: take, answered, lost, settled of a flood's Source; give_up() when the flood must end before."""
+    """The Source of a flood (locustfiles/engine/sources.py), and give_up() for when the flood must end before."""
+
+    safe_to_repeat = True  # by its id: a connection that was closed meanwhile decides nothing
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Settling:
         bounds: Bounds | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
+        self.name = f"POST {path}"
         self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
         self.deadline_ns = deadline_ns
         self._fresh: Iterator[Payload] | None = payloads

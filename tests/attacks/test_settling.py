@@ -14,6 +14,7 @@ import pytest
 from locustfiles.attacks import governance, intents, retros
 from locustfiles.attacks.payload import Payload
 from locustfiles.attacks.settling import Bounds, Settling
+from locustfiles.engine.sources import Source
 from tests.attacks.test_payloads import fault_of
 
 MS = 1_000_000
@@ -109,6 +110,11 @@ def test_a_flood_through_a_rate_limit_is_settled_exactly_and_in_time() -> None:
     assert all(row["reference"] for row in rows if row["outcome"] == "rejected")
     assert Counter(row["status"] for row in rows if row["flaw"] == "duplicate_id") == {409: 555}
     assert Counter(row["status"] for row in rows if row["flaw"] == "oversized") == {413: 556}
+
+
+def test_it_is_a_source_of_the_flood() -> None:
+    source = Drive().source(intents.generate(7, 10, 0.5))
+    assert isinstance(source, Source) and source.name == "POST /api/x" and source.safe_to_repeat
 
 
 def test_the_same_seed_gives_the_same_course() -> None:
