@@ -49,15 +49,18 @@ def limited(command: list[str]) -> tuple[list[str], Path | None, str]:
 class EmbeddedTwin:
     """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies.
 
+    *safeguards_off* and *plant* are names with commas: safeguards that it is started without, defects that it is
+    started with.
+
     It runs in a memory cgroup of MEMORY_BYTES, so that its memory can be short while the machine's is not; *group*
     is that cgroup, or None with *without_group* saying why this machine or user cannot have one.
     """
 
-    def __init__(self, safeguards_off: str = "") -> None:
+    def __init__(self, safeguards_off: str = "", plant: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=MARK))
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
-        if safeguards_off:
-            command += ["--safeguards-off", safeguards_off]
+        command += ["--safeguards-off", safeguards_off] if safeguards_off else []
+        command += ["--plant", plant] if plant else []
         command, self.group, self.without_group = limited(command)
         self.errors = (self.folder / "stderr.log").open("wb")
         self.process = subprocess.Popen(

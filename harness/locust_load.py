@@ -100,7 +100,7 @@ class Session:
     def _try_twin(self, scenario: Scenario) -> None:
         """Headless, the twin is started at once: words that only it can judge are then refused before anything runs."""
         if self.options.headless:
-            self.twin = EmbeddedTwin(self.options.safeguards_off)
+            self.twin = EmbeddedTwin(self.options.safeguards_off, self.options.plant)
             try:
                 self._plan(scenario, self.twin.wait(), self.options)
             except RuntimeError:
@@ -153,7 +153,7 @@ class Session:
             raise OptionError("a host needs --target FILE on the command line; without it an embedded Grace is started")
         else:
             self._stop_twin()  # of a start that Locust itself refused
-            self.twin = EmbeddedTwin(asked.safeguards_off)
+            self.twin = EmbeddedTwin(asked.safeguards_off, asked.plant)
             target = self.twin.wait()
         self._plan(scenario, target, asked)
         self._go_on()
@@ -184,7 +184,7 @@ class Session:
         if self.options.target:
             target = load_target(Path(self.options.target), self.environment.host or None, allowed(self.options))
         else:
-            self.twin = self.twin or EmbeddedTwin(self.options.safeguards_off)
+            self.twin = self.twin or EmbeddedTwin(self.options.safeguards_off, self.options.plant)
             target = self.twin.wait()
             self.own_hosts.add(target.base_url)
         self.environment.host = target.base_url
@@ -199,6 +199,7 @@ class Session:
             "target": target.name,
             "base_url": target.base_url,
             "safeguards_off": self.options.safeguards_off,
+            "planted": self.options.plant,
             "harness_version": VERSION,
             "permits": [str(permit) for permit in target.permits],
             "repeat": self._repeat(plan.seed),
@@ -226,7 +227,7 @@ class Session:
         users = str(options.num_users) if options.num_users != one_scenario(options).users else ""
         flags = {"-u": users, "--target": options.target, "--allow-host": options.allow_host}
         flags |= {"--host": self.environment.host or ""} if options.target else {}
-        for flag, value in {**flags, "--safeguards-off": options.safeguards_off}.items():
+        for flag, value in {**flags, "--safeguards-off": options.safeguards_off, "--plant": options.plant}.items():
             words += [flag, value] if value else []
         return shlex.join(words + (["--control"] if options.control else []))
 

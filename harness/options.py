@@ -49,13 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hosts beyond this machine, each with a permit in the manifest",
     )
     parser.add_argument("--safeguards-off", default="", help="NAME,... of the embedded Grace, to see the run fail")
+    parser.add_argument(
+        "--plant", default="", metavar="NAME,...", help="defects of the embedded Grace, to see them found"
+    )
     parser.add_argument("--control", action="store_true", help="no fault at all: no safeguard may engage")
 
 
 def wanted(options: Any, form: Mapping[str, str]) -> argparse.Namespace:
     """The options as *form* would have them, and *options* untouched. Raises OptionError."""
     asked = argparse.Namespace(**vars(options))
-    for field, kind in (("scenario", str), ("time_scale", float), ("seed", int), ("safeguards_off", str)):
+    words = ("scenario", "safeguards_off", "plant")
+    for field, kind in (*((word, str) for word in words), ("time_scale", float), ("seed", int)):
         if field in form:
             setattr(asked, field, _read(field, kind, form[field]))
     if "control" in form:

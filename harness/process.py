@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness.contracts import ProcessId
 
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
 
 @cache
 def boot_id() -> str:
@@ -41,6 +43,15 @@ def process_state(pid: int) -> str:
 def same(process: ProcessId) -> bool:
     """Whether *process* still lives, as itself."""
     return read_process(process.pid) == process
+
+
+def resident_mb(process: ProcessId) -> float | None:
+    """How much memory it has in RAM, pages that it shares with others among it; None when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return pages * PAGE_BYTES / 2**20
 
 
 def ancestors() -> set[int]:

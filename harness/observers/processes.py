@@ -7,11 +7,13 @@ from typing import ClassVar
 
 from harness.contracts import ProcessId, Target, TargetError, View
 from harness.model import Kind, Reading
-from harness.process import process_state, same
+from harness.process import process_state, resident_mb, same
+
+WEIGH_EVERY_S = 1.0
 
 
 class Processes:
-    """kernel_pid and worker_pid samples; an edge when such a process is another, is gone, is stopped, or goes on."""
+    """kernel_pid, worker_pid and resident_mb samples; an edge when a process is another, gone, stopped, or goes on."""
 
     every_s: ClassVar[float] = 0.25
 
@@ -19,14 +21,21 @@ class Processes:
         self.known: dict[str, ProcessId] = {}
         self.present: dict[str, bool] = {}
         self.stopped: dict[str, bool] = {}
+        self.weighed_s = -WEIGH_EVERY_S
 
     def observe(self, view: View) -> Iterable[Reading]:
         at_s = view.now_s()
+        weigh = at_s - self.weighed_s >= WEIGH_EVERY_S
+        if weigh:
+            self.weighed_s = at_s
         for kernel in view.target.kernels:
             yield from self._look(view.target, kernel, at_s)
         for pool in view.target.workers.values():
             for worker in pool.processes:
                 yield from self._look(view.target, worker, at_s, signal="worker_pid")
+        for name, process in self.known.items() if weigh else ():
+            if self.present.get(name) and (resident := resident_mb(process)) is not None:
+                yield Reading(at_s=at_s, name="resident_mb", subject=name, value=resident)
 
     def _look(self, target: Target, kernel: str, at_s: float, signal: str = "kernel_pid") -> Iterable[Reading]:
         old = self.known.get(kernel)

@@ -13,7 +13,14 @@ from harness.scenario import ScenarioError
 
 
 def options(**changed: Any) -> argparse.Namespace:
-    base = {"scenario": "MF01_triple_threat", "time_scale": 1.0, "seed": 0, "safeguards_off": "", "control": False}
+    base = {
+        "scenario": "MF01_triple_threat",
+        "time_scale": 1.0,
+        "seed": 0,
+        "safeguards_off": "",
+        "plant": "",
+        "control": False,
+    }
     return argparse.Namespace(**{**base, "num_users": 20, "out": "nowhere", **changed})
 
 

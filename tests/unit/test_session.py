@@ -22,7 +22,7 @@ from harness.model import Kind
 
 told = []
 options = S(scenario="MF01_triple_threat", time_scale=1.0, seed=0, safeguards_off="", control=False, num_users=20,
-            out="nowhere", target="", headless=False)
+            plant="", out="nowhere", target="", headless=False)
 runner = S(stop=lambda: told.append("load stopped"), worker_count=0)
 environment = S(parsed_options=options, runner=runner, host=None, process_exit_code=None)
 session = locust_load.Session(environment, {})
@@ -101,7 +101,7 @@ def test_a_halt_before_the_run_has_begun_is_kept() -> None:
     before, during, refused, nothing = on_paper("""
 before = session.halt_run()
 class Twin:
-    def __init__(self, off): pass
+    def __init__(self, off, plant): pass
     def wait(self):
         told.append(session.halt_run())
         return None
@@ -129,7 +129,7 @@ print(json.dumps([halted, session.board.refused, told]))
 def test_a_twin_that_does_not_start_is_told_and_the_next_start_is_free() -> None:
     refused, starting = on_paper("""
 class Twin:
-    def __init__(self, off): pass
+    def __init__(self, off, plant): pass
     def wait(self): raise RuntimeError("the embedded Grace did not start: no memory")
     def stop(self): pass
 locust_load.EmbeddedTwin = Twin

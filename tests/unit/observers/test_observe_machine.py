@@ -76,7 +76,8 @@ def test_kernels_that_run_are_samples_and_no_edges(victims: Victims, view: FakeV
     pids = {kernel: float(victims.start(kernel)) for kernel in ("librarian", "governance")}
     observer = Processes(view.target)
     readings = look(observer, view)
-    assert samples(readings, "kernel_pid") == pids and len(readings) == 2
+    assert samples(readings, "kernel_pid") == pids and not [one for one in readings if one.kind]
+    assert {name for name, mb in samples(readings, "resident_mb").items() if 0 < mb < 500} == set(pids)
     assert look(observer, view) == []
 
 
@@ -281,7 +282,10 @@ def test_workers_of_a_pool_are_watched_as_kernels_are(tmp_path: Path, victims: V
     view = FakeView(target(tmp_path, workers={"htm": pool}))
     observer = Processes(view.target)
     first = list(observer.observe(view))
-    assert [(one.name, one.subject) for one in first] == [("worker_pid", "htm_worker_1")]
+    assert {(one.name, one.subject) for one in first} == {
+        ("worker_pid", "htm_worker_1"),
+        ("resident_mb", "htm_worker_1"),
+    }
     victims.kill("htm_worker_1")
     pid = victims.start("htm_worker_1")
     (edge,) = edges(list(observer.observe(view)), Kind.KERNEL_CHANGED)
