@@ -88,11 +88,13 @@ class Journal:
 
 
 JUDGED = ("plan.json", "signals.csv", "requests.csv")
+JUDGED_IF_THERE = ("ledger.jsonl", "target/*.jsonl")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each file besides the timeline that a verdict is judged from."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in JUDGED}
+    more = sorted(str(path.relative_to(folder)) for form in JUDGED_IF_THERE for path in folder.glob(form))
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (*JUDGED, *more)}
 
 
 def event_of(row: Mapping[str, Any]) -> Event:

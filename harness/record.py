@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.journal import SIGNALS, read_journal
+from harness.ledger import HeldRow, LedgerRow, read_held, read_ledger
 from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.traffic import HEADER, RequestRow, Traffic
@@ -168,7 +169,7 @@ class Record:
         self.chain_problem = chain_problem
         self.requests = tuple(requests)
         self._signals = signals
-        self.torn = tuple(torn)  # rows of requests.csv and signals.csv that could not be read, each with its place
+        self._torn = tuple(torn)
 
     @staticmethod
     def load(folder: Path) -> Record:
@@ -181,6 +182,29 @@ class Record:
         torn: list[str] = []
         requests, signals = _requests(folder, torn), _signals(folder, torn)
         return Record(folder, plan, events, problem, requests, signals, torn)
+
+    @cached_property
+    def _ledgers(self) -> tuple[tuple[LedgerRow, ...] | None, dict[str, tuple[HeldRow, ...]], tuple[str, ...]]:
+        """(what the clients sent, what the target held, what of both could not be read)."""
+        torn: list[str] = []
+        sent = read_ledger(self.folder, torn)
+        names = sorted(path.stem for path in (self.folder / "target").glob("*.jsonl"))
+        held = {name: read_held(self.folder, name, torn) for name in names}
+        return sent, {name: rows for name, rows in held.items() if rows is not None}, tuple(torn)
+
+    @property
+    def ledger(self) -> tuple[LedgerRow, ...] | None:
+        """Every state-changing request with its last answer; None for a run that kept no ledger."""
+        return self._ledgers[0]
+
+    def held(self, name: str) -> tuple[HeldRow, ...] | None:
+        """What the target finally held of *name*; None when it could not be asked."""
+        return self._ledgers[1].get(name)
+
+    @cached_property
+    def torn(self) -> tuple[str, ...]:
+        """What could not be read of the files besides the timeline, each with its place."""
+        return (*self._torn, *self._ledgers[2])
 
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import scenario
 from harness.clock import Clock
-from harness.contracts import Link, ProcessId, Route, TargetError
+from harness.contracts import LedgerPage, Link, ProcessId, Route, TargetError
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import UNITS
 from harness.model import Kind, Plan
@@ -74,6 +74,7 @@ class PaperTarget:
     capabilities: tuple[str, ...] = ()
     permitted: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
+    ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")
@@ -99,6 +100,7 @@ class Draft:
     events: list[Row]
     signals: list[tuple[float, str, str, float]]
     requests: list[RequestRow]
+    files: dict[str, str] = field(default_factory=dict)  # more of the run folder: path → text
 
     def drop(self, kind: Kind, subject: str | None = None, source: str | None = None) -> Draft:
         """Takes out the events of *kind* (and *subject*, *source*). There must be one."""
@@ -160,6 +162,9 @@ class Draft:
         requests = CsvWriter(made / "requests.csv", HEADER)
         requests.rows(row.cells() for row in self.requests)
         requests.close()
+        for name, text in self.files.items():
+            (made / name).parent.mkdir(exist_ok=True)
+            (made / name).write_text(text, encoding="utf-8")
         journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
         for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
             last = {"sha256": file_hashes(made)} if row.kind is Kind.RUN_FINISHED else {}

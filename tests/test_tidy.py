@@ -45,6 +45,8 @@ FLOORS = {
     "plan": 3,
     "journal": 3,
     "traffic": 3,
+    "ledger": 3,
+    "read_back": 3,
     "record": 3,
     "metrics": 3,
     "target": 3,

@@ -27,7 +27,7 @@ class JournalIntact:
         if record.finished is not None:
             told = record.finished.detail.get("sha256") or {}
             now = file_hashes(record.folder)
-            changed = sorted(name for name in now if told.get(name) != now[name])
+            changed = sorted(name for name in {*now, *told} if told.get(name) != now.get(name))
             if changed:
                 why = f"not as the run left it: {', '.join(changed)}"
                 return finding(self, Verdict.INCONCLUSIVE, why, record.finished)

@@ -1,0 +1,187 @@
+"""The two ledgers that are compared at the end: what the clients sent and were told, and what the target holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import IO, Any
+
+from harness.catalog import nearest
+
+LEDGER = "ledger.jsonl"
+LEGITIMATE = "legitimate"  # the user whose requests are nobody's attack
+KINDS = ("intent", "decision", "retrospective")
+OUTCOMES = ("accepted", "rejected", "refused", "unanswered")
+REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
+COMPLETED = "completed"
+# kind → the target's ledger that holds it, and the field there that names it
+HELD_IN = {"intent": ("intents", "intent_id"), "retrospective": ("retrospectives", "id")}
+AUDIT, REFERENCE = "audit", "reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """One state-changing request with its last answer.
+
+    *outcome*: accepted or rejected (4xx) are final; refused = 429 or 503 to the end, so the target has not taken it;
+    unanswered = an answer is lost, so the target may hold it or not.
+    """
+
+    at_s: float
+    user: str
+    kind: str
+    id: str  # our own; only what has a duplicate_id for its flaw shares it
+    valid: bool
+    flaw: str
+    attempts: int
+    outcome: str
+    status: int  # of the last answer; 0: there was none
+    reference: str = ""  # what the target called its decision or rejection
+    question: str = ""  # of a decision: "actor|action|resource"
+    answer: str = ""  # to it
+    line: int = field(default=0, compare=False)  # of ledger.jsonl
+
+    @property
+    def attack(self) -> bool:
+        return self.user != LEGITIMATE
+
+    @property
+    def place(self) -> str:
+        return f"{LEDGER}:{self.line}"
+
+    @staticmethod
+    def from_json(text: str, line: int = 0) -> LedgerRow:
+        """Raises ValueError, in words, for what is no row."""
+        found = _mapping(text)
+        for name in found:
+            if name not in _TYPES:
+                raise ValueError(f"no field is called {name!r}.{nearest(name, _TYPES)}")
+        for name, wanted in _TYPES.items():
+            if name not in found:
+                if name in _NEEDED:
+                    raise ValueError(f"{name} is missing")
+                continue
+            value = found[name]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+                raise ValueError(f"{name}: {value!r} does not fit")
+        row = LedgerRow(**found, line=line)
+        for name, known in (("kind", KINDS), ("outcome", OUTCOMES)):
+            if getattr(row, name) not in known:
+                raise ValueError(f"no {name} is called {getattr(row, name)!r}.{nearest(getattr(row, name), known)}")
+        if not math.isfinite(row.at_s) or row.attempts < 0 or not row.id or row.valid is bool(row.flaw):
+            raise ValueError("a time, an id, or a flaw of just what is invalid is missing")
+        return row
+
+
+_NUMBERS: dict[str, Any] = {"at_s": int | float, "valid": bool, "attempts": int, "status": int}
+_TYPES = {one.name: _NUMBERS.get(one.name, str) for one in fields(LedgerRow) if one.name != "line"}
+_NEEDED = frozenset(one.name for one in fields(LedgerRow) if one.default is MISSING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldRow:
+    """A row of what the target finally holds."""
+
+    fields: Mapping[str, Any]
+    file: str  # "target/intents.jsonl"
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def text(self, name: str) -> str:
+        """A field as text; "" when it is not there."""
+        value = self.fields.get(name)
+        return "" if value is None else str(value)
+
+
+class LedgerWriter:
+    """Appends rows to ledger.jsonl, flushed by flush()."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: IO[str] = (folder / LEDGER).open("x", encoding="utf-8")
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_ledger(folder: Path, torn: list[str]) -> tuple[LedgerRow, ...] | None:
+    """The rows of ledger.jsonl; None when there is none. What cannot be read is told in *torn*, and left out."""
+    found = []
+    content = _content(folder, LEDGER, torn)
+    if content is None:
+        return None
+    for number, text in _lines(content, LEDGER, torn):
+        try:
+            found.append(LedgerRow.from_json(text, number))
+        except ValueError as error:
+            torn.append(f"{LEDGER}:{number}: {error}; the row is left out")
+    return tuple(found)
+
+
+def held_file(name: str) -> str:
+    return f"target/{name}.jsonl"
+
+
+def read_held(folder: Path, name: str, torn: list[str]) -> tuple[HeldRow, ...] | None:
+    """What the target finally held of *name*; None when nobody has read it."""
+    file, found = held_file(name), []
+    content = _content(folder, file, torn)
+    if content is None:
+        return None
+    for number, text in _lines(content, file, torn):
+        try:
+            found.append(HeldRow(fields=_mapping(text), file=file, line=number))
+        except ValueError as error:
+            torn.append(f"{file}:{number}: {error}; the row is left out")
+    return tuple(found)
+
+
+def awaited(rows: Iterable[LedgerRow]) -> dict[str, set[str]]:
+    """What the target's ledgers must come to hold for *rows*: ledger → ids that are completed there, or references."""
+    found: dict[str, set[str]] = {AUDIT: set(), **{name: set() for name, _ in HELD_IN.values()}}
+    for row in rows:
+        if row.outcome == "accepted" and row.kind in HELD_IN:
+            found[HELD_IN[row.kind][0]].add(row.id)
+        if row.reference:
+            found[AUDIT].add(row.reference)
+    return found
+
+
+def _content(folder: Path, file: str, torn: list[str]) -> bytes | None:
+    try:
+        return (folder / file).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        torn.append(f"{file}: cannot be read: {error.strerror}")
+        return None
+
+
+def _lines(content: bytes, file: str, torn: list[str]) -> Iterator[tuple[int, str]]:
+    """(number, text) of each whole line; a process that was killed leaves a last one without its end."""
+    *whole, rest = content.split(b"\n")  # no other character ends a line: a text may hold U+2028
+    for number, line in enumerate(whole, 1):
+        yield number, line.decode(errors="replace")
+    if rest:
+        torn.append(f"{file}:{len(whole) + 1}: the last line is torn, and left out")
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"a mapping is expected, not {found!r}")
+    return found
