@@ -27,6 +27,7 @@ class Kind(StrEnum):
     SIGNAL_LOST = "signal_lost"
     SIGNAL_BACK = "signal_back"
     RECOVERED = "recovered"
+    READ_BACK = "read_back"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
 
@@ -180,6 +181,8 @@ class Slo:
     bystander_success_percent_min: float = 99.0
     detect_s_max: float = 30.0
     loop_lag_ms_p99_max: float = 250.0
+    responsive_success_percent_min: float = 95.0
+    responsive_latency_ms_p99_max: float = 5000.0
 
 
 @dataclass(frozen=True, kw_only=True)

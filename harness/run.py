@@ -11,6 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from harness import catalog
 from harness.clock import Clock
 from harness.conductor import Conductor
@@ -18,10 +20,12 @@ from harness.contracts import Fault, Gates
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
+from harness.ledger import LedgerWriter, awaited, read_ledger
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.metrics import MEASURED
 from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
+from harness.read_back import read_back
 from harness.record import Record
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
@@ -29,6 +33,7 @@ from harness.traffic import HEADER, RequestRow, Traffic
 from harness.watcher import Watcher
 
 BASELINE_LIMIT_S = 30.0
+READ_BACK_S = 60.0  # so long the target may take for what it has accepted, once nothing more comes
 CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
@@ -81,7 +86,7 @@ class Run:
         self.journal = Journal(folder, self.clock)
         self.signals = SignalWriter(folder)
         self.requests = CsvWriter(folder / "requests.csv", HEADER)
-        self.ledger = (folder / "ledger.jsonl").open("x", encoding="utf-8")
+        self.ledger = LedgerWriter(folder)
         self.rows: list[RequestRow] = []
         self.guardian = GuardianLink(folder, folder.name)
         view = RunView(target, self.clock)
@@ -139,7 +144,7 @@ class Run:
 
     def add_ledger(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """State-changing requests with their last answers."""
-        self.ledger.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+        self.ledger.append(rows)
 
     @property
     def done(self) -> bool:
@@ -329,11 +334,13 @@ class Run:
         if not self.done:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
+        self.ledger.close()
+        if self._finished:
+            self._read_back()
         self.watcher.stop()
         self.guardian.close()
         self.signals.close()
         self.requests.close()
-        self.ledger.close()
         if self._finished:
             hashes = {"sha256": file_hashes(self.folder)}
             self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
@@ -343,6 +350,14 @@ class Run:
         name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
         shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
+
+    def _read_back(self) -> None:
+        """What the target holds of all that was sent, when it has had time to finish it: the load has stopped."""
+        torn: list[str] = []
+        rows = read_ledger(self.folder, torn) or ()
+        problems = [*torn, *read_back(self.target, self.folder, awaited(rows), READ_BACK_S, pause=gevent.sleep)]
+        detail = {"rows": len(rows), "problems": problems}
+        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
 
     def _keep_target(self) -> None:
         """The target's manifest without its keys, and its logs."""

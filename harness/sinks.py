@@ -19,8 +19,8 @@ class Sinks:
         self._ledger: list[dict[str, Any]] = []
 
     def attach(self, environment: Any) -> None:
-        """Users of *environment* find it by `counts` and `ledger`."""
-        environment.counts, environment.ledger = self.counts, self.ledger
+        """Users of *environment* find it by `counts` and `ledger`, and its clock by `clock_s`."""
+        environment.counts, environment.ledger, environment.clock_s = self.counts, self.ledger, self.now
 
     def request(self, request_type: str, name: str, response_time: float, context: Any, exception: Any) -> None:
         """A request of a user who fires Locust's own event."""

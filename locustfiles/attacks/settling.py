@@ -72,6 +72,7 @@ class Settling:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.name = f"POST {path}"
+        self.begun = self.done = 0  # payloads that were sent at least once, and those that are settled
         self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
         self.deadline_ns = deadline_ns
         self._fresh: Iterator[Payload] | None = payloads
@@ -144,6 +145,7 @@ class Settling:
 
     def _send(self, token: _Open) -> tuple[_Open, bytes]:
         token.attempts += 1
+        self.begun += token.attempts == 1
         self._out[token.payload.number] = token
         body = token.payload.body
         return token, f"{self._head}{len(body)}\r\n\r\n".encode() + body
@@ -215,6 +217,7 @@ class Settling:
 
     def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
         payload, said = token.payload, answer or {}
+        self.done += 1
         if payload.valid:
             self._fates[payload.id] = outcome == "accepted"
         for waiting in self._parked.pop(payload.id, ()) if payload.valid else ():
