@@ -59,10 +59,9 @@ class AttackUser(FloodUser):
         """Once: what fails here is told, and never begun again as Locust would."""
         try:
             self.flood()
-        except StopUser:
-            pass
-        except Exception as error:
-            self.problem = f"the flood broke off: {type(error).__name__}: {error}"
+        except StopUser as stop:
+            error = stop.__cause__
+            self.problem = f"the flood broke off: {type(error).__name__}: {error}" if error else ""
 
 
 class Attack:
