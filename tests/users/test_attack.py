@@ -29,7 +29,8 @@ environment = Environment(host=asked["host"], events=None)
 counted = []
 environment.counts = lambda user, rows: counted.extend([user, *row[:3], sum(row[3].values())] for row in rows)
 environment.clock_s = lambda: 12.5
-kinds = {"htm": htm.IntentFlood, "governance": governance.GovernanceStorm, "retro": retro.RetroCascade, "spam": spam.Spam}
+kinds = {"htm": htm.IntentFlood, "governance": governance.GovernanceStorm, "spam": spam.Spam}
+kinds["retro"] = retro.RetroCascade
 order = Order(step_id="f", params=asked["params"], seed=7, prefix="p-", index=asked["index"], of=asked["of"])
 one = attack.by(kinds[asked["kind"]])(environment, order)
 if asked["breaks"]:
