@@ -69,7 +69,7 @@ class Exchange:
         self.stopping = False
         self.due_ns = 0  # before this time the source need not be asked
         self.intended_ns = 0
-        self.retried = self.unsolicited = self.connects = self.abandoned = 0
+        self.retried = self.unsolicited = self.connects = self.short_sends = self.abandoned = 0
         self.learns = isinstance(source, Template) and source.valid is None and arrivals is None
         self._safe = bool(getattr(source, "safe_to_repeat", False))
         self._never_safe = getattr(source, "safe_to_repeat", None) is False
@@ -146,6 +146,7 @@ class Exchange:
             self.broken_pipe(connection)
             return
         if sent < len(request):
+            self.short_sends += 1
             connection.unsent = memoryview(request)[sent:]
         connection.plain = bool(connection.used) and connection.unsent is None and connection.method != b"HEAD"
 
@@ -164,6 +165,7 @@ class Exchange:
         """The fast path could not send all of the request of the connection's token; nothing, perhaps for an error."""
         request = self.encoded_anew(connection)
         connection.retried = False
+        self.short_sends += 1
         connection.unsent = memoryview(request)[sent:]
         connection.plain = False
         self.transmit_rest(connection)

@@ -90,8 +90,14 @@ class Engine:
             "retried": one.retried,
             "unsolicited": one.unsolicited,
             "connects": one.connects,
+            "short_sends": one.short_sends,
             "abandoned": one.abandoned,
         }
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop before its source had settled."""
+        return bool(self._stop_ns)
 
     # Running
 
