@@ -16,6 +16,25 @@ NAME = re.compile(r"^[\w.]+$")
 WRITTEN = {"": {"": 1.0}, "%": {"": 1.0, "%": 1.0}, "ms": {"": 1.0, "ms": 1.0, "s": 1000.0}}
 
 
+# How scenarios that were written for Grace call what a check of ours shows.
+ALIASES = {
+    "every_accepted_intent_processed_exactly_once": "valid_processed",
+    "valid_intents_processed": "valid_processed",
+    "valid_requests_processed": "valid_processed",
+    "every_invalid_intent_rejected": "invalid_rejected",
+    "invalid_intents_rejected": "invalid_rejected",
+    "invalid_requests_rejected": "invalid_rejected",
+    "no_queue_deadlock": "queue_drained",
+    "queue_managed": "queue_drained",
+    "all_processed": "all_requests_processed",
+    "all_analyses_completed": "retros_completed",
+    "governance_decisions_consistent": "decisions_consistent",
+    "no_race_conditions": "decisions_consistent",
+    "audit_trail_complete": "audit_complete",
+    "api_remains_responsive": "api_responsive",
+}
+
+
 class ClaimError(Exception):
     """A verification that cannot be checked; the text says why, what is known and what is nearest."""
 
@@ -44,7 +63,8 @@ def parse(text: str, checks: Iterable[str], metrics: Mapping[str, str], kernels:
         args: dict[str, Any] = {"metric": name, "op": op, "number": float(number) * units[unit]}
         return Claim(claim=text, check="metric", args=args)
     if NAME.match(text):
-        if text not in checks:
-            raise ClaimError(f"no check is called {text!r}.{nearest(text, checks)}")
-        return Claim(claim=text, check=text)
+        check = text if text in checks else ALIASES.get(text, text)
+        if check not in checks:
+            raise ClaimError(f"no check is called {text!r}.{nearest(text, {*checks, *ALIASES})}")
+        return Claim(claim=text, check=check)
     raise ClaimError(f"{text!r} has none of the three forms: `name`, `name op number[unit]`, `X restarted within Ns`")

@@ -16,6 +16,7 @@ from harness.contracts import Target
 from harness.model import Claim, Step
 from harness.scenario import FOLDER, Scenario
 
+CROSS_LAYER = ("layer2", "layer3", "external")
 Coverage = dict[str, tuple[tuple[str, str], ...]]  # step id → ((safeguard, playbook), ...)
 
 
@@ -42,7 +43,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
             problems.append(f"{place}: verification: {error}")
             continue
         claims.append(replace(claim, needs=_needs(claim, steps), where=place))
-    claims += _criteria(scenario) + _validity(steps)
+    claims += _criteria(scenario, steps) + _validity(steps)
     return Expected(
         claims=tuple(_once(claims)),
         coverage=coverage,
@@ -163,7 +164,7 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
     return claims
 
 
-def _criteria(scenario: Scenario) -> list[Claim]:
+def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:
     """What holds for every scenario, and for those of its category, on top of its own words."""
     general = {
         "all_faults_injected": "all faults injected",
@@ -171,8 +172,25 @@ def _criteria(scenario: Scenario) -> list[Claim]:
         "no_cascading_failure": "no cascading failure",
     }
     multi_fault = {"each_fault_detected": f"each fault detected within {scenario.slo.detect_s_max:g} s"}
-    mine = {**general, **(multi_fault if scenario.category == "multi_fault" else {})}
+    cross_layer = {
+        "api_responsive": "API stays responsive",
+        "invalid_rejected": "invalid requests rejected",
+        "valid_processed": "valid ones processed",
+        "audit_complete": "audit trail complete",
+    }
+    if not any(map(_sends_invalid, steps)):
+        del cross_layer["invalid_rejected"]  # nothing to reject: it would say nothing
+    mine = {
+        **general,
+        **(multi_fault if scenario.category == "multi_fault" else {}),
+        **(cross_layer if scenario.category in CROSS_LAYER else {}),
+    }
     return [Claim(claim=text, check=check, group="criterion") for check, text in mine.items()]
+
+
+def _sends_invalid(step: Step) -> bool:
+    """Whether a step's requests are such that the target must refuse some."""
+    return bool(step.params.get("invalid_ratio") or step.params.get("malformations"))
 
 
 def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
@@ -217,15 +235,18 @@ def _validity(steps: Sequence[Step]) -> list[Claim]:
 
 
 def _once(claims: Sequence[Claim]) -> list[Claim]:
-    """Without those that say the same of the same, such as a restart that the scenario also asks for in its words."""
-    seen: set[tuple[str, str]] = set()
+    """Without those that say the same of the same, such as a restart that the scenario also asks for in its words.
+
+    What the scenario asks for twice, under two names of a check, stays: each of its words has an answer.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
     kept = []
     written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check == "restarted" and c.where}
     for claim in claims:
         if claim.check == "restarted" and not claim.where and (claim.check, str(claim.args["kernel"])) in written:
             continue
         key = (claim.check, repr(sorted(claim.args.items())))
-        if key not in seen:
+        if key not in seen or (claim.where and claim.claim not in seen[key]):
             kept.append(claim)
-        seen.add(key)
+        seen.setdefault(key, set()).add(claim.claim)
     return kept

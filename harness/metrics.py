@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from harness.ledger import LEGITIMATE
 from harness.record import Record, cite_rows
+from harness.traffic import RequestRow, Traffic
 
 Value = tuple[float, tuple[str, ...]] | None  # (value, evidence)
 PEAK_WINDOW_S = 2.0
@@ -67,6 +70,28 @@ def _failure_percent(record: Record) -> Value:
     return traffic.failed_percent, cite_rows(failed or (rows[0], rows[-1]))
 
 
+def _flood(record: Record) -> list[RequestRow]:
+    """What anybody but the legitimate users sent; an invalid request that was told so is a right answer."""
+    window = _during(record)
+    rows = [] if window is None else [row for row in record.requests if window[0] <= row.at_s <= window[1]]
+    return [replace(row, outcome="ok") if row.outcome == "rejected" else row for row in rows if row.user != LEGITIMATE]
+
+
+def _flood_latency_p99(record: Record) -> Value:
+    """Of all that was served or failed; who is told to come again has been answered, but not served."""
+    rows = [row for row in _flood(record) if row.outcome in ("ok", "failed")]
+    found = Traffic.of(rows).percentile(99)
+    return None if found is None else (found, cite_rows(row for row in rows if row.latency_ms[-1][0] >= found))
+
+
+def _flood_failure_percent(record: Record) -> Value:
+    rows = _flood(record)
+    if not rows:
+        return None
+    failed = [row for row in rows if row.outcome == "failed"]
+    return Traffic.of(rows).failed_percent, cite_rows(failed or (rows[0], rows[-1]))
+
+
 METRICS: dict[str, Callable[[Record], Value]] = {
     "message_bus.acl_violations": _acl_violations,
     "cpu_usage_peak": _peak("cpu_percent"),
@@ -76,6 +101,8 @@ METRICS: dict[str, Callable[[Record], Value]] = {
     "latency_p95": _latency(95),
     "latency_p99": _latency(99),
     "failure_percent": _failure_percent,
+    "flood_latency_p99": _flood_latency_p99,
+    "flood_failure_percent": _flood_failure_percent,
 }
 
 # The unit of each: what a verification compares must be written in it, or in one that converts to it.
@@ -88,6 +115,8 @@ UNITS: dict[str, str] = {
     "latency_p95": "ms",
     "latency_p99": "ms",
     "failure_percent": "%",
+    "flood_latency_p99": "ms",
+    "flood_failure_percent": "%",
 }
 # What the harness measures itself; the others are counters that the target tells.
 MEASURED = frozenset(UNITS) - {"message_bus.acl_violations"}

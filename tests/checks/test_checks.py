@@ -11,6 +11,7 @@ from harness import catalog
 from harness.judge import judge, verdict
 from harness.model import Verdict
 from harness.record import Record
+from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
 from tests.records import edit_row, write_run
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -92,7 +93,8 @@ def test_check(tmp_path: Path, check: str, knobs: dict[str, Any], expected: Verd
 
 
 def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
-    seen = {name: {colour for check, _, colour in CASES if check == name} for name in catalog.checks()}
+    cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in LEDGER_CASES)]
+    seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes
     assert {n for n, c in seen.items() if not c & {FAIL, UNSURE}} == {"control_clean", "journal_intact"}
 

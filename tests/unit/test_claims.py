@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.claims import ClaimError, parse
+from harness import catalog
+from harness.claims import ALIASES, ClaimError, parse
 
 CHECKS, KERNELS = ["all_faults_injected"], ["librarian"]
 METRICS = {"latency_p99": "ms", "cpu_usage_peak": "%", "bus.refusals": ""}
@@ -28,6 +29,14 @@ METRICS = {"latency_p99": "ms", "cpu_usage_peak": "%", "bus.refusals": ""}
 def test_the_three_forms(text: str, check: str, args: dict[str, Any]) -> None:
     claim = parse(text, CHECKS, METRICS, KERNELS)
     assert (claim.claim, claim.check, dict(claim.args)) == (text, check, args)
+
+
+@pytest.mark.parametrize("name", sorted(ALIASES))
+def test_a_name_of_old_means_a_check_that_is_there(name: str) -> None:
+    claim = parse(name, catalog.plain_checks(), METRICS, KERNELS)
+    assert (claim.claim, claim.check) == (name, ALIASES[name]), "it is told in the scenario's own word"
+    with pytest.raises(ClaimError, match=f"no check is called '{name}'"):
+        parse(name, CHECKS, METRICS, KERNELS)
 
 
 @pytest.mark.parametrize(

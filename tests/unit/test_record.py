@@ -10,7 +10,8 @@ from harness.metrics import METRICS
 from harness.model import Kind
 from harness.plan import plan_from_json
 from harness.record import Record, Series
-from tests.drafts import CPU_END, INJECTED, RECOVERED, healthy
+from harness.traffic import RequestRow
+from tests.drafts import CPU_END, INJECTED, INTENT, RECOVERED, healthy
 
 
 def test_detection_is_told_from_injection_and_from_attainment(tmp_path: Path) -> None:
@@ -63,9 +64,26 @@ def test_violations_count_from_the_end_of_the_baseline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_what_was_not_measured_is_unknown_and_not_zero(tmp_path: Path, name: str) -> None:
     draft = healthy()
+    draft.requests.append(RequestRow(12.0, "htm_flood", INTENT, "ok", 200, 1, ((5, 1),)))
     assert METRICS[name](draft.record(tmp_path / "a")) is not None
     draft.signals, draft.requests = [], []
     assert METRICS[name](draft.record(tmp_path / "b")) is None
+
+
+def test_the_floods_figures_are_of_the_attack_alone_and_a_right_refusal_is_none_of_its_failures(tmp_path: Path) -> None:
+    draft = healthy()
+    draft.requests += [
+        RequestRow(12.0, "htm_flood", INTENT, "ok", 200, 90, ((40, 90),)),
+        RequestRow(12.1, "htm_flood", INTENT, "rejected", 422, 8, ((70, 8),)),
+        RequestRow(12.2, "htm_flood", INTENT, "limited", 429, 100, ((9000, 100),)),
+        RequestRow(12.3, "htm_flood", INTENT, "failed", 500, 2, ((800, 2),)),
+    ]
+    record = draft.record(tmp_path)
+    slowest = METRICS["flood_latency_p99"](record)
+    assert slowest is not None and slowest[0] == 800.0 and len(slowest[1]) == 1
+    failed = METRICS["flood_failure_percent"](record)
+    assert failed is not None and failed == (1.0, slowest[1])
+    assert METRICS["latency_p99"](record)[0] < 2100  # type: ignore[index]
 
 
 def test_a_peak_before_the_faults_is_not_theirs(tmp_path: Path) -> None:

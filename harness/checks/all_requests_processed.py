@@ -1,0 +1,40 @@
+"""Every request of the attacks got its final answer, and every one that was planned was sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, span
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllRequestsProcessed:
+    """Refused to the end, or never answered, is not processed; rejected is."""
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        sent = [row for row in record.ledger if row.attack]
+        wrong = Wrongs()
+        refused = [(f"{row.id}: {row.status or 'not sent'}", row) for row in sent if row.outcome == "refused"]
+        wrong.add("requests were refused to the end", refused)
+        silent = [(row.id, row) for row in sent if row.outcome == "unanswered"]
+        wrong.add("requests were never answered", silent)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        steps = [step for step in record.plan.steps if step.asked.unit == "requests"]
+        planned = round(sum(step.asked.value for step in steps))
+        if not planned or len(sent) != planned:
+            why = f"the ledger has {len(sent)} requests of the attacks, and {planned} were planned"
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
+        most = max(sent, key=lambda row: row.attempts)
+        attempts = sum(row.attempts for row in sent)
+        why = f"all {planned} requests have their final answer, after {attempts} attempts, {most.attempts} at most"
+        return finding(self, Verdict.PASS, why, *span(sent), most.place)
+
+
+CHECK = AllRequestsProcessed

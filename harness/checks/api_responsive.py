@@ -1,0 +1,60 @@
+"""Legitimate users were served all the time: no 5 s of the run in which too many failed or waited too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.ledger import LEGITIMATE
+from harness.model import Finding, Verdict
+from harness.record import Record, cite_rows
+
+WINDOW_S = 5.0
+STEP_S = 1.0  # windows overlap: a bad stretch must not hide on the border of two
+REQUESTS_MIN = 20  # fewer say nothing of health, and neither of illness
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiResponsive:
+    """From the first injection to the last answer. A 429, or a 503 that says when to come again, is no failure."""
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        start_s = record.first_injection_s
+        if start_s is None:
+            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+        answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
+        end_s = max((*answers_s, record.last_fault_end_s or 0.0))
+        slo, count = record.plan.slo, max(1, int((end_s - start_s - WINDOW_S) / STEP_S) + 1)
+        windows = [start_s + STEP_S * number for number in range(count)]
+        thin: list[tuple[float, int]] = []
+        worst = (100.0, windows[0])
+        slowest = (0.0, windows[0])
+        for at_s in windows:
+            traffic = record.traffic(at_s, at_s + WINDOW_S)
+            if traffic.count < REQUESTS_MIN:
+                thin.append((at_s, traffic.count))
+                continue
+            worst = min(worst, (100.0 - traffic.failed_percent, at_s))
+            slowest = max(slowest, (traffic.percentile(99) or 0.0, at_s))
+        why = (
+            f"the worst {WINDOW_S:g} s had {worst[0]:.1f} % success (from {worst[1]:.1f} s),"
+            f" at least {slo.responsive_success_percent_min:g} % asked; the slowest a p99 of {slowest[0]:.0f} ms"
+            f" (from {slowest[1]:.1f} s), below {slo.responsive_latency_ms_p99_max:g} ms asked"
+        )
+        low = worst[0] < slo.responsive_success_percent_min
+        slow = slowest[0] >= slo.responsive_latency_ms_p99_max
+        if low or slow:
+            rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S)
+            bad = [row for row in rows if (row.outcome == "failed" if low else row.latency_ms[-1][0] >= slowest[0])]
+            return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows))
+        if thin:
+            at_s, few = thin[0]
+            why = f"only {few} legitimate requests ended from {at_s:.1f} s to {at_s + WINDOW_S:.1f} s; otherwise {why}"
+            return finding(self, Verdict.INCONCLUSIVE, why)
+        rows = record.request_rows(worst[1], worst[1] + WINDOW_S)
+        return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))
+
+
+CHECK = ApiResponsive

@@ -1,0 +1,106 @@
+"""Each decision and each rejection stands once in the target's audit log, as the client was told; its chain is whole.
+
+The hashes are computed here anew: the target's own word that its log is whole is not asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
+from harness.ledger import AUDIT, REFERENCE, REJECTIONS, HeldRow, LedgerRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+GENESIS = "0" * 64
+PARTS = ("actor", "action", "resource", "payload", "result")
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditComplete:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        held = record.held(AUDIT)
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        if held is None:
+            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
+        decided = [row for row in record.ledger if row.kind == "decision" and row.outcome == "accepted"]
+        rejected = [
+            row
+            for row in record.ledger
+            if row.kind == "intent" and row.outcome == "rejected" and row.status in REJECTIONS
+        ]
+        wrong = Wrongs()
+        _chain(held, wrong)
+        _entries(decided, rejected, held, wrong)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if not decided and not rejected:
+            return finding(self, Verdict.INCONCLUSIVE, "nothing was decided or rejected that had to be recorded")
+        why = f"{len(decided)} decisions and {len(rejected)} rejections, each once in a chain of {len(held)} entries"
+        return finding(self, Verdict.PASS, why, *span([*decided, *rejected]), *span(held))
+
+
+def entry_hash(row: HeldRow, previous: str) -> str:
+    text = ":".join((row.text("sequence"), *(row.text(part) for part in PARTS), previous))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _chain(held: Sequence[HeldRow], wrong: Wrongs) -> None:
+    """The first row that does not follow from the one before it; those behind it prove nothing more."""
+    previous = GENESIS
+    for number, row in enumerate(held, 1):
+        sequence = row.fields.get("sequence")
+        if sequence != number:
+            wrong.add(f"entry has another number than {number}, which is missing", [(str(sequence), row)])
+            return
+        if row.text("previous_hash") != previous:
+            wrong.add("entry does not carry the hash of the one before it", [(str(sequence), row)])
+            return
+        previous = row.text("entry_hash")
+        if previous != entry_hash(row, row.text("previous_hash")):
+            wrong.add("entry is not what its hash was made of", [(str(sequence), row)])
+            return
+
+
+def _entries(
+    decided: Sequence[LedgerRow], rejected: Sequence[LedgerRow], held: Sequence[HeldRow], wrong: Wrongs
+) -> None:
+    entries: dict[str, list[HeldRow]] = {}
+    for entry in held:
+        entries.setdefault(entry.text(REFERENCE), []).append(entry)
+    for what, rows in (("decisions", decided), ("rejections", rejected)):
+        nameless = [(row.id, row) for row in rows if not row.reference]
+        wrong.add(f"{what} came without the reference of an entry", nameless)
+        named = [row for row in rows if row.reference]
+        missing = [(row.id, row) for row in named if row.reference not in entries]
+        wrong.add(f"{what} have no entry", missing)
+        twice = [(row.id, entries[row.reference][1]) for row in named if len(entries.get(row.reference, ())) > 1]
+        wrong.add(f"{what} have more than one entry", twice)
+        shared = [row for row in named if row.reference in entries]
+        others = [(_difference(row, entries[row.reference][0]), row) for row in shared]
+        wrong.add(f"{what} stand there otherwise", [(told, row) for told, row in others if told])
+    owners: dict[str, list[LedgerRow]] = {}
+    for row in (*decided, *rejected):
+        owners.setdefault(row.reference, []).append(row)
+    same = [(rows[1].id, rows[1]) for reference, rows in owners.items() if reference and len(rows) > 1]
+    wrong.add("answers have the reference of another one", same)
+
+
+def _difference(row: LedgerRow, entry: HeldRow) -> str:
+    """What an entry says other than the client was told; "" when it is the same."""
+    if row.kind != "decision":
+        result = entry.text("result")
+        return "" if result == REJECTED else f"{row.id}: {REJECTED}, there {result}"
+    question = "|".join(entry.text(part) for part in ("actor", "action", "resource"))
+    if question != row.question:
+        return f"{row.id}: {row.question}, there {question}"
+    return "" if entry.text("result") == row.answer else f"{row.id}: {row.answer}, there {entry.text('result')}"
+
+
+CHECK = AuditComplete

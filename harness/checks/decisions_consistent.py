@@ -1,0 +1,49 @@
+"""Equal questions to governance got equal answers, also those that were asked at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, span
+from harness.ledger import LedgerRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionsConsistent:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        decided = [row for row in record.ledger if row.kind == "decision" and row.outcome == "accepted"]
+        silent = [(row.id, row) for row in decided if not row.answer]
+        by_question: dict[str, list[LedgerRow]] = {}
+        for row in decided:
+            by_question.setdefault(row.question, []).append(row)
+        wrong = Wrongs()
+        for question, rows in by_question.items():
+            answers = sorted({row.answer for row in rows if row.answer})
+            if len(answers) > 1:
+                first = [next(row for row in rows if row.answer == answer) for answer in answers]
+                told = f"answers to {question!r}: {', '.join(answers)}"
+                wrong.add(told, [(row.id, row) for row in first])
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if silent:
+            wrong.add("decisions came without an answer that could be compared", silent)
+            return finding(self, Verdict.INCONCLUSIVE, str(wrong), *wrong.cited)
+        again = {question: rows for question, rows in by_question.items() if len(rows) > 1}
+        if not again:
+            why = f"no question was asked twice, of {len(by_question)}"
+            return finding(self, Verdict.INCONCLUSIVE, why)
+        count = sum(map(len, again.values()))
+        most = max(again.values(), key=len)
+        why = (
+            f"{count} answers to {len(again)} questions that were asked more than once, the same ones {len(most)} times"
+        )
+        return finding(self, Verdict.PASS, why, *span(most))
+
+
+CHECK = DecisionsConsistent

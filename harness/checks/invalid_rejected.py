@@ -1,0 +1,65 @@
+"""Every invalid request was told that it is invalid, and nothing of it was done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
+from harness.ledger import HELD_IN, REJECTIONS, LedgerRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+DUPLICATE = "duplicate_id"  # its id is rightly held: by the request that had it first
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvalidRejected:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        invalid = [row for row in record.ledger if not row.valid]
+        sent = [row for row in invalid if row.attempts]
+        wrong, unread = Wrongs(), ""
+        _answers(sent, wrong)
+        for kind, (name, field) in HELD_IN.items():
+            own = {row.id for row in invalid if row.kind == kind and row.flaw != DUPLICATE}
+            held = record.held(name)
+            if held is not None:
+                kept = [(row.text(field), row) for row in held if row.text(field) in own]
+                wrong.add(f"invalid ones are among the target's {name}", kept)
+            elif any(row.kind == kind for row in invalid):
+                unread = not_read(name)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if not sent:
+            return finding(self, Verdict.INCONCLUSIVE, "no invalid request was sent")
+        if unread:
+            return finding(self, Verdict.INCONCLUSIVE, unread)
+        unsent = [row for row in invalid if not row.attempts]
+        if unsent:
+            why = f"{len(unsent)} of {len(invalid)} invalid requests were never sent"
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(unsent))
+        flaws = Counter(row.flaw for row in sent)
+        told = ", ".join(f"{flaw} {count}" for flaw, count in sorted(flaws.items()))
+        return finding(self, Verdict.PASS, f"all {len(sent)} invalid requests were rejected: {told}", *span(sent))
+
+
+def _answers(sent: Sequence[LedgerRow], wrong: Wrongs) -> None:
+    accepted = [(f"{row.id}: {row.flaw}", row) for row in sent if row.outcome == "accepted"]
+    flaws = sorted({row.flaw for row in sent if row.outcome == "accepted"})
+    wrong.add(f"invalid requests were accepted, with {', '.join(flaws)}", accepted)
+    others = [
+        (f"{row.id}: {row.status}", row) for row in sent if row.outcome == "rejected" and row.status not in REJECTIONS
+    ]
+    wrong.add("invalid requests were not told that they are", others)
+    open_ones = [
+        (f"{row.id}: {row.outcome}, {row.status}", row) for row in sent if row.outcome in ("refused", "unanswered")
+    ]
+    wrong.add("invalid requests never got a final answer", open_ones)
+
+
+CHECK = InvalidRejected

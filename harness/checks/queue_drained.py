@@ -1,0 +1,59 @@
+"""The target's queues came back to nothing: no work is open in what it holds, and the depth that it told fell to 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import Wrongs, finding, not_read, span
+from harness.ledger import COMPLETED, HELD_IN
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+DEPTH = "htm_queue_depth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueDrained:
+    """Whoever sent it: work that is left over by others keeps a queue from being empty as well."""
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        wrong, unread = Wrongs(), ""
+        told: list[str] = []
+        cited: list[str] = []
+        for name, field in HELD_IN.values():
+            held = record.held(name)
+            if held is None:
+                unread = unread or not_read(name)
+                continue
+            open_ones = [
+                (f"{row.text(field)}: {row.text('status')}", row) for row in held if not _over(row.text("status"))
+            ]
+            wrong.add(f"of {len(held)} {name} are still open", open_ones)
+            told.append(f"{len(held)} {name}, none of them open")
+            cited += span(held)
+        depth = record.signals(DEPTH).rows
+        if depth:
+            peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
+            back = next((row for row in depth if row[0] >= peak_s and row[1] == 0), None)
+            if back is None:
+                words = (
+                    f"the depth of the queue was {peak:.0f} at {peak_s:.1f} s and {depth[-1][1]:.0f} at its last sample"
+                )
+                why = "; ".join([*wrong.words, words])
+                return finding(self, Verdict.FAIL, why, *wrong.cited, f"signals.csv:{depth[-1][2]}")
+            told.append(f"the depth was {peak:.0f} at most and back at 0 at {back[0]:.1f} s")
+            cited += [f"signals.csv:{peak_line}", f"signals.csv:{back[2]}"]
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if unread:
+            return finding(self, Verdict.INCONCLUSIVE, unread, *cited)
+        return finding(self, Verdict.PASS, "; ".join(told), *cited)
+
+
+def _over(status: str) -> bool:
+    return status in (COMPLETED, "failed", "timeout")
+
+
+CHECK = QueueDrained

@@ -1,0 +1,51 @@
+"""Every retrospective that the target took is in what it holds, once, and completed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
+from harness.ledger import COMPLETED, HELD_IN, HeldRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+KIND = "retrospective"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrosCompleted:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        name, field = HELD_IN[KIND]
+        held = record.held(name)
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        if held is None:
+            return finding(self, Verdict.INCONCLUSIVE, not_read(name))
+        sent = [row for row in record.ledger if row.kind == KIND]
+        accepted = [row for row in sent if row.outcome == "accepted"]
+        by_id: dict[str, list[HeldRow]] = {}
+        for row in held:
+            by_id.setdefault(row.text(field), []).append(row)
+        wrong = Wrongs()
+        wrong.add("accepted ones are lost", [(row.id, row) for row in accepted if row.id not in by_id])
+        found = [by_id[row.id] for row in accepted if row.id in by_id]
+        undone = [
+            (f"{rows[0].text(field)}: {rows[0].text('status')}", rows[0])
+            for rows in found
+            if rows[0].text("status") != COMPLETED
+        ]
+        wrong.add("accepted ones are not completed", undone)
+        wrong.add("are held twice", [(rows[1].text(field), rows[1]) for rows in found if len(rows) > 1])
+        given_up = [(row.id, row) for row in sent if row.attack and row.outcome in ("refused", "rejected")]
+        wrong.add("were never accepted", given_up)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if not accepted:
+            return finding(self, Verdict.INCONCLUSIVE, "no retrospective was accepted")
+        why = f"all {len(accepted)} retrospectives that were accepted are completed"
+        return finding(self, Verdict.PASS, why, *span(accepted), *span([rows[0] for rows in found]))
+
+
+CHECK = RetrosCompleted

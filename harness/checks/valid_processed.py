@@ -1,0 +1,94 @@
+"""Every valid request was taken and done once: no intent is lost, none is doubled, and the target invented none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
+from harness.ledger import COMPLETED, HeldRow, LedgerRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+LEDGER, ID = "intents", "intent_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidProcessed:
+    """Of an attack all valid requests must have been accepted, for it tries again as it is told to. A legitimate
+    user may have been deferred; what was accepted of theirs is held to the same.
+    """
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        valid = [row for row in record.ledger if row.valid]
+        accepted = [row for row in valid if row.outcome == "accepted"]
+        wrong = Wrongs()
+        _not_taken(valid, _completed(record.held(LEDGER) or ()), wrong)
+        intents = [row for row in valid if row.kind == "intent"]
+        held = record.held(LEDGER)
+        if held is not None:
+            _compare(intents, record.ledger, held, wrong)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if not accepted:
+            return finding(self, Verdict.INCONCLUSIVE, "no valid request was sent")
+        if intents and held is None:
+            return finding(self, Verdict.INCONCLUSIVE, not_read(LEDGER))
+        done = sum(row.kind == "intent" for row in accepted)
+        why = (
+            f"{len(accepted)} of {len(valid)} valid requests were accepted; {done} of them intents, each executed once"
+        )
+        return finding(self, Verdict.PASS, why, *span(accepted), *span(held or ()))
+
+
+def _completed(held: Sequence[HeldRow]) -> set[str]:
+    return {row.text(ID) for row in held if row.text("status") == COMPLETED}
+
+
+def _not_taken(valid: Sequence[LedgerRow], completed: set[str], wrong: Wrongs) -> None:
+    rejected = [(f"{row.id}: {row.status}", row) for row in valid if row.outcome == "rejected"]
+    wrong.add("valid requests were rejected", rejected)
+    refused = [(row.id, row) for row in valid if row.attack and row.outcome == "refused"]
+    wrong.add("valid requests were refused to the end", refused)
+    silent = [(row.id, row) for row in valid if row.attack and row.outcome == "unanswered" and row.id not in completed]
+    wrong.add("valid requests were never answered, and the target has not completed them", silent)
+
+
+def _compare(intents: Sequence[LedgerRow], sent: Sequence[LedgerRow], held: Sequence[HeldRow], wrong: Wrongs) -> None:
+    """The clients' intents with those of the target."""
+    by_id: dict[str, list[HeldRow]] = {}
+    for row in held:
+        by_id.setdefault(row.text(ID), []).append(row)
+    accepted = [row for row in intents if row.outcome == "accepted"]
+    wrong.add("accepted intents are lost", [(row.id, row) for row in accepted if row.id not in by_id])
+    found = [row for one in accepted for row in by_id.get(one.id, ())[:1]]
+    undone = [(row.text(ID), row) for row in found if row.text("status") != COMPLETED]
+    wrong.add("accepted intents are not completed", undone)
+    done = [row for row in found if row.text("status") == COMPLETED]
+    never = [(row.text(ID), row) for row in done if row.fields.get("executions") == 0]
+    wrong.add("accepted intents are called completed, and were never executed", never)
+    often = [row for row in done if row.fields.get("executions") not in (0, 1)]
+    maybe = {row.id for row in intents if row.outcome == "unanswered"}
+    often += [
+        rows[0] for one, rows in by_id.items() if one in maybe and rows[0].fields.get("executions") not in (0, 1, None)
+    ]
+    wrong.add("intents were not executed just once", [(_executed(row), row) for row in often])
+    ours = {row.id for row in intents}
+    twice = [(one, rows[1]) for one, rows in by_id.items() if one in ours and len(rows) > 1]
+    wrong.add("intents are held twice", twice)
+    kept = [(row.id, by_id[row.id][0]) for row in intents if row.outcome in ("refused", "rejected") and row.id in by_id]
+    wrong.add("intents were refused, and yet the target holds them", kept)
+    known, prefixes = {row.id for row in sent}, {row.id.partition("-")[0] for row in intents}
+    strange = [(one, rows[0]) for one, rows in by_id.items() if one not in known and one.partition("-")[0] in prefixes]
+    wrong.add("intents are held that nobody sent", strange)
+
+
+def _executed(row: HeldRow) -> str:
+    return f"{row.text(ID)}: executions {row.text('executions') or 'unknown'}"
+
+
+CHECK = ValidProcessed
