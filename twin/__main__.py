@@ -44,13 +44,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m twin", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="its folder: state, logs, keys, target.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the HTTP API; 0 = a free one")
-    parser.add_argument("--config", type=Path, help="YAML: safeguards: {name: off}, thresholds: {name: number}")
+    parser.add_argument("--config", type=Path, help="YAML: safeguards, thresholds, defects")
     parser.add_argument("--safeguards-off", default="", metavar="NAME,...")
+    parser.add_argument("--plant", default="", metavar="NAME,...", help="defects on purpose, to try a tester on")
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()
     switched_off = [name for name in options.safeguards_off.split(",") if name]
+    planted = [name for name in options.plant.split(",") if name]
     try:
-        config = load_config(options.dir.resolve(), options.config, options.port, switched_off)
+        config = load_config(options.dir.resolve(), options.config, options.port, switched_off, planted)
         config = dataclasses.replace(config, http_port=config.http_port or free_port(), bus_port=free_port())
         prepare(config)
     except ConfigError as error:

@@ -29,21 +29,31 @@ class GroupCommit:
         while self._waiting:
             await asyncio.sleep(WINDOW_S)
             batch, self._waiting = self._waiting, []
-            results: list[tuple[asyncio.Future[Any], Any]] = []
-            self.db.execute("BEGIN IMMEDIATE")
-            for work, future in batch:
-                self.db.execute("SAVEPOINT one")
-                try:
-                    results.append((future, work(self.db)))
-                except Exception as error:
-                    self.db.execute("ROLLBACK TO one")
-                    results.append((future, error))
-                self.db.execute("RELEASE one")
-            self.db.execute("COMMIT")
-            for future, result in results:
+            try:
+                results = self._transaction([work for work, _ in batch])
+            except sqlite3.Error as error:  # a full disk: all of them have failed, and are told so
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                results = [error] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
                 if isinstance(result, Exception):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    def _transaction(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """Each one's result, or the exception that it raised; one that fails takes no other along."""
+        results: list[Any] = []
+        self.db.execute("BEGIN IMMEDIATE")
+        for work in works:
+            self.db.execute("SAVEPOINT one")
+            try:
+                results.append(work(self.db))
+            except Exception as error:
+                self.db.execute("ROLLBACK TO one")
+                results.append(error)
+            self.db.execute("RELEASE one")
+        self.db.execute("COMMIT")
+        return results

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-SAFEGUARDS = ("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog")
+from twin.defects import DEFECTS
+
+SAFEGUARDS = (
+    "acl_violation_monitor",
+    "resource_pressure_monitor",
+    "kernel_watchdog",
+    "rate_limiter",
+    "intent_validator",
+    "queue_pressure_monitor",
+    "thread_timeout",
+    "worker_watchdog",
+)
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
     "resource_pressure_cpu",
     "resource_pressure_memory",
     "resource_pressure_disk",
     "kernel_restart",
+    "queue_backpressure",
+    "worker_restart",
 )
 
 
@@ -48,17 +61,39 @@ class Thresholds:
     kernel_start_limit_s: float = 10.0
     restart_budget: int = 3
     restart_budget_window_s: float = 300.0
+    client_rate_per_s: float = 200.0
+    client_burst: int = 400
+    limited_count: int = 20
+    limited_within_s: float = 1.0
+    limited_quiet_s: float = 5.0
+    invalid_count: int = 10
+    invalid_within_s: float = 5.0
+    invalid_quiet_s: float = 5.0
+    intent_bytes_max: int = 16_384
+    queue_pressure_depth: int = 250
+    queue_release_depth: int = 100
+    queue_release_s: float = 2.0
+    queue_waiting_max: int = 2_000
+    upstream_wait_s: float = 0.0093  # of an intent: with its way there and back, about 75 a second for each worker
+    work_limit_s: float = 2.0
+    work_attempts_max: int = 3
+    work_lease_s: float = 10.0
+    worker_no_progress_s: float = 4.0
+    worker_timeouts_in_row: int = 2
+    retro_queue_max: int = 200
+    retro_rate_per_s: float = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One twin. *safeguards* holds only what was switched; a safeguard that is not named is on."""
+    """One twin. *safeguards* holds only what was switched; a safeguard that is not named is on. *defects*: planted."""
 
     dir: Path
     http_port: int = 0
     bus_port: int = 0
     safeguards: Mapping[str, bool] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
+    defects: tuple[str, ...] = ()
 
     def enabled(self, safeguard: str) -> bool:
         return self.safeguards.get(safeguard, True)
@@ -84,8 +119,13 @@ class Config:
         return f"tcp://127.0.0.1:{self.bus_port}"
 
 
-def load_config(folder: Path, path: Path | None, port: int, switched_off: list[str]) -> Config:
-    """From a YAML file {safeguards: {name: off}, thresholds: {name: number}} and the command line."""
+KEYS = ("safeguards", "thresholds", "defects")
+
+
+def load_config(
+    folder: Path, path: Path | None, port: int, switched_off: list[str], planted: list[str] | None = None
+) -> Config:
+    """From a YAML file {safeguards: {name: off}, thresholds: {name: number}, defects: [name]} and the command line."""
     data: Any = {}
     if path is not None:
         try:
@@ -93,8 +133,8 @@ def load_config(folder: Path, path: Path | None, port: int, switched_off: list[s
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a mapping is expected, with the keys safeguards and thresholds")
-    _known(data, ("safeguards", "thresholds"), f"{path}: no key")
+        raise ConfigError(f"{path}: a mapping is expected, with the keys {', '.join(KEYS)}")
+    _known(data, KEYS, f"{path}: no key")
     safeguards = {**(data.get("safeguards") or {}), **dict.fromkeys(switched_off, False)}
     _known(safeguards, SAFEGUARDS, "no safeguard")
     for name, value in safeguards.items():
@@ -105,10 +145,21 @@ def load_config(folder: Path, path: Path | None, port: int, switched_off: list[s
     for name, value in figures.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"thresholds.{name}: a number is expected, not {value!r}")
-    return Config(dir=folder, http_port=port, safeguards=safeguards, thresholds=Thresholds(**figures))
+    defects = data.get("defects") or []
+    if not isinstance(defects, list):
+        raise ConfigError(f"defects: a list is expected, not {defects!r}")
+    defects = [*defects, *(planted or [])]
+    _known(defects, tuple(DEFECTS), "no defect")
+    return Config(
+        dir=folder,
+        http_port=port,
+        safeguards=safeguards,
+        thresholds=Thresholds(**figures),
+        defects=tuple(dict.fromkeys(defects)),
+    )
 
 
-def _known(names: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+def _known(names: Iterable[Any], known: tuple[str, ...], what: str) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)

@@ -70,9 +70,9 @@ class EventStore:
         ]
 
     def shedding(self) -> list[str]:
-        """The resources for which load is being shed: open incidents of a pressure playbook."""
+        """What load is being shed for: the subjects of open incidents of a pressure playbook."""
         return [
             str(one["subject"])
             for one in self.open.values()
-            if str(one.get("playbook", "")).startswith("resource_pressure_")
+            if str(one.get("playbook", "")).startswith(("resource_pressure_", "queue_backpressure"))
         ]

@@ -11,6 +11,8 @@ def text(body: dict[str, Any], name: str, longest: int = 10_000, default: str | 
     value = body.get(name, default)
     if not isinstance(value, str) or (default is None and not value) or len(value) > longest:
         raise KernelError(422, "invalid_field", field=name, expected=f"a text of at most {longest} characters")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise KernelError(422, "invalid_field", field=name, expected="a text of whole characters")
     return value
 
 

@@ -23,10 +23,12 @@ class Incidents:
         self.kernel = kernel
         self.safeguard = safeguard
         self.db = db
-        rows = db.execute("SELECT incident FROM incidents").fetchall()
-        self.open: dict[str, dict[str, Any]] = {one["subject"]: one for one in (json.loads(row[0]) for row in rows)}
+        kept = [json.loads(row[0]) for row in db.execute("SELECT incident FROM incidents").fetchall()]
+        mine = [one for one in kept if one["trigger_id"] == safeguard]
+        self.open: dict[str, dict[str, Any]] = {one["subject"]: one for one in mine}
 
     async def engage(self, subject: str, playbook: str, reason: str, details: dict[str, Any]) -> None:
+        """*playbook* "": the safeguard itself is what is done about it."""
         incident = {
             "incident_id": uuid.uuid4().hex,
             "trigger_id": self.safeguard,
@@ -50,7 +52,7 @@ class Incidents:
             self.kernel.spawn(self._close(incident, reason, details))
 
     async def _close(self, incident: dict[str, Any], reason: str, details: dict[str, Any]) -> None:
-        while True:
+        while incident["playbook"]:
             try:
                 await self.kernel.rpc.call("self_healing", "undo", {"incident": incident}, 5.0)
                 break

@@ -23,7 +23,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
     "api_server": ("self_healing",),
     "memory_fusion": ("librarian",),
     "immutable_log": ("api_server", "governance"),
-    "self_healing": ("api_server", "health_monitor", "trigger_mesh"),
+    "self_healing": ("api_server", "health_monitor", "scheduler", "trigger_mesh"),
     "message_bus": ("api_server", "self_healing"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
+from twin.htm import WORKER_FUNCTION, WORKERS
 from twin.kernels import KERNELS
 from twin.links import links
 from twin.memory import limited_groups
@@ -24,6 +25,13 @@ EVENT_RULES = [
     {"topic": "playbook.started", "kind": "playbook_started", "name": "playbook", "subject": "subject"},
     {"topic": "playbook.finished", "kind": "playbook_finished", "name": "playbook", "subject": "subject"},
 ]
+
+# What the platform finally holds, page by page.
+LEDGERS = {
+    "intents": {"url": "/api/htm/intents?since={next}&limit=1000", "rows": "intents"},
+    "audit": {"url": "/api/immutable-log?since={next}&limit=1000", "rows": "entries"},
+    "retrospectives": {"url": "/api/meta_loop/retrospectives?since={next}&limit=1000", "rows": "retrospectives"},
+}
 
 
 def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
@@ -51,6 +59,13 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "open_topic": "telemetry.open",
             "spare_actors": keys["spare"],
         },
+        "workers": {
+            "htm": {
+                "processes": {name: {"pid_file": str(run / f"{name}.pid")} for name in WORKERS},
+                "function": WORKER_FUNCTION,
+            }
+        },
+        "ledgers": LEDGERS,
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
         "playbooks": list(PLAYBOOKS),

@@ -1,4 +1,4 @@
-"""The control plane: starts the 20 kernels, hears their heartbeats, restarts them, keeps the events.
+"""The control plane: starts the 20 kernels and the workers, hears heartbeats, restarts them, keeps the events.
 
 Its own knowledge never comes by the bus: a stopped broker must not blind the watchdog.
 """
@@ -21,10 +21,11 @@ from twin.bus.client import BusClient
 from twin.bus.keys import make_keys
 from twin.config import Config
 from twin.events import EventStore
+from twin.htm import WORKERS
 from twin.kernels import KERNELS
 from twin.links import write_addresses
 from twin.manifest import write_manifest
-from twin.playbooks.kernel_restart import KernelRestart
+from twin.playbooks.kernel_restart import KernelRestart, begins, end_process, kill
 from twin.rpc import KernelError, serve
 from twin.safeguards.kernel_watchdog import KernelLife, KernelWatchdog, Verdict
 
@@ -43,6 +44,7 @@ class Supervisor:
         self.zygote_pid = zygote_pid
         self.until_stdin_closes = until_stdin_closes
         self.lives = {name: KernelLife(name) for name in KERNELS}
+        self.workers = {name: KernelLife(name) for name in WORKERS}  # whether they work is the scheduler's to see
         self.watchdog = KernelWatchdog(config.thresholds)
         self.stop = asyncio.Event()
         self.exit_code = 0
@@ -67,7 +69,7 @@ class Supervisor:
         write_addresses(self.config)
         await serve(self.config.run_dir / "control_plane.sock", self.handle)
         await self.spawn("message_bus")
-        await asyncio.gather(*(self.spawn(name) for name in KERNELS if name != "message_bus"))
+        await asyncio.gather(*(self.spawn(name) for name in (*KERNELS, *WORKERS) if name != "message_bus"))
         await self.bus["orchestrator"].start()
         await self.bus["control_plane"].start(LISTENS_TO, self._from_bus)
         watch = asyncio.create_task(self._watch())
@@ -81,11 +83,11 @@ class Supervisor:
 
     async def _ready(self) -> bool:
         deadline = time.monotonic() + READY_LIMIT_S
-        while any(life.state != "running" for life in self.lives.values()):
+        while any(life.state != "running" for life in self._all()):
             if self.stop.is_set():
                 return False
             if time.monotonic() > deadline:
-                late = [life.name for life in self.lives.values() if life.state != "running"]
+                late = [life.name for life in self._all() if life.state != "running"]
                 print(f"twin: not running after {READY_LIMIT_S:.0f} s: {', '.join(late)}", file=sys.stderr)
                 self.exit_code = 3
                 return False
@@ -94,9 +96,15 @@ class Supervisor:
 
     # Processes
 
+    def _all(self) -> list[KernelLife]:
+        return [*self.lives.values(), *self.workers.values()]
+
+    def _life(self, name: str) -> KernelLife:
+        return self.lives[name] if name in self.lives else self.workers[name]
+
     async def spawn(self, name: str) -> int:
-        """A new process for kernel *name*; its pid."""
-        life = self.lives[name]
+        """A new process for kernel or worker *name*; its pid."""
+        life = self._life(name)
         self._forget_heartbeat(name)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
@@ -115,7 +123,7 @@ class Supervisor:
         return life.pid
 
     def _beat(self, name: str, descriptor: int) -> None:
-        life = self.lives[name]
+        life = self._life(name)
         with contextlib.suppress(BlockingIOError):
             if os.read(descriptor, 4096):
                 life.last_beat_s = time.monotonic()
@@ -141,7 +149,7 @@ class Supervisor:
                 told = json.loads(data)
                 if "spawned" in told:
                     self._spawned.pop(told["spawned"]).set_result(told["pid"])
-                for life in self.lives.values():
+                for life in self._all():
                     if life.pid == told.get("exited"):
                         life.gone = True
 
@@ -152,22 +160,15 @@ class Supervisor:
 
     async def _stop_kernels(self) -> None:
         """SIGTERM, and SIGCONT for one that is stopped; SIGKILL for what is left."""
-        for life in self.lives.values():
+        for life in self._all():
             life.state = "stopped"
             for number in (signal.SIGTERM, signal.SIGCONT):
-                self.kill(life.pid, number)
+                kill(life.pid, number)
         deadline = time.monotonic() + STOP_LIMIT_S
-        while time.monotonic() < deadline and any(_lives(life.pid) for life in self.lives.values()):
+        while time.monotonic() < deadline and any(_lives(life.pid) for life in self._all()):
             await asyncio.sleep(0.02)
-        for life in self.lives.values():
-            self.kill(life.pid, signal.SIGKILL)
-
-    @staticmethod
-    def kill(pid: int, number: signal.Signals) -> None:
-        """Signals a child of the zygote, which reaps it only then: the pid cannot be another's meanwhile."""
-        if pid > 1:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        for life in self._all():
+            kill(life.pid, signal.SIGKILL)
 
     # Watchdog
 
@@ -240,6 +241,8 @@ class Supervisor:
             return {"subjects": self.events.shedding()}
         if op == "control":
             return await self._control(payload)
+        if op == "restart_worker":
+            return await self._restart_worker(str(payload["worker"]))
         raise KernelError(404, "unknown_operation", op=op)
 
     async def _control(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -251,6 +254,21 @@ class Supervisor:
             return await self.bus["orchestrator"].publish_acked("system.control", order, 2.0)
         except TimeoutError:
             raise KernelError(504, "kernel_timeout", kernel="message_bus") from None
+
+    async def _restart_worker(self, name: str) -> dict[str, Any]:
+        """What self_healing may order: the end of a worker's process, however stuck it is, and a new one."""
+        life = self.workers.get(name)
+        if life is None or life.state not in ("running", "failed"):
+            state = life.state if life else "unknown"
+            raise KernelError(409, "no_such_worker_now", worker=name, state=state)
+        old_pid, life.state = life.pid, "restarting"
+        await end_process(old_pid)
+        new_pid = await self.spawn(name)
+        life.restarts_total += 1
+        if not await begins(life, self.config.thresholds.kernel_start_limit_s):
+            life.state = "failed"
+            raise KernelError(504, "no_sign_of_life", worker=name, pid=new_pid)
+        return {"worker": name, "old_pid": old_pid, "new_pid": new_pid}
 
     def _told(self, life: KernelLife) -> dict[str, Any]:
         beat_s = life.last_beat_s

@@ -1,4 +1,4 @@
-"""The process that all kernels are forked from: it has imported everything, and holds no thread, socket or database.
+"""The process that kernels and workers are forked from: it has imported everything, and holds no thread or database.
 
 It takes one datagram a command from the supervisor ("spawn NAME" with the heartbeat's descriptor) and tells of
 each child's end. Whoever dies takes those below along: kernels die with the zygote, the zygote with the supervisor.
@@ -16,6 +16,8 @@ import signal
 import socket
 
 from twin.config import Config
+from twin.htm import WORKERS
+from twin.htm.worker import run_worker
 from twin.kernel import run_kernel
 from twin.kernels import KERNELS, load
 
@@ -101,5 +103,8 @@ def _fork(name: str, heartbeat: int, config: Config, close: tuple[int, ...]) -> 
     for descriptor in close:
         os.close(descriptor)
     _libc.prctl(PR_SET_NAME, f"g-{name}".encode()[:15])
-    run_kernel(load(name), config, heartbeat)
+    if name in WORKERS:
+        run_worker(name, config, heartbeat)
+    else:
+        run_kernel(load(name), config, heartbeat)
     os._exit(0)

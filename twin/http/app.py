@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -11,13 +12,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from twin.bus.client import BusClient
+from twin.http.body import parse, read_body
+from twin.http.intents import Intents
 from twin.http.metrics import Gauges, render
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
+from twin.safeguards.rate_limiter import RateLimiter
 
 KERNEL_LIMIT_S = 2.0
 BODY_BYTES_MAX = 1 << 20
 RETRY_AFTER_S = 2
 DEFERRABLE_BELOW = 5  # priorities IDLE, MINIMUM and LOW
+INTENTS = "/api/htm/intents"
+RETROSPECTIVE = "/api/meta_loop/retrospective"
+QUEUE = "htm_queue"  # the subject under which a full queue defers intents; retrospectives go elsewhere
 Answer = tuple[int, dict[str, Any]]
 
 # method, path → kernel, operation
@@ -37,11 +44,12 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/sandbox"): ("sandbox", "evaluate"),
     ("POST", "/api/chat"): ("agentic_spine", "chat"),
     ("POST", "/api/voice"): ("voice_conversation", "speak"),
-    ("POST", "/api/meta_loop/retrospective"): ("meta_loop", "retrospective"),
+    ("POST", RETROSPECTIVE): ("meta_loop", "retrospective"),
+    ("GET", "/api/meta_loop/retrospectives"): ("meta_loop", "list"),
     ("POST", "/api/learning/feedback"): ("learning_integration", "feedback"),
     ("GET", "/api/health/resources"): ("health_monitor", "resources"),
     ("GET", "/api/triggers"): ("trigger_mesh", "triggers"),
-    ("POST", "/api/htm/intents"): ("scheduler", "submit"),
+    ("GET", INTENTS): ("scheduler", "list"),
     ("GET", "/api/htm/queue"): ("scheduler", "queue"),
     ("GET", "/api/control-plane/kernels"): ("control_plane", "kernels"),
     ("GET", "/api/control-plane/events"): ("control_plane", "events"),
@@ -50,11 +58,24 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
 
 
 class App:
-    """One gateway. While *shedding* names a resource under pressure, work that may wait is deferred."""
+    """One gateway: rate limiter, then what the path asks for. While *shedding* names something, work may be deferred.
 
-    def __init__(self, rpc: RpcClient, bus: BusClient) -> None:
+    *limited* is called with a client that goes on although it is refused.
+    """
+
+    def __init__(
+        self,
+        rpc: RpcClient,
+        bus: BusClient,
+        intents: Intents,
+        limiter: RateLimiter | None,
+        limited: Callable[[str], None],
+    ) -> None:
         self.rpc = rpc
         self.bus = bus
+        self.intents = intents
+        self.limiter = limiter
+        self.limited = limited
         self.shedding: set[str] = set()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.paths = {path for _, path in CALLS} | {"/health", "/metrics", "/api/bus/publish"}
@@ -76,8 +97,8 @@ class App:
             status, content = 504, {"error": "kernel_timeout", "kernel": str(error)}
         except KernelUnavailable as error:
             status, content = 503, {"error": "kernel_unavailable", "kernel": str(error)}
-        if content.get("error") == "load_shedding":
-            headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
+        if "retry_after_s" in content:
+            headers[b"retry-after"] = str(content["retry_after_s"]).encode()
         if "metrics" in content:
             body, headers[b"content-type"] = content["metrics"].encode(), b"text/plain; version=0.0.4"
         else:
@@ -90,55 +111,60 @@ class App:
 
     async def _answer(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> Answer:
         method, path = scope["method"], scope["path"]
+        if method == "POST" and path.startswith("/api/"):
+            client = scope["client"][0] if scope.get("client") else "unknown"
+            self._limit(client)
+            if path == INTENTS:
+                return await self._intent(client, receive)
         if (method, path) == ("GET", "/health"):
             return 200, {"status": "ok", "now": time.time()}
         if (method, path) == ("GET", "/metrics"):
             return 200, {"metrics": await self._metrics()}
-        if path.startswith("/api/htm/intents/") and method == "GET":
-            intent_id = path.removeprefix("/api/htm/intents/")
+        if path.startswith(INTENTS + "/") and method == "GET":
+            intent_id = path.removeprefix(INTENTS + "/")
             return 200, await self.rpc.call("scheduler", "status", {"intent_id": intent_id}, KERNEL_LIMIT_S)
         if path not in self.paths:
             raise KernelError(404, "not_found", path=path)
         if method == "POST":
-            payload = await self._body(receive)
+            data = await read_body(receive, BODY_BYTES_MAX)
+            if data is None:
+                raise KernelError(413, "body_too_large", limit_bytes=BODY_BYTES_MAX)
+            payload = parse(data)
         else:
             payload = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if (method, path) == ("POST", "/api/bus/publish"):
             return await self._publish(payload)
         if (method, path) not in CALLS:
             raise KernelError(405, "method_not_allowed", method=method)
-        if self.shedding and self._deferrable(path, payload):
-            return 503, {"error": "load_shedding", "shedding": sorted(self.shedding)}
+        if path == RETROSPECTIVE and (under := self.shedding - {QUEUE}):
+            raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         kernel, op = CALLS[(method, path)]
         for name in ("limit", "since"):
             if isinstance(payload.get(name), str):
                 payload[name] = _whole(payload[name], name)
-        return 200, await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        content = await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        return 202 if path == RETROSPECTIVE else 200, content
 
-    @staticmethod
-    def _deferrable(path: str, payload: dict[str, Any]) -> bool:
-        if path == "/api/meta_loop/retrospective":
-            return True
-        priority = payload.get("priority", DEFERRABLE_BELOW)
-        return path == "/api/htm/intents" and isinstance(priority, int) and priority < DEFERRABLE_BELOW
+    def _limit(self, client: str) -> None:
+        """Raises KernelError 429 when *client* has used up what it may send."""
+        if self.limiter is None:
+            return
+        now_s = time.monotonic()
+        wait_s = self.limiter.wait_s(now_s, client)
+        if wait_s:
+            if self.limiter.insistence.saw(now_s, client):
+                self.limited(client)
+            raise KernelError(429, "rate_limited", retry_after_s=max(1, math.ceil(wait_s)))
 
-    @staticmethod
-    async def _body(receive: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
-        data = b""
-        while True:
-            part = await receive()
-            data += part.get("body", b"")
-            if len(data) > BODY_BYTES_MAX:
-                raise KernelError(413, "body_too_large", limit_bytes=BODY_BYTES_MAX)
-            if not part.get("more_body"):
-                break
-        try:
-            payload = json.loads(data)
-        except (ValueError, RecursionError):
-            raise KernelError(400, "invalid_json") from None
-        if not isinstance(payload, dict):
-            raise KernelError(400, "invalid_json", expected="an object")
-        return payload
+    async def _intent(self, client: str, receive: Callable[[], Awaitable[Any]]) -> Answer:
+        validator = self.intents.validator
+        data = await read_body(receive, validator.bytes_max if validator else BODY_BYTES_MAX)
+        return await self.intents.submit(client, data, self._deferred)
+
+    def _deferred(self, priority: int) -> KernelError | None:
+        if not self.shedding or priority >= DEFERRABLE_BELOW:
+            return None
+        return KernelError(503, "load_shedding", shedding=sorted(self.shedding), retry_after_s=RETRY_AFTER_S)
 
     async def _publish(self, payload: dict[str, Any]) -> Answer:
         topic = payload.get("topic")

@@ -1,17 +1,28 @@
-"""api_server: the HTTP gateway, and what it defers under pressure."""
+"""api_server: the HTTP gateway with its rate limiter and intent validator, and what it defers under pressure."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import time
 from typing import Any
 
 import uvicorn
 
+from twin.commit import GroupCommit
+from twin.defects import Defects
 from twin.http.app import App
+from twin.http.intents import Intents
+from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
+from twin.outbox import SCHEMA as OUTBOX_SCHEMA
+from twin.outbox import Outbox
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
+from twin.safeguards.intent_validator import IntentValidator
+from twin.safeguards.rate_limiter import RateLimiter
+
+LOOK_EVERY_S = 0.5
 
 
 class _Server(uvicorn.Server):
@@ -26,11 +37,33 @@ class ApiServer(Kernel):
     name = "api_server"
 
     async def setup(self) -> None:
-        self.app = App(self.rpc, self.bus)
+        db = self.open_db("api_server", f"{SCHEMA}; {OUTBOX_SCHEMA}")
+        outbox = Outbox(self, db, GroupCommit(db))
+        self.guards: dict[str, tuple[RateLimiter | IntentValidator, Incidents]] = {}
+        limiter, validator = RateLimiter(self.config.thresholds), IntentValidator(self.config.thresholds)
+        self._watch(limiter, Incidents(self, limiter.name, db))
+        self._watch(validator, Incidents(self, validator.name, db))
+        intents = Intents(
+            self.rpc,
+            outbox,
+            validator if self.config.enabled(validator.name) else None,
+            lambda client: self._engage(validator, client, "invalid intents"),
+            Defects(self.config.defects),
+        )
+        self.app = App(
+            self.rpc,
+            self.bus,
+            intents,
+            limiter if self.config.enabled(limiter.name) else None,
+            lambda client: self._engage(limiter, client, "refused requests"),
+        )
+        self.spawn(outbox.relay())
+        self.spawn(self._release())
         with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
             open_now = await self.rpc.call("control_plane", "shedding", {})
             self.app.shedding = set(open_now["subjects"])
-        listener = socket.socket()
+        # As TCP by name, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for its second half.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.config.http_port))
         config = uvicorn.Config(
@@ -46,6 +79,26 @@ class ApiServer(Kernel):
         self.spawn(self.server.serve(sockets=[listener]))
         while not self.server.started:
             await asyncio.sleep(0.01)
+
+    def _watch(self, guard: RateLimiter | IntentValidator, incidents: Incidents) -> None:
+        """From here on; an incident that was open before a restart is closed when its client keeps quiet."""
+        self.guards[guard.name] = guard, incidents
+        for client in incidents.open:
+            guard.insistence.resume(time.monotonic(), client)
+
+    def _engage(self, guard: RateLimiter | IntentValidator, client: str, what: str) -> None:
+        insistence = guard.insistence
+        details = {"count": insistence.count, "within_s": insistence.within_s}
+        reason = f"{insistence.count} {what} within {insistence.within_s:g} s"
+        self.spawn(self.guards[guard.name][1].engage(client, guard.playbook, reason, details))
+
+    async def _release(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for guard, incidents in self.guards.values():
+                for client, ended in guard.insistence.quiet(time.monotonic()).items():
+                    reason = f"none for {guard.insistence.quiet_s:g} s"
+                    incidents.release(client, reason, {"count": ended.count})
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "shed":

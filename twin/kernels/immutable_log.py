@@ -16,7 +16,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, actor TEXT, action TEXT, resource TEXT,
     subsystem TEXT, payload TEXT, result TEXT, previous_hash TEXT, entry_hash TEXT, reference TEXT UNIQUE);
 """
-COLUMNS = "sequence, actor, action, resource, subsystem, payload, result, previous_hash, entry_hash"
+COLUMNS = "sequence, actor, action, resource, subsystem, payload, result, previous_hash, entry_hash, reference"
 
 
 def entry_hash(sequence: int, actor: str, action: str, resource: str, payload: str, result: str, previous: str) -> str:
@@ -38,11 +38,12 @@ class ImmutableLog(Kernel):
             return {"sequences": await self.commits.write(lambda db: [self._append(db, one) for one in entries])}
         if op == "read":
             limit = max(1, min(1000, int(payload.get("limit", 100))))
+            since = int(payload.get("since", 0))
             rows = self.db.execute(
-                f"SELECT {COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
-                (int(payload.get("since", 0)), limit),
+                f"SELECT {COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?", (since, limit)
             )
-            return {"entries": [dict(row) for row in rows]}
+            entries = [dict(row) for row in rows]
+            return {"entries": entries, "next": entries[-1]["sequence"] if entries else since}
         if op == "verify":
             return self._verify()
         raise KernelError(404, "unknown_operation", op=op)

@@ -1,40 +1,117 @@
-"""meta_loop: looks back at what happened and counts what recurs."""
+"""meta_loop: looks back at what happened and counts what recurs, one retrospective after the other."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 import time
 import uuid
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
+from twin.commit import GroupCommit
+from twin.defects import Defects
 from twin.fields import text
 from twin.kernel import Kernel
 from twin.rpc import KernelError
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS retrospectives (id TEXT PRIMARY KEY, subject TEXT, findings TEXT, at REAL)"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS retros (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, subject TEXT, events TEXT,
+    status TEXT, findings TEXT, at REAL);
+CREATE INDEX IF NOT EXISTS queued ON retros (seq) WHERE status = 'queued';
+"""
 EVENTS_MAX = 1000
+PAGE_MAX = 1000
+RETRY_AFTER_S = 2
+FINDINGS_MAX = 5
+EVENT_CHARS_MAX = 200
+
+
+def analyse(events: list[str]) -> list[dict[str, Any]]:
+    """What recurs most: single events, and one event right after another."""
+    counts: Counter[str] = Counter(events)
+    counts.update(f"{first} -> {second}" for first, second in pairwise(events))
+    return [{"event": event, "count": count} for event, count in counts.most_common(FINDINGS_MAX)]
 
 
 class MetaLoop(Kernel):
+    """The queue is on disk, only its length is in memory, and one retrospective at a time is looked at."""
+
     name = "meta_loop"
 
     async def setup(self) -> None:
         self.db = self.open_db("meta_loop", SCHEMA)
+        self.commits = GroupCommit(self.db)
+        self.defects = Defects(self.config.defects)
+        self.waiting: int = self.db.execute("SELECT count(*) FROM retros WHERE status = 'queued'").fetchone()[0]
+        self.arrived = asyncio.Event()
+        self.arrived.set()
+        self.spawn(self._work())
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
-        if op != "retrospective":
-            raise KernelError(404, "unknown_operation", op=op)
+        if op == "retrospective":
+            return await self._submit(payload)
+        if op == "list":
+            return self._page(int(payload.get("since", 0)), int(payload.get("limit", PAGE_MAX)))
+        raise KernelError(404, "unknown_operation", op=op)
+
+    async def _submit(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """One that is sent again under the same id is the same retrospective."""
         subject, events = text(payload, "subject", 500), payload.get("events", [])
         if not isinstance(events, list) or len(events) > EVENTS_MAX:
             raise KernelError(422, "invalid_field", field="events", expected=f"a list of at most {EVENTS_MAX}")
-        recurring = [{"event": event, "count": n} for event, n in Counter(map(str, events)).most_common(5)]
-        identity = uuid.uuid4().hex
-        self.db.execute(
-            "INSERT INTO retrospectives VALUES (?, ?, ?, ?)",
-            (identity, subject, json.dumps(recurring), time.time()),
+        identity = text(payload, "retro_id", 100) if "retro_id" in payload else uuid.uuid4().hex
+        kept = json.dumps([str(event)[:EVENT_CHARS_MAX] for event in events])
+        if not await self.commits.write(lambda db: self._keep(db, identity, subject, kept)):
+            raise KernelError(503, "retro_queue_full", retry_after_s=RETRY_AFTER_S)
+        self.arrived.set()
+        return {"id": identity, "status": "queued"}
+
+    def _keep(self, db: sqlite3.Connection, identity: str, subject: str, events: str) -> bool:
+        """False when there is no room for a new one."""
+        if db.execute("SELECT 1 FROM retros WHERE id = ?", (identity,)).fetchone():
+            return True
+        if self.waiting >= self.config.thresholds.retro_queue_max:
+            return False
+        db.execute(
+            "INSERT INTO retros (id, subject, events, status, at) VALUES (?, ?, ?, 'queued', ?)",
+            (identity, subject, events, time.time()),
         )
-        return {"id": identity, "status": "completed", "recurring": recurring}
+        self.waiting += 1
+        return True
+
+    async def _work(self) -> None:
+        """In the order in which they came, no faster than its rate: the rest of the platform needs the machine too."""
+        while True:
+            row = self.db.execute("SELECT * FROM retros WHERE status = 'queued' ORDER BY seq LIMIT 1").fetchone()
+            if row is None:
+                self.arrived.clear()
+                await self.arrived.wait()
+                continue
+            seq = row["seq"]
+            if self.defects.strikes("retro_lost"):
+                await self._forget(seq)
+            else:
+                await self._finish(seq, json.dumps(analyse(json.loads(row["events"]))))
+            self.waiting -= 1
+            await asyncio.sleep(1 / self.config.thresholds.retro_rate_per_s)
+
+    async def _finish(self, seq: int, findings: str) -> None:
+        sql = "UPDATE retros SET status = 'completed', findings = ?, events = '' WHERE seq = ?"
+        await self.commits.write(lambda db: db.execute(sql, (findings, seq)))
+
+    async def _forget(self, seq: int) -> None:
+        await self.commits.write(lambda db: db.execute("DELETE FROM retros WHERE seq = ?", (seq,)))
+
+    def _page(self, since: int, limit: int) -> dict[str, Any]:
+        rows = self.db.execute(
+            "SELECT seq, id, subject, status FROM retros WHERE seq > ? ORDER BY seq LIMIT ?",
+            (since, max(1, min(PAGE_MAX, limit))),
+        ).fetchall()
+        retrospectives = [{key: row[key] for key in ("id", "subject", "status")} for row in rows]
+        return {"retrospectives": retrospectives, "next": rows[-1]["seq"] if rows else since}
 
 
 KERNEL = MetaLoop

@@ -1,121 +1,129 @@
-"""scheduler: takes intents into a durable queue and carries each out exactly once."""
+"""scheduler: takes intents into a durable queue, hands them to its workers, and sees that each is carried out once."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
 import time
-from functools import partial
 from typing import Any
 
 from twin.commit import GroupCommit
-from twin.fields import number, text, word
+from twin.defects import Defects
+from twin.htm import WORKERS
+from twin.htm.crew import Crew
+from twin.htm.queue import SCHEMA, HtmQueue
+from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
+from twin.incidents import Incidents
 from twin.kernel import Kernel
 from twin.rpc import KernelError
+from twin.safeguards.intent_validator import IntentValidator
+from twin.safeguards.queue_pressure_monitor import QueuePressureMonitor
+from twin.safeguards.thread_timeout import ThreadTimeout
+from twin.safeguards.worker_watchdog import WorkerLife, WorkerWatchdog
 
-PRIORITIES = (0, 1, 3, 5, 8, 10)
-DOMAINS = (
-    "ingestion",
-    "query",
-    "learning",
-    "analysis",
-    "orchestration",
-    "maintenance",
-    "security",
-    "unknown",
-)
-BATCH = 20
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS intents (intent_id TEXT PRIMARY KEY, body TEXT, priority INTEGER, status TEXT,
-    accepted_at REAL, completed_at REAL, executions INTEGER DEFAULT 0);
-CREATE INDEX IF NOT EXISTS waiting ON intents (priority DESC, accepted_at) WHERE status != 'completed';
-"""
-
-
-def check_intent(body: dict[str, Any]) -> None:
-    """Refuses an intent with a missing, wrong or unknown field by name."""
-    for name, longest in (
-        ("intent_id", 100),
-        ("goal", 2000),
-        ("expected_outcome", 2000),
-        ("created_by", 100),
-    ):
-        text(body, name, longest)
-    number(body, "sla_ms", 1, 86_400_000)
-    number(body, "confidence", 0, 1, 1.0)
-    word(body, "domain", DOMAINS, "unknown")
-    word(body, "risk_level", ("low", "medium", "high", "critical"), "low")
-    if isinstance(body.get("priority", 5), bool) or body.get("priority", 5) not in PRIORITIES:
-        raise KernelError(422, "invalid_field", field="priority", expected=f"one of {PRIORITIES}")
-    if not isinstance(body.get("context", {}), dict):
-        raise KernelError(422, "invalid_field", field="context", expected="a mapping")
+LOOK_EVERY_S = 0.25
+BEATS_WITHIN_S = 1.5
+AGAIN_AFTER_S = 10.0  # a restart that has not helped by then is asked for anew
+PAGE_MAX = 1000
 
 
 class Scheduler(Kernel):
     name = "scheduler"
 
     async def setup(self) -> None:
-        self.db = self.open_db("htm", SCHEMA)
-        self.commits = GroupCommit(self.db)
-        self.arrived = asyncio.Event()
-        self.arrived.set()
-        self.spawn(self._work())
+        thresholds = self.config.thresholds
+        db = self.open_db("htm", f"{SCHEMA} {INCIDENTS_SCHEMA}")
+        self.queue = HtmQueue(db, thresholds.queue_waiting_max, thresholds.work_attempts_max)
+        self.queue.load(time.monotonic())
+        self.defects = Defects(self.config.defects)
+        self.crew = Crew(WORKERS, self.queue, GroupCommit(db), self.defects)
+        self.crew.on_progress, self.crew.on_timeout = self._progress, self._timed_out
+        self.pressure, self.watchdog = QueuePressureMonitor(thresholds), WorkerWatchdog(thresholds)
+        names = (self.pressure.name, self.watchdog.name, ThreadTimeout.name)
+        self.incidents = {name: Incidents(self, name, db) for name in names}
+        self.pressure.engaged = bool(self.incidents[self.pressure.name].open)
+        self.deepest = self.queue.depth
+        self.unchecked = not self.config.enabled(IntentValidator.name)
+        self.spawn(self._watch())
+
+    # Requests
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op.startswith("worker."):
+            return await self.crew.handle(op.removeprefix("worker."), payload)
         if op == "submit":
-            check_intent(payload)
-            return await self._submit(payload)
+            rows = [tuple(row) for row in payload["intents"]]
+            return {"words": await self.crew.write(lambda: self._submit(rows))}
         if op == "status":
-            row = self.db.execute(
-                "SELECT intent_id, status, executions FROM intents WHERE intent_id = ?",
-                (payload["intent_id"],),
-            ).fetchone()
-            if row is None:
+            found = self.queue.status(payload["intent_id"])
+            if found is None:
                 raise KernelError(404, "unknown_intent", intent_id=payload["intent_id"])
-            return dict(row)
+            return found
+        if op == "list":
+            limit = max(1, min(PAGE_MAX, int(payload.get("limit", PAGE_MAX))))
+            return self.queue.page(int(payload.get("since", 0)), limit)
         if op == "queue":
-            depth = self.db.execute("SELECT count(*) FROM intents WHERE status != 'completed'").fetchone()[0]
-            return {"depth": depth}
+            return {"depth": self.queue.depth, "executing": len(self.queue.leases), "workers": self.crew.told()}
         raise KernelError(404, "unknown_operation", op=op)
 
-    async def _submit(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _submit(self, rows: list[Any]) -> list[str]:
         """An intent that is sent again is the same intent."""
+        words, fresh = self.queue.add(rows, time.time(), again=self.unchecked)
+        for intent_id in fresh:
+            if self.defects.strikes("intent_lost"):
+                self.queue.drop(intent_id)
+        self.deepest = max(self.deepest, self.queue.depth)
+        return words
 
-        def keep(db: sqlite3.Connection) -> str:
-            db.execute(
-                "INSERT OR IGNORE INTO intents (intent_id, body, priority, status, accepted_at)"
-                " VALUES (?, ?, ?, 'created', ?)",
-                (body["intent_id"], json.dumps(body), body.get("priority", 5), time.time()),
-            )
-            row = db.execute("SELECT status FROM intents WHERE intent_id = ?", (body["intent_id"],)).fetchone()
-            return str(row["status"])
+    # Safeguards
 
-        status = await self.commits.write(keep)
-        self.arrived.set()
-        return {"intent_id": body["intent_id"], "status": status}
-
-    async def _work(self) -> None:
-        """The most urgent first. Execution and its record are one transaction, so a kill repeats nothing."""
+    async def _watch(self) -> None:
         while True:
-            rows = self.db.execute(
-                "SELECT intent_id FROM intents WHERE status != 'completed' ORDER BY priority DESC, accepted_at LIMIT ?",
-                (BATCH,),
-            ).fetchall()
-            if not rows:
-                self.arrived.clear()
-                await self.arrived.wait()
-                continue
-            done = [(time.time(), row["intent_id"]) for row in rows]
-            await self.commits.write(partial(self._complete, done=done))
+            await asyncio.sleep(LOOK_EVERY_S)
+            now_s = time.monotonic()
+            await self.crew.look(now_s, self.config.thresholds.work_lease_s)
+            if self.config.enabled(self.pressure.name):
+                await self._pressure(now_s)
+            if self.config.enabled(self.watchdog.name):
+                await self._workers(now_s)
+            for life in self.crew.lives.values():
+                if now_s - life.last_beat_s < BEATS_WITHIN_S and not self.queue.held_by(life.name):
+                    self._release(life, "it is idle and beats", replaced=True)
 
-    @staticmethod
-    def _complete(db: sqlite3.Connection, done: list[tuple[float, str]]) -> None:
-        db.executemany(
-            "UPDATE intents SET status = 'completed', completed_at = ?, executions = executions + 1"
-            " WHERE intent_id = ? AND status != 'completed'",
-            done,
-        )
+    async def _pressure(self, now_s: float) -> None:
+        depth, deepest, self.deepest = self.queue.depth, self.deepest, self.queue.depth
+        change = self.pressure.tick(now_s, depth, max(depth, deepest))
+        incidents = self.incidents[self.pressure.name]
+        if change is not None and change.engaged:
+            await incidents.engage(self.pressure.subject, self.pressure.playbook, change.reason, change.details)
+        elif change is not None:
+            incidents.release(self.pressure.subject, change.reason, change.details)
+
+    async def _workers(self, now_s: float) -> None:
+        incidents = self.incidents[self.watchdog.name]
+        for one in self.watchdog.tick(now_s, list(self.crew.lives.values())):
+            known = incidents.open.get(one.worker)
+            if known is None:
+                await incidents.engage(one.worker, self.watchdog.playbook, one.reason, one.details)
+            elif time.time() - known["timestamp"] >= AGAIN_AFTER_S:
+                incidents.release(one.worker, "the restart did not help", {})
+
+    def _timed_out(self, life: WorkerLife, ran_s: float) -> None:
+        incidents = self.incidents[ThreadTimeout.name]
+        if life.name not in incidents.open:
+            limit_s = self.config.thresholds.work_limit_s
+            details = {"pid": life.pid, "ran_s": ran_s, "limit_s": limit_s, "timed_out": life.timed_out}
+            reason = f"a piece of work ran for {ran_s:.1f} s, {limit_s:g} s are allowed"
+            self.spawn(incidents.engage(life.name, ThreadTimeout.playbook, reason, details))
+
+    def _progress(self, life: WorkerLife) -> None:
+        self._release(life, "it completes work again", replaced=False)
+
+    def _release(self, life: WorkerLife, reason: str, replaced: bool) -> None:
+        """Closes what is open about a worker; *replaced*: only when another process has taken its place."""
+        for name in (self.watchdog.name, ThreadTimeout.name):
+            incident = self.incidents[name].open.get(life.name)
+            if incident is not None and (not replaced or life.pid not in (0, incident["details"]["pid"])):
+                self.incidents[name].release(life.name, reason, {"pid": life.pid, "completed": life.completed})
 
 
 KERNEL = Scheduler

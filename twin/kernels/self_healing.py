@@ -9,7 +9,7 @@ from typing import Any
 
 from twin.config import PLAYBOOKS
 from twin.kernel import Kernel
-from twin.playbooks import message_bus_acl_violation_fix, resource_pressure
+from twin.playbooks import message_bus_acl_violation_fix, resource_pressure, worker_restart
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
 
 MODULES = {
@@ -17,6 +17,8 @@ MODULES = {
     "resource_pressure_cpu": resource_pressure,
     "resource_pressure_memory": resource_pressure,
     "resource_pressure_disk": resource_pressure,
+    "queue_backpressure": resource_pressure,  # the same deferral, for another reason
+    "worker_restart": worker_restart,
 }
 ATTEMPTS = 5
 SCHEMA = """
@@ -71,7 +73,9 @@ class SelfHealing(Kernel):
     async def _undo(self, incident: dict[str, Any]) -> dict[str, Any]:
         async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
             done: dict[str, Any] = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
-            self.db.execute("UPDATE runs SET state = 'undone' WHERE incident_id = ?", (incident["incident_id"],))
+            # Also for one that was never run: should its order still come, it comes too late.
+            row = (incident["incident_id"], json.dumps(incident))
+            self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 'undone')", row)
         self.locks.pop(incident["incident_id"], None)
         if MODULES[incident["playbook"]] is resource_pressure:
             await self.bus.publish(

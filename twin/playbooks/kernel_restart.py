@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import time
 from pathlib import Path
@@ -14,6 +16,31 @@ if TYPE_CHECKING:
     from twin.supervisor import Supervisor
 
 GONE_LIMIT_S = 2.0
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    """Signals a child of the zygote, which reaps it only then: the pid cannot be another's meanwhile."""
+    if pid > 1:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+async def end_process(pid: int) -> None:
+    """SIGKILL, and waits until nothing of it is left."""
+    deadline = time.monotonic() + GONE_LIMIT_S
+    kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+async def begins(life: KernelLife, limit_s: float) -> bool:
+    """Waits for a new process's first sign of life."""
+    deadline = time.monotonic() + limit_s
+    while life.state != "running":
+        if life.gone or time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
 
 
 class KernelRestart:
@@ -35,9 +62,9 @@ class KernelRestart:
         )
         life.restarts.append(time.monotonic())
         life.restarts_total += 1
-        await self._end(old_pid)
+        await end_process(old_pid)
         new_pid = await self.supervisor.spawn(life.name)
-        if not await self._beats(life):
+        if not await begins(life, self.supervisor.config.thresholds.kernel_start_limit_s):
             record("kernel.restart.failed", {"kernel": life.name, "old_pid": old_pid, "new_pid": new_pid})
             record("playbook.finished", {**about, "outcome": "failed", "details": {"reason": "no heartbeat"}})
             record("event.incident.closed", {**_closing(incident), "reason": "the restart failed"})
@@ -56,26 +83,12 @@ class KernelRestart:
 
     async def give_up(self, life: KernelLife, incident: dict[str, Any]) -> None:
         """The budget is spent: the kernel stays down until somebody looks."""
-        await self._end(life.pid)
+        await end_process(life.pid)
         self.supervisor.record("system.control", {"action": "kernel_quarantined", "kernel": life.name})
         self.supervisor.record(
             "security.alert",
             {"kind": "kernel_quarantined", "subject": life.name, "reason": "the restart budget is spent"},
         )
-
-    async def _end(self, pid: int) -> None:
-        deadline = time.monotonic() + GONE_LIMIT_S
-        self.supervisor.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-
-    async def _beats(self, life: KernelLife) -> bool:
-        deadline = time.monotonic() + self.supervisor.config.thresholds.kernel_start_limit_s
-        while life.state != "running":
-            if life.gone or time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(0.02)
-        return True
 
     async def _fresh(self, life: KernelLife) -> None:
         """Waits until heartbeats have come without a gap for heartbeat_fresh_s."""

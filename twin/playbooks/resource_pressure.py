@@ -1,4 +1,4 @@
-"""resource_pressure_cpu, _memory and _disk: the gateway sheds what may wait, until the pressure is gone."""
+"""resource_pressure_cpu, _memory, _disk and queue_backpressure: the gateway defers what may wait until it is over."""
 
 from __future__ import annotations
 

@@ -1,0 +1,48 @@
+"""Defects that can be planted in a twin on purpose, so that whoever tests it can see that its checks are not blind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+# name → how many go well for each one that does not; 0: it is not a matter of chance
+DEFECTS = {
+    "intent_lost": 50,  # an accepted intent vanishes from the queue
+    "intent_doubled": 50,  # an intent is carried out twice
+    "invalid_accepted": 0,  # an intent with a negative SLA gets through
+    "decision_by_order": 0,  # a decision depends on how often the same was asked before
+    "audit_row_dropped": 50,  # a decision never reaches the immutable log
+    "rejection_unlogged": 50,  # nor does a rejection
+    "retro_lost": 20,  # a retrospective is dropped instead of analysed
+}
+FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
+RISK_BY_ASKING = 0.01
+QUESTIONS_MAX = 10_000
+
+
+class Defects:
+    """Those of one kernel. Nothing here does anything unless it was planted."""
+
+    def __init__(self, planted: Iterable[str]) -> None:
+        self.planted = frozenset(planted)
+        self._counts: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+
+    def strikes(self, name: str) -> bool:
+        """Whether this one goes wrong: one in so many, by count."""
+        if name not in self.planted:
+            return False
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        return count % DEFECTS[name] == FIRST
+
+    def overlooks(self, body: dict[str, Any], field: object) -> bool:
+        """Whether an intent gets through although *field* of it is wrong."""
+        sla = body.get("sla_ms")
+        return "invalid_accepted" in self.planted and field == "sla_ms" and isinstance(sla, int) and sla < 0
+
+    def risk_added(self, question: str) -> float:
+        """What a question's risk grows by because it was asked before."""
+        if "decision_by_order" not in self.planted or len(self._asked) > QUESTIONS_MAX:
+            return 0.0
+        asked = self._asked[question] = self._asked.get(question, -1) + 1
+        return RISK_BY_ASKING * asked

@@ -1,0 +1,54 @@
+"""Reads the body of a request: up to a limit, and as JSON as it is written down (no NaN, an object)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twin.rpc import KernelError
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+DEPTH_MAX = 100  # levels; what is deeper could be read here and not be written again further on
+DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+async def read_body(receive: Callable[[], Awaitable[Any]], limit_bytes: int) -> bytes | None:
+    """None when it is longer than *limit_bytes*: the rest is left unread."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit_bytes:
+            return None
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Raises KernelError 400."""
+    try:
+        payload = DECODER.decode(data.decode())
+    except (ValueError, RecursionError):
+        raise KernelError(400, "invalid_json") from None
+    if not isinstance(payload, dict):
+        raise KernelError(400, "invalid_json", expected="an object")
+    if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _deep(payload):
+        raise KernelError(400, "invalid_json", expected=f"at most {DEPTH_MAX} levels")
+    return payload
+
+
+def _deep(payload: Any) -> bool:
+    level = [payload]
+    for _ in range(DEPTH_MAX):
+        lists = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for values in lists for one in values]
+        if not level:
+            return False
+    return True

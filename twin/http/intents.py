@@ -1,0 +1,157 @@
+"""The gateway's way for intents: checked, audited when refused, and handed to the queue many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from twin.defects import Defects
+from twin.http.body import parse
+from twin.outbox import Outbox
+from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
+from twin.safeguards.intent_validator import NORMAL, PRIORITIES, IntentValidator
+
+BATCH = 200
+BATCH_BYTES_MAX = 4 << 20
+WAITING_MAX = 5_000
+LIMIT_S = 2.0
+RETRY_AFTER_S = 2
+Answer = tuple[int, dict[str, Any]]
+Row = tuple[str, int, str]  # intent_id, priority, body
+
+
+class Batches:
+    """put() hands a row to the scheduler. While one batch is on its way the next one gathers."""
+
+    def __init__(self, rpc: RpcClient) -> None:
+        self.rpc = rpc
+        self._waiting: list[tuple[Row, asyncio.Future[str]]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    async def put(self, row: Row) -> str:
+        """The scheduler's word. Raises KernelTimeout when it does not say one in time."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((row, future))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                return await future
+        except TimeoutError:
+            raise KernelTimeout("scheduler") from None
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch = self._next()
+            if not batch:
+                continue
+            try:
+                rows = {"intents": [row for row, _ in batch]}
+                words: list[Any] = (await self.rpc.call("scheduler", "submit", rows, LIMIT_S))["words"]
+            except (KernelTimeout, KernelUnavailable, KernelError) as error:
+                words = [error] * len(batch)
+            for (_, future), word in zip(batch, words, strict=True):
+                if future.done():
+                    continue
+                if isinstance(word, Exception):
+                    future.set_exception(word)
+                else:
+                    future.set_result(word)
+
+    def _next(self) -> list[tuple[Row, asyncio.Future[str]]]:
+        """The next batch, without those whose client has been told already that it took too long."""
+        size = used = 0
+        for row, _ in self._waiting[:BATCH]:
+            size += len(row[2])
+            used += 1
+            if size > BATCH_BYTES_MAX:
+                break
+        batch, self._waiting = self._waiting[:used], self._waiting[used:]
+        return [one for one in batch if not one[1].done()]
+
+
+class Intents:
+    """submit() is the whole way of one intent. *insists* is called with a client that sends too much that is none."""
+
+    def __init__(
+        self,
+        rpc: RpcClient,
+        outbox: Outbox,
+        validator: IntentValidator | None,
+        insists: Callable[[str], None],
+        defects: Defects,
+    ) -> None:
+        self.batches = Batches(rpc)
+        self.outbox = outbox
+        self.validator = validator
+        self.insists = insists
+        self.defects = defects
+
+    async def submit(self, client: str, data: bytes | None, deferred: Callable[[int], KernelError | None]) -> Answer:
+        """*data* None: it was too long to be read; *deferred*: says by its priority whether it has to wait."""
+        intent_id = ""
+        try:
+            body = self._read(data)
+            intent_id, priority = _identity(body)
+            self._check(body)
+            intent_id = intent_id or f"unnamed-{uuid.uuid4().hex}"
+            if refusal := deferred(priority):
+                raise refusal
+            word = await self.batches.put((intent_id, priority, json.dumps(body, sort_keys=True)))
+            if word == "full":
+                raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
+            if word == "duplicate":
+                raise KernelError(409, "duplicate_intent", intent_id=intent_id)
+        except KernelError as error:
+            if self.validator is None or error.status >= 500:
+                raise
+            return await self._reject(client, intent_id, error)
+        return 200, {"intent_id": intent_id, "status": "created"}
+
+    def _read(self, data: bytes | None) -> dict[str, Any]:
+        if data is None:
+            limit = self.validator.bytes_max if self.validator else None
+            raise KernelError(413, "body_too_large", limit_bytes=limit)
+        return parse(data)
+
+    def _check(self, body: dict[str, Any]) -> None:
+        try:
+            if self.validator is not None:
+                self.validator.check(body)
+        except KernelError as error:
+            if not self.defects.overlooks(body, error.detail.get("field")):
+                raise
+
+    async def _reject(self, client: str, intent_id: str, error: KernelError) -> Answer:
+        """One audit entry for each, on disk before the client is told."""
+        assert self.validator is not None
+        if self.validator.insistence.saw(time.monotonic(), client):
+            self.insists(client)
+        reference = uuid.uuid4().hex
+        entry = {
+            "actor": client,
+            "action": "reject_intent",
+            "resource": intent_id,
+            "subsystem": "htm",
+            "payload": {"error": error.error, **error.detail},
+            "result": "rejected",
+            "reference": reference,
+        }
+        if not self.defects.strikes("rejection_unlogged"):
+            await self.outbox.add(entry)
+        return error.status, {"error": error.error, **error.detail, "rejection_id": reference}
+
+
+def _identity(body: dict[str, Any]) -> tuple[str, int]:
+    """(intent_id or "", priority) as the queue can hold them, also of an intent that nobody has checked."""
+    name, priority = body.get("intent_id"), body.get("priority", NORMAL)
+    if not isinstance(name, str) or len(name) > 100:
+        name = ""
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return name, priority if type(priority) is int and priority in PRIORITIES else NORMAL
