@@ -5,18 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.ledger import LEDGER, OUTCOMES
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 from reports.picture import Picture
 
 TEMPLATES = Path(__file__).with_name("templates")
-FILES = ("signals.csv", "requests.csv", "timeline.jsonl")  # what evidence may link to, beside the timeline below
+FILES = (
+    "signals.csv",
+    "requests.csv",
+    "timeline.jsonl",
+    LEDGER,
+)  # what evidence may link to, beside the timeline below
 NONE = "–"
+TARGET_FILE = re.compile(r"target/\w+\.jsonl")
 OPEN_MAX = 8  # of what did not pass, above the picture; all of it stands below
 # A shape for each verdict, so that no colour is needed to tell them apart.
 SHAPES = {
@@ -47,6 +56,7 @@ class Html:
             _findings(findings),
             _faults(record),
             _times(record),
+            _ledger(record),
             _environment(record),
             _timeline(record),
         )
@@ -153,7 +163,7 @@ def _link(evidence: str) -> str:
     name, _, number = evidence.rpartition(":")
     if name == "timeline":
         return f'<a href="#e{escape(number)}">#{escape(number)}</a>'
-    if name in FILES:
+    if name in FILES or TARGET_FILE.fullmatch(name):
         return f'<a href="{name}">{escape(evidence)}</a>'
     return escape(evidence)
 
@@ -172,7 +182,8 @@ def _faults(record: Record) -> str:
                 fault.step.subject,
                 f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}",
                 *spread,
-                f"{fault.step.duration_s:g} s" + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else ""),
+                (f"{fault.step.duration_s:g} s" if fault.step.duration_s else NONE)
+                + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else ""),
                 lasted,
                 f"{fault.ended_by or 'nobody'}{because}",
                 "verified" if fault.healed and fault.healed.detail.get("verified") else "NO",
@@ -204,6 +215,32 @@ def _times(record: Record) -> str:
         told = f"Recovered {record.recovery_s:.2f} s after the last fault ended ({limit})."
     heads = ("fault", "injected at", "attained after", "detected after", "after attainment", "by", "ended after")
     return _table("Times to detect and to recover", heads, rows, told)
+
+
+def _ledger(record: Record) -> str:
+    """What was sent and what became of it; "" for a run that kept no ledger."""
+    if not record.ledger:
+        return ""
+    kinds: dict[tuple[str, str, bool], Counter[str]] = {}
+    attempts: Counter[tuple[str, str, bool]] = Counter()
+    for row in record.ledger:
+        key = (row.user, row.kind, row.valid)
+        kinds.setdefault(key, Counter())[row.outcome] += 1
+        attempts[key] += row.attempts
+    rows = [
+        _cells(
+            user,
+            kind,
+            "valid" if valid else "invalid",
+            str(sum(counts.values())),
+            str(attempts[user, kind, valid]),
+            *(str(counts[outcome]) for outcome in OUTCOMES),
+        )
+        for (user, kind, valid), counts in sorted(kinds.items())
+    ]
+    note = "Each state-changing request once, with its last answer. Unanswered: the target may hold it or not."
+    heads = ("user", "what", "", "sent", "attempts", *OUTCOMES)
+    return _table("Ledger of the clients", heads, rows, note)
 
 
 def _at(event: Event | None) -> str:

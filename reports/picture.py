@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +12,8 @@ from harness.traffic import RequestRow, Traffic
 from reports.svg import LEFT, RIGHT, WIDTH, Band, Canvas, Chart, Line, Points, Span
 
 SYMPTOMS = ("process_stopped", "heartbeat_missed", "route_down", "route_slow")
+ATTACK_OUTCOMES = ("ok", "rejected", "shed", "limited", "failed")
+QUEUE = "htm_queue_depth"
 POINTS_MAX = 600  # of a line: more than the picture has pixels for helps nobody
 
 
@@ -22,7 +24,8 @@ class Picture:
         self.record = record
         self.end_s = max(record.end_s, 1.0)
         end_s = self.end_s
-        self.charts = [_requests(record, end_s), _latency(record, end_s), _failures(record, end_s), _machine(record)]
+        self.charts = [_requests(record, end_s), *_attacks(record, end_s), *_queue(record)]
+        self.charts += [_latency(record, end_s), _failures(record, end_s), _machine(record)]
 
     def render(self) -> str:
         canvas = Canvas(self.end_s)
@@ -140,6 +143,36 @@ def _requests(record: Record, end_s: float) -> Chart:
 def _count(traffic: Traffic, outcome: str) -> int:
     counts = {"shed": traffic.shed, "limited": traffic.limited, "failed": traffic.failed}
     return counts.get(outcome, traffic.count - sum(counts.values()))
+
+
+def _attacks(record: Record, end_s: float) -> list[Chart]:
+    """What the attacks met; no chart for a run without any."""
+    stretch_s = _stretch_s(end_s)
+    bins: dict[str, Counter[int]] = {outcome: Counter() for outcome in ATTACK_OUTCOMES}
+    for row in record.requests:
+        if row.user != "legitimate":
+            bins.setdefault(row.outcome, Counter())[int((row.at_s + 1e-6) / stretch_s)] += row.count
+    if not any(bins.values()):
+        return []
+    lines = tuple(
+        Line(
+            name=outcome,
+            kind=outcome,
+            points=tuple(
+                (round((number + 0.5) * stretch_s, 2), round(counts[number] / stretch_s, 2))
+                for number in range(int(end_s / stretch_s))
+            ),
+        )
+        for outcome, counts in bins.items()
+    )
+    return [Chart(title="attacks", unit="/s", lines=lines, stacked=True)]
+
+
+def _queue(record: Record) -> list[Chart]:
+    points = _thinned(record.signals(QUEUE))
+    return (
+        [Chart(title="queue", unit="", lines=(Line(name="waiting", kind="memory", points=points),))] if points else []
+    )
 
 
 def _latency(record: Record, end_s: float) -> Chart:

@@ -180,3 +180,18 @@ def test_a_long_run_with_many_events_stays_below_half_a_megabyte(tmp_path: Path)
         draft.add(40 + number / 3, Kind.SYMPTOM_SEEN, f"kernel_{number % 20}", "routes", what="route_slow", status=504)
     text = render(draft.record(tmp_path))
     assert len(text.encode()) < 500_000
+
+
+def test_the_clients_ledger_is_summed_up_and_its_lines_are_links(tmp_path: Path) -> None:
+    record = healthy().record(tmp_path)
+    assert "Ledger of the clients" not in Html().render(record, [])
+    row = {"at_s": 9.0, "user": "htm_flood", "kind": "intent", "id": "a", "valid": True, "flaw": "", "attempts": 3}
+    rows = [{**row, "outcome": "accepted", "status": 200}, {**row, "id": "b", "outcome": "unanswered", "status": 0}]
+    (record.folder / "ledger.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    cited = Finding(
+        check="x", verdict=Verdict.PASS, claim="x", because="x", evidence=("ledger.jsonl:1", "target/intents.jsonl:2")
+    )
+    page = Html().render(Record.load(record.folder), [cited])
+    cells = re.search(r"<tr><td>htm_flood.*?</tr>", page)
+    assert cells and re.findall(r"<td>([^<]*)", cells[0]) == ["htm_flood", "intent", "valid", *"261001"]
+    assert '<a href="ledger.jsonl">' in page and '<a href="target/intents.jsonl">' in page

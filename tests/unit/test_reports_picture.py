@@ -87,7 +87,8 @@ def test_each_request_is_counted_once_and_in_its_own_outcome(tmp_path: Path) -> 
         for number, outcome in enumerate(("ok", "shed", "limited", "failed"))
     ]
     draft.requests.append(RequestRow(2.0, "malicious", "x", "failed", 500, 50, ((5, 50),)))
-    requests, _, failures, _ = Picture(draft.record(tmp_path)).charts
+    charts = {chart.title: chart for chart in Picture(draft.record(tmp_path)).charts}
+    requests, failures = charts["requests"], charts["failures"]
     assert [dict(line.points)[2.5] for line in requests.lines] == [1.0, 2.0, 3.0, 4.0]
     assert [dict(line.points)[3.5] for line in requests.lines] == [0.0] * 4
     assert 3.5 not in dict(failures.lines[0].points), "no requests is not 0 % failures"
@@ -116,3 +117,21 @@ def test_a_value_above_the_scale_does_not_exist(log: bool) -> None:
 def test_a_name_that_is_cut_shows_it() -> None:
     assert fitting("short", 200) == "short"
     assert fitting("a" * 80, 100).endswith("…") and len(fitting("a" * 80, 100)) * LETTER <= 100
+
+
+def test_attacks_and_the_queue_have_charts_of_their_own_when_there_are_any(tmp_path: Path) -> None:
+    draft = healthy()
+    assert [chart.title for chart in Picture(draft.record(tmp_path / "without")).charts] == [
+        "requests",
+        "latency",
+        "failures",
+        "machine",
+    ]
+    draft.requests.append(RequestRow(9.2, "htm_flood", "POST /api/htm/intents", "limited", 429, 40, ((3, 40),)))
+    draft.requests.append(RequestRow(10.2, "htm_flood", "POST /api/htm/intents", "rejected", 422, 7, ((3, 7),)))
+    draft.signals += [(9.0, "htm_queue_depth", "", 40.0), (10.0, "htm_queue_depth", "", 900.0)]
+    charts = {chart.title: chart for chart in Picture(draft.record(tmp_path / "with")).charts}
+    lines = {line.name: dict(line.points) for line in charts["attacks"].lines}
+    assert (lines["limited"][9.5], lines["rejected"][10.5], lines["ok"][9.5]) == (40.0, 7.0, 0.0)
+    assert max(value for _, value in charts["queue"].lines[0].points) == 900.0
+    assert sum(value for _, value in charts["requests"].lines[0].points) > 0
