@@ -204,15 +204,17 @@ class Session:
             "permits": [str(permit) for permit in target.permits],
             "repeat": self._repeat(plan.seed),
         }
-        # both go to the workers as well: the users' words follow from the one, where they may talk to from the other
-        self.options.run_seed, self.options.permitted = plan.seed, list(target.permitted)
+        # these go to the workers as well: the users' words follow from the first, their ids begin with the second
+        prefix = f"{id_prefix(folder.name)}-"
+        self.options.run_seed, self.options.run_prefix = plan.seed, prefix
+        self.options.permitted = list(target.permitted)  # where they may talk to
         say(describe(plan))
         say(f"  target {target.name} at {target.base_url}" + "".join(f"; {permit}" for permit in target.permits))
         if self.twin is not None and self.twin.without_group:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
         say(f"  run folder {folder}")
         here = Attackers(self.environment, self.kinds)
-        self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, f"{id_prefix(folder.name)}-")
+        self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)
         self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)

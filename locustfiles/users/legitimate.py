@@ -2,12 +2,13 @@
 
 What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A fifth of
 what they send is work that may wait (low-priority intents, retrospectives): a busy Grace may defer it with a
-503 and Retry-After, which is counted as `shed`, never as a failure.
+503 and Retry-After, which is counted as `shed`, never as a failure. What they change is in the ledger of the run.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,8 @@ READ_TIMEOUT_S = 5.0
 DEFERRABLE_PRIORITIES = (0, 1, 3)  # IDLE, MINIMUM, LOW
 PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
+
+NAMED_IN = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
 
 _numbers = count()
 
@@ -46,6 +49,31 @@ def outcome_of(status: int, retry_after: str | None, deferrable: bool) -> str:
     return "failed"
 
 
+def ledger_outcome(status: int, retry_after: str | None) -> str:
+    """What the answer to a request that changes something says of it; nobody sends it again."""
+    if 200 <= status < 300:
+        return "accepted"
+    if status == 429 or (status == 503 and retry_after):
+        return "refused"
+    return "rejected" if 400 <= status < 500 and status != 408 else "unanswered"
+
+
+def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
+    """What the ledger says of the answer to *row*; one that names another request is none."""
+    status = response.status_code or 0
+    try:
+        told = response.json() if status else {}
+    except ValueError:
+        told = {}
+    told = told if isinstance(told, dict) else {}
+    outcome = ledger_outcome(status, response.headers.get("Retry-After"))
+    if outcome == "accepted" and told.get(NAMED_IN.get(row["kind"], ""), row["id"]) != row["id"]:
+        outcome = "unanswered"
+    reference = str(told.get("rejection_id") or told.get("decision_id") or "")
+    answer = {"answer": str(told.get("decision", ""))} if row["kind"] == "decision" else {}
+    return {"outcome": outcome, "status": status, "reference": reference, **answer}
+
+
 class LegitimateUser(HttpUser):
     """One legitimate client. Same seed and number, same words."""
 
@@ -61,6 +89,8 @@ class LegitimateUser(HttpUser):
         self.faker = Faker()
         self.faker.seed_instance(f"{seed}:{number}")
         self.me = f"user-{number}"
+        # of the run: a target that lives on must not take one run's requests for those of another
+        self.prefix = getattr(options, "run_prefix", f"{seed}-") + self.me
         keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "permitted", ()))
 
     @task(15)
@@ -73,8 +103,13 @@ class LegitimateUser(HttpUser):
 
     @task(5)
     def retrospective(self) -> None:
-        body = {"subject": self.faker.sentence(nb_words=4), "events": [self.faker.word() for _ in range(5)]}
-        self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True)
+        body = {
+            "retro_id": self._new_id("r"),
+            "subject": self.faker.sentence(nb_words=4),
+            "events": [self.faker.word() for _ in range(5)],
+        }
+        row = {"kind": "retrospective", "id": body["retro_id"]}
+        self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True, row=row)
 
     @task(20)
     def governance_check(self) -> None:
@@ -84,7 +119,9 @@ class LegitimateUser(HttpUser):
             "resource": f"{self.faker.word()}_service",
             "payload": {"note": self.faker.sentence(nb_words=6)},
         }
-        self._send("POST", "/api/governance/check", body)
+        question = f"{body['actor']}|{body['action']}|{body['resource']}"
+        row = {"kind": "decision", "id": self._new_id("d"), "question": question}
+        self._send("POST", "/api/governance/check", body, row=row)
 
     @task(30)
     def ask_knowledge(self) -> None:
@@ -96,7 +133,7 @@ class LegitimateUser(HttpUser):
 
     def _intent(self, priority: int, deferrable: bool) -> None:
         body = {
-            "intent_id": f"{self.me}-{self.random.getrandbits(64):016x}",
+            "intent_id": self._new_id("i"),
             "goal": self.faker.sentence(nb_words=6),
             "expected_outcome": self.faker.sentence(nb_words=4),
             "sla_ms": self.random.choice([1000, 5000, 30000]),
@@ -107,7 +144,11 @@ class LegitimateUser(HttpUser):
             "confidence": round(self.random.uniform(0.5, 1.0), 2),
             "risk_level": self.random.choice(["low", "medium"]),
         }
-        self._send("POST", "/api/htm/intents", body, deferrable=deferrable)
+        row = {"kind": "intent", "id": body["intent_id"]}
+        self._send("POST", "/api/htm/intents", body, deferrable=deferrable, row=row)
+
+    def _new_id(self, letter: str) -> str:
+        return f"{self.prefix}-{letter}{self.random.getrandbits(64):016x}"
 
     def _send(
         self,
@@ -116,18 +157,30 @@ class LegitimateUser(HttpUser):
         body: dict[str, Any] | None = None,
         query: dict[str, str] | None = None,
         deferrable: bool = False,
+        row: dict[str, Any] | None = None,
     ) -> None:
-        """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart."""
-        with self.client.request(
-            method,
-            path,
-            name=path,
-            params=query,
-            json=body,
-            catch_response=True,
-            timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-        ) as response:
-            self._judge(response, deferrable)
+        """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart.
+
+        *row* is what the ledger says of it, without its answer.
+        """
+        answer: dict[str, Any] = {"outcome": "unanswered", "status": 0, "reference": ""}
+        try:
+            with self.client.request(
+                method,
+                path,
+                name=path,
+                params=query,
+                json=body,
+                catch_response=True,
+                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+            ) as response:
+                self._judge(response, deferrable)
+                if row is not None:
+                    answer = answer_of(row, response)
+        finally:  # also when the run is over and this user is stopped in the middle of it
+            tell = getattr(self.environment, "ledger", None)
+            if row is not None and tell is not None:
+                tell({"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **answer})
 
     def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
         status = response.status_code or 0

@@ -1,0 +1,128 @@
+"""The legitimate users' ledger: each request that changes something is one row, also one that was never answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from locust.env import Environment
+
+from harness.ledger import LedgerRow
+from locustfiles.users.legitimate import LegitimateUser, ledger_outcome
+from tests.fake_target import Answer, FakeServer, as_json, serving
+from tests.processes import wait_for
+
+INTENTS, CHECK, RETRO = "/api/htm/intents", "/api/governance/check", "/api/meta_loop/retrospective"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with serving() as fake:
+        yield fake
+
+
+def user_of(server: FakeServer, rows: list[dict[str, Any]] | None) -> LegitimateUser:
+    options = SimpleNamespace(run_seed=7, run_prefix="run1-", permitted=())
+    environment = Environment(parsed_options=options)
+    if rows is not None:
+        environment.ledger = rows.append
+    user: LegitimateUser = type("Here", (LegitimateUser,), {"host": server.base_url})(environment)
+    user.on_start()
+    return user
+
+
+def read(rows: list[dict[str, Any]]) -> list[LedgerRow]:
+    """As the run will read them: the caller adds the time."""
+    return [LedgerRow.from_json(json.dumps({"at_s": 1.0, **row})) for row in rows]
+
+
+def body_of(server: FakeServer) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.seen[-1][3])
+    return found
+
+
+def test_what_was_accepted_is_told_under_the_id_that_was_sent(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    user = user_of(server, rows)
+    server.answers = {
+        INTENTS: lambda path: as_json({"intent_id": body_of(server)["intent_id"], "status": "created"}),
+        RETRO: lambda path: Answer(body=json.dumps({"id": body_of(server)["retro_id"]}).encode(), status=202),
+        CHECK: as_json({"decision": "review", "decision_id": "d1"}),
+    }
+    ids = []
+    for task in (user.urgent_intent, user.retrospective):
+        task()
+        ids.append(body_of(server).get("intent_id") or body_of(server)["retro_id"])
+    user.governance_check()
+    intent, retro, decision = read(rows)
+    assert [intent.id, retro.id] == ids and all(one.id.startswith("run1-user-0-") for one in (intent, retro, decision))
+    assert {(one.outcome, one.user, one.valid, one.attempts) for one in (intent, retro, decision)} == {
+        ("accepted", "legitimate", True, 1)
+    }
+    assert (intent.kind, retro.kind, retro.status) == ("intent", "retrospective", 202)
+    asked = body_of(server)
+    assert decision.question == f"{asked['actor']}|{asked['action']}|{asked['resource']}"
+    assert (decision.answer, decision.reference) == ("review", "d1")
+    assert len({intent.id, retro.id, decision.id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(status=503, headers=(("Retry-After", "2"),)), "refused"),
+        (Answer(status=429), "refused"),
+        (Answer(status=503), "unanswered"),
+        (Answer(status=504, body=b"<html>"), "unanswered"),
+        (Answer(status=422, body=b'{"rejection_id": "x1"}'), "rejected"),
+        (as_json({"intent_id": "of somebody else"}), "unanswered"),
+        (as_json([]), "accepted"),
+    ],
+)
+def test_any_other_answer_is_told_as_it_is(server: FakeServer, answer: Answer, outcome: str) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers[INTENTS] = answer
+    user_of(server, rows).patient_intent()
+    (row,) = read(rows)
+    assert (row.outcome, row.status) == (outcome, answer.status)
+    assert row.reference == ("x1" if answer.status == 422 else "")
+
+
+def test_a_user_that_is_stopped_in_the_middle_says_that_it_does_not_know(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers[INTENTS] = Answer(silent=True)
+    greenlet = gevent.spawn(user_of(server, rows).urgent_intent)
+    wait_for(lambda: (gevent.sleep(0.01), server.seen)[1], 5.0, "the request")
+    greenlet.kill()
+    (row,) = read(rows)
+    assert (row.outcome, row.status, row.id) == ("unanswered", 0, body_of(server)["intent_id"])
+
+
+def test_without_a_ledger_and_for_what_only_reads_nothing_is_told(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers = {"/api/knowledge": as_json({}), "/api/chat": as_json({}), INTENTS: as_json({})}
+    user = user_of(server, rows)
+    user.ask_knowledge()
+    user.chat()
+    assert rows == []
+    user_of(server, None).urgent_intent()
+    assert len(server.seen) == 3
+
+
+def test_the_same_seed_says_the_same(server: FakeServer) -> None:
+    server.answers[INTENTS] = as_json({})
+    said = []
+    for _ in range(2):
+        user = user_of(server, None)
+        user.random.seed(1)
+        user.urgent_intent()
+        said.append(body_of(server)["intent_id"].rpartition("-")[2])
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(0, None), (500, "1"), (408, None), (302, None)])
+def test_what_decides_nothing(status: int, retry_after: str | None) -> None:
+    assert ledger_outcome(status, retry_after) == "unanswered"
