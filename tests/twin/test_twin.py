@@ -75,7 +75,9 @@ def test_each_kernel_does_work_that_a_client_sees(tmp_path: Path) -> None:
                 if name != kernel and kernel not in one["kernels"]
             }
             assert ask(data["base_url"], route) in (0, 503, 504), f"{kernel} is stopped, and {route['name']} answers"
-            assert {name for name, got in others.items() if got.result() not in (200, 202)} == set(), f"with {kernel} stopped"
+            assert {name for name, got in others.items() if got.result() not in (200, 202)} == set(), (
+                f"with {kernel} stopped"
+            )
             os.kill(pid, signal.SIGCONT)
             wait_for(lambda r=route: ask(data["base_url"], r) in (200, 202), 10, f"{kernel}'s route after it goes on")
 
