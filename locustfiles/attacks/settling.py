@@ -23,7 +23,8 @@ from typing import Any
 from locustfiles.attacks.payload import Payload
 
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
-SPREAD_MAX = 8  # the crowd that waits thins out: up to so many times Retry-After is added at random
+THINNED_PER_S = 500  # a crowd that waits spreads over a time in which so many come back in each second,
+SPREAD_MAX = 8  # but over no more than so many times what it was told to wait, and no less than once
 LOST_WAIT_S = 0.1  # after a lost answer, doubled each time
 LOST_WAIT_MAX_S = 2.0
 LAST_TRY_S = 0.5  # before the deadline: what chance would have sent later still gets its answer
@@ -191,7 +192,8 @@ class Settling:
 
     def _again_after(self, token: _Open, wait_s: float) -> None:
         wait_s = min(max(wait_s, 0.0), self._bounds.retry_s_max)
-        self._again(token, wait_s, wait_s * min(token.attempts, SPREAD_MAX))
+        crowd_s = len(self._due) / THINNED_PER_S
+        self._again(token, wait_s, min(max(crowd_s, wait_s), wait_s * SPREAD_MAX))
 
     def _doubt(self, token: _Open) -> None:
         token.doubtful = True
