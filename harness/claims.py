@@ -29,7 +29,6 @@ ALIASES = {
     "all_processed": "all_requests_processed",
     "all_analyses_completed": "retros_completed",
     "governance_decisions_consistent": "decisions_consistent",
-    "no_race_conditions": "decisions_consistent",
     "audit_trail_complete": "audit_complete",
     "api_remains_responsive": "api_responsive",
 }

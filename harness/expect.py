@@ -148,7 +148,8 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
     needs = tuple(step.step_id for step in steps)
     if witness == "load_shed" and steps:
         text = "clients see work deferred, while the pressure lasts and only then"
-        args: Mapping[str, Any] = {"playbook": playbook}
+        deferring = [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == witness]
+        args: Mapping[str, Any] = {"playbook": playbook, "deferring": deferring}
         return [Claim(claim=text, check="load_shed", args=args, group="playbook", needs=needs)]
     claims = []
     for step in steps:

@@ -18,6 +18,7 @@ ALONE_S = 3.0  # of its own time, before what the clients see in it counts alone
 class LoadShed:
     claim: str
     playbook: str
+    deferring: Sequence[str] = ()  # all the playbooks that defer work, whatever they do it for
 
     def check(self, record: Record) -> Finding:
         """An answer is deferred for a resource only while its own safeguard is engaged for it; two that are engaged
@@ -28,10 +29,10 @@ class LoadShed:
         pairs = [(step, name) for step, name, playbook in rows if playbook == self.playbook]
         subjects = {record.plan.subject_of(record.fault(step).step, name) for step, name in pairs}
         names = {name for _, name in pairs}
-        engaged = [one for one in record.engagements if one.safeguard in names]
-        mine = [one for one in engaged if one.subject in subjects]
+        mine = [one for one in record.engagements if one.safeguard in names and one.subject in subjects]
         spans = [_span(one, record) for one in mine]
-        others = [_span(one, record) for one in engaged if one not in mine]
+        theirs = [one for one in record.engagements if one not in mine]
+        others = [_span(one, record) for one in theirs if one.safeguard in names or self._defers(record, one)]
         deferred = [row for row in record.requests if row.outcome == "shed"]
         outside = [row for row in deferred if not _within(row.at_s, [*spans, *others])]
         if outside:
@@ -48,6 +49,15 @@ class LoadShed:
             return finding(self, Verdict.FAIL, "no client saw anything deferred for it", *cited)
         why = f"{sum(row.count for row in told)} deferred, all while it was engaged"
         return finding(self, Verdict.PASS, why, *cited, *cite_rows((told[0], told[-1])))
+
+    def _defers(self, record: Record, one: Engagement) -> bool:
+        """Whether the target began a playbook for this incident that defers work, for another reason than ours."""
+        incident = one.engaged.detail.get("incident_id")
+        return any(
+            run.playbook in self.deferring
+            and (run.started.detail.get("incident_id") == incident if incident else run.subject == one.subject)
+            for run in record.playbook_runs
+        )
 
 
 Span = tuple[float, float]

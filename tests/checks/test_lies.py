@@ -82,6 +82,18 @@ def test_work_deferred_for_cpu_is_still_shown_beside_memory(tmp_path: Path) -> N
     assert found(together.record(tmp_path / "b"), "load_shed").verdict is Verdict.PASS, "they cannot be told apart"
 
 
+def test_work_deferred_by_another_safeguards_playbook_is_not_deferred_by_nobody(tmp_path: Path) -> None:
+    """A queue's backpressure defers as the pressure of CPU does; a safeguard that defers nothing explains nothing."""
+    for name, playbook, expected in (("a", "queue_backpressure", Verdict.PASS), ("b", "other", Verdict.FAIL)):
+        draft = healthy()
+        about = {"subject": "htm_queue", "incident_id": "queue"}
+        draft.add(SHED_END + 4.0, Kind.SAFEGUARD_ENGAGED, "queue_pressure_monitor", "t", **about)
+        draft.add(SHED_END + 4.1, Kind.PLAYBOOK_STARTED, playbook, "t", **about)
+        draft.add(SHED_END + 8.0, Kind.SAFEGUARD_RELEASED, "queue_pressure_monitor", "t", **about)
+        draft.requests.append(RequestRow(SHED_END + 5.0, "legitimate", RETRO, "shed", 503, 4, ((2, 4),)))
+        assert found(draft.record(tmp_path / name), "load_shed").verdict is expected
+
+
 def test_a_fault_that_was_measured_for_a_moment_only_was_not_held(tmp_path: Path) -> None:
     draft = healthy().change(Kind.FAULT_ENDED, "cpu_spike", held_percent=3.0)
     told = [one for one in judge(draft.record(tmp_path)) if one.check == "fault_attained"]

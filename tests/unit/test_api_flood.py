@@ -11,6 +11,7 @@ import pytest
 from harness import catalog
 from harness.catalog import CatalogError, build_fault
 from harness.contracts import TargetLacks, Told
+from harness.loopback import PROBE_ADDRESS
 from harness.model import Effect, Hold, Undo
 from tests.processes import ROOT
 
@@ -39,7 +40,7 @@ def sample(told: Told) -> Any:
 
 def test_it_is_attained_when_all_is_sent_and_done_when_all_is_settled() -> None:
     fault = build_fault("api_flood", FLOOD)
-    assert (fault.asked.floor, fault.limit_s, fault.subject) == (100.0, 9, "127.0.0.3")
+    assert (fault.asked.floor, fault.limit_s, fault.subject) == (100.0, 9, "127.0.0.10")
     some = sample(Told(total=100, sent=40, settled=10))
     assert (some.achieved, some.hold) == (40.0, Hold.HOLDS)
     assert sample(Told(total=100, sent=100, settled=99)).hold is Hold.HOLDS
@@ -55,10 +56,10 @@ def test_a_generator_in_trouble_loses_it() -> None:
 def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() -> None:
     hands: Any = Hands(Told())
     build_fault("api_flood", {**FLOOD, "clients": 3}).inject(TARGET, Undo(), hands)
-    assert hands.order["addresses"] == ["127.0.0.3", "127.0.0.4", "127.0.0.5"]
+    assert hands.order["addresses"] == ["127.0.0.10", "127.0.0.11", "127.0.0.12"]
     users = (ROOT / "locustfiles" / "users" / "legitimate.py").read_text()  # importing it would patch this process
     (legitimate,) = re.findall(r'^LEGITIMATE_ADDRESS = "(.+)"', users, re.MULTILINE)
-    assert legitimate not in hands.order["addresses"]
+    assert not {legitimate, PROBE_ADDRESS} & set(hands.order["addresses"])
 
 
 def test_spam_takes_its_number_under_both_of_its_names() -> None:

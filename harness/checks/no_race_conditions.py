@@ -1,0 +1,64 @@
+"""No two questions that were asked at the same time got into each other's way: each answer is of its own question."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.ledger import AUDIT, HeldRow, LedgerRow
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoRaceConditions:
+    """What a client was told (the answer, and which decision it is) against what the target has on record of it.
+
+    A race shows as one decision told to two clients, as a record of another question, or of another answer.
+    """
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        asked = [row for row in record.ledger or () if row.kind == "decision" and row.reference]
+        audit = record.held(AUDIT)
+        if not asked or audit is None:
+            lacks = "no decision was asked for" if not asked else "the target's audit trail was not read"
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
+        told = Counter(row.reference for row in asked)
+        twice = [row for row in asked if told[row.reference] > 1]
+        if twice:
+            why = f"{len(twice)} answers share a decision with another question: {_ids(twice)}"
+            return finding(self, Verdict.FAIL, why, *(row.place for row in twice[:SHOWN]))
+        on_record = {row.text("reference"): row for row in audit}
+        mixed = [row for row in asked if row.reference in on_record and not _fits(row, on_record[row.reference])]
+        if mixed:
+            first = on_record[mixed[0].reference]
+            told_as, held_as = (mixed[0].question, mixed[0].answer), (_question(first), first.text("result"))
+            why = f"{len(mixed)} of {len(asked)} are on record as something else: "
+            why += f"{' -> '.join(told_as)} as {' -> '.join(held_as)}"
+            return finding(self, Verdict.FAIL, why, mixed[0].place, first.place)
+        seen = [row for row in asked if row.reference in on_record]
+        if not seen:
+            return finding(self, Verdict.INCONCLUSIVE, "none of the decisions is on record", asked[0].place)
+        why = f"{len(seen)} decisions, each told once and on record as what was asked and answered"
+        return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference].place)
+
+
+def _question(row: HeldRow) -> str:
+    return "|".join(row.text(name) for name in ("actor", "action", "resource"))
+
+
+def _fits(sent: LedgerRow, held: HeldRow) -> bool:
+    return _question(held) == sent.question and held.text("result") == sent.answer
+
+
+def _ids(rows: list[LedgerRow]) -> str:
+    return json.dumps([row.id for row in rows[:SHOWN]])
+
+
+CHECK = NoRaceConditions

@@ -1,0 +1,61 @@
+"""Nothing was used up: no process of the target grew without end, and neither it nor the machine ran out of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record, Series
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoResourceExhaustion:
+    """From the baseline to the end; growth is counted from the last sample before the first injection."""
+
+    claim: str
+
+    grown_mb_max: ClassVar[float] = 64.0
+    memory_percent_max: ClassVar[float] = 90.0
+
+    def check(self, record: Record) -> Finding:
+        start_s = record.first_injection_s
+        if start_s is None:
+            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+        grown: dict[str, tuple[float, int]] = {}
+        for name in record.subjects("resident_mb"):
+            found = _growth(record.signals("resident_mb", name), start_s)
+            if found is not None:
+                grown[name] = found
+        unseen = set(record.plan.kernels) - set(grown)
+        full = {
+            one: record.signals("memory_percent", one).between(start_s, record.end_s).rows for one in ("", "target")
+        }
+        peaks = {one: max((value, line) for _, value, line in rows) for one, rows in full.items() if rows}
+        if unseen or "" not in peaks:
+            lacks = f"the memory of {', '.join(sorted(unseen)[:3])}" if unseen else "the machine's memory"
+            return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured")
+        worst = max(grown, key=lambda name: grown[name][0])
+        fullest = max(peaks, key=lambda one: peaks[one][0])
+        where = "the target's memory" if fullest else "the machine's memory"
+        why = (
+            f"{worst} grew most, by {grown[worst][0]:.0f} MB, at most {self.grown_mb_max:g} are allowed;"
+            f" {where} was full to {peaks[fullest][0]:.0f} %, at most {self.memory_percent_max:g} % are allowed"
+        )
+        held = grown[worst][0] <= self.grown_mb_max and peaks[fullest][0] <= self.memory_percent_max
+        lines = (f"signals.csv:{grown[worst][1]}", f"signals.csv:{peaks[fullest][1]}")
+        return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines)
+
+
+def _growth(series: Series, start_s: float) -> tuple[float, int] | None:
+    """(the most that it had more than before *start_s*, that line); None without samples on both sides."""
+    before = [row for row in series.rows if row[0] <= start_s]
+    after = [row for row in series.rows if row[0] > start_s]
+    if not before or not after:
+        return None
+    _, most, line = max(after, key=lambda row: row[1])
+    return most - before[-1][1], line
+
+
+CHECK = NoResourceExhaustion

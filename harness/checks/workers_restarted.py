@@ -1,0 +1,72 @@
+"""Each worker that a fault held up or ended was replaced, as /proc shows it, and its pool went on with its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.ledger import HeldRow
+from harness.model import Event, Finding, Kind, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersRestarted:
+    """Those that the injections name as their `workers`; within the plan's recovery limit of the injection."""
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        hit = {
+            str(worker): fault.injected
+            for fault in record.faults
+            if fault.injected
+            for worker in fault.injected.detail.get("workers", ())
+        }
+        if not hit:
+            return finding(self, Verdict.INCONCLUSIVE, "no worker was held up or ended")
+        found = {worker: _replaced(record, worker, injected) for worker, injected in hit.items()}
+        missed = [worker for worker, event in found.items() if event is None]
+        if missed:
+            why = f"/proc shows no new process in time for {', '.join(missed)}"
+            return finding(self, Verdict.FAIL, why, *hit.values())
+        events = [event for event in found.values() if event is not None]
+        last = max(events, key=lambda event: event.at_s)
+        first_s = min(injected.at_s for injected in hit.values())
+        after = _done_after(record, last)
+        if after is None:
+            return finding(self, Verdict.INCONCLUSIVE, "the target tells nothing of its finished work", *events)
+        if not after:
+            return finding(self, Verdict.FAIL, "no work was finished after the last of them was replaced", *events)
+        why = (
+            f"{len(found)} replaced, the last {last.at_s - first_s:.1f} s after the injection; {len(after)} done since"
+        )
+        return finding(self, Verdict.PASS, why, *events, after[0].place)
+
+
+def _replaced(record: Record, worker: str, injected: Event) -> Event | None:
+    until_s = injected.at_s + record.plan.recovery_limit_s
+    return next(
+        (
+            event
+            for event in record.of_kind(Kind.KERNEL_CHANGED)
+            if event.subject == worker
+            and event.source == "processes"
+            and event.detail.get("what") == "process"
+            and event.detail.get("pid")
+            and injected.at_s <= event.at_s <= until_s
+        ),
+        None,
+    )
+
+
+def _done_after(record: Record, event: Event) -> list[HeldRow] | None:
+    """What the target calls completed since *event*; None when nobody has asked it."""
+    rows = record.held("intents")
+    if rows is None:
+        return None
+    since = record.epoch_s(event.at_s)
+    return [row for row in rows if isinstance(at := row.fields.get("completed_at"), int | float) and at > since]
+
+
+CHECK = WorkersRestarted
