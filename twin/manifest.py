@@ -75,7 +75,10 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "safeguards": {"url": "/api/control-plane/safeguards"},
             "metrics": {
                 "url": "/metrics",
-                "counters": {"message_bus.acl_violations": "grace_message_bus_acl_violations_total"},
+                "counters": {
+                    "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
+                    "htm_queue_depth": "grace_htm_queue_depth",
+                },
             },
         },
         "event_rules": EVENT_RULES,
