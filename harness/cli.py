@@ -1,4 +1,4 @@
-"""grace-chaos: list, plan, lint, run, verify, report, heal, twin. Each verb is one function."""
+"""grace-chaos: the menu; list, plan, lint, run, verify, report, heal, twin, killmatrix. Each verb is one function."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from harness import menu, suite_door
 from harness import scenario as scenarios
 from harness.console import table
 from harness.contracts import TargetError
-from harness.embedded import limited
+from harness.embedded import EmbeddedTwin, TwinRefused, limited
 from harness.judge import judge, verdict
 from harness.metrics import UNITS
 from harness.model import Verdict
@@ -22,7 +23,8 @@ from harness.plan import Options, build_plan, describe, lint
 from harness.process import read_process, send
 from harness.record import Record
 from harness.run import conclude
-from harness.scenario import ScenarioError
+from harness.scenario import ALL, ScenarioError
+from harness.suite_entries import entries
 from harness.sweep import sweep
 from harness.target import load_target
 
@@ -33,17 +35,16 @@ READY_LIMIT_S = 30.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="grace-chaos", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", help="without one: the menu")
     verbs.add_parser("list", help="the scenarios that come with this version")
     lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
     lint.add_argument("files", nargs="+", type=Path)
-    plan = verbs.add_parser("plan", help="what a scenario would do to a target; touches nothing")
+    plan = verbs.add_parser("plan", help="what a scenario would do to a target; injects nothing")
     plan.add_argument("scenario")
-    plan.add_argument("--target", type=Path, required=True)
+    plan.add_argument("--target", type=Path, help="without it an embedded Grace is started, asked and stopped")
     plan.add_argument("--time-scale", type=float, default=1.0)
     plan.add_argument("--seed", type=int, default=1)
-    run = verbs.add_parser("run", help="runs a scenario headless; further options are Locust's")
-    run.add_argument("scenario")
+    suite_door.add_run(verbs)
     for name, text in (("verify", "judges a run folder again"), ("report", "writes its reports again")):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("folder", type=Path)
@@ -58,20 +59,21 @@ def main() -> int:
     matrix.add_argument("--soak", type=int, default=0, metavar="N", help="N kills at random moments instead")
     matrix.add_argument("--seed", type=int, default=0, help="0 draws one, which is printed")
     matrix.add_argument("--out", type=Path, help="write the table there too")
-    options, rest = parser.parse_known_args()
-    if rest and options.verb != "run":
-        parser.error(f"unknown: {' '.join(rest)}")
+    mine, for_locust = suite_door.parted(sys.argv[1:])
+    options, rest = parser.parse_known_args(mine)
+    if (rest or for_locust) and options.verb != "run":
+        parser.error(f"unknown: {' '.join([*rest, *for_locust])}")
     try:
-        return VERBS[options.verb](options, rest)
-    except (ScenarioError, TargetError) as error:
+        return VERBS[options.verb](options, rest + for_locust) if options.verb else menu.main()
+    except (ScenarioError, TargetError, TwinRefused) as error:
         print(error, file=sys.stderr)
         return 2
 
 
 def _list(options: argparse.Namespace, rest: list[str]) -> int:
-    for name in scenarios.shipped():
-        one = scenarios.find(name)[0]
-        print(f"{one.scenario_id:<28} {one.category:<16} severity {one.severity}  {one.name}")
+    for one in entries([ALL]):
+        lacks = f"  cannot run: {one.lacks_briefly}" if one.lacks else ""
+        print(f"{one.scenario_id:<34} {one.category:<16} severity {one.severity}  {one.name}{lacks}")
     return 0
 
 
@@ -93,19 +95,20 @@ def _lint(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _plan(options: argparse.Namespace, rest: list[str]) -> int:
-    target = load_target(options.target)
-    for one in scenarios.find(options.scenario):
-        asked = Options(seed=options.seed, time_scale=options.time_scale)
-        plan, _ = build_plan(one, target, asked, UNITS)
-        print(describe(plan))
-        for claim in plan.claims:
-            print(f"  {claim.group:<12} {claim.claim}")
+    found = scenarios.find(options.scenario)
+    twin = None if options.target else EmbeddedTwin()
+    try:
+        target = load_target(options.target) if twin is None else twin.wait()
+        for one in found:
+            asked = Options(seed=options.seed, time_scale=options.time_scale)
+            plan, _ = build_plan(one, target, asked, UNITS)
+            print(describe(plan))
+            for claim in plan.claims:
+                print(f"  {claim.group:<12} {claim.claim}")
+    finally:
+        if twin is not None:
+            twin.stop()
     return 0
-
-
-def _run(options: argparse.Namespace, rest: list[str]) -> int:
-    command = ["locust", "-f", str(ROOT / "locustfiles" / "grace.py"), "--headless", "--scenario", options.scenario]
-    return subprocess.call([sys.executable, "-m", *command, *rest])
 
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
@@ -224,7 +227,7 @@ VERBS = {
     "list": _list,
     "lint": _lint,
     "plan": _plan,
-    "run": _run,
+    "run": suite_door.run,
     "verify": _verify,
     "report": _report,
     "heal": _heal,

@@ -27,6 +27,7 @@ from harness.plan import Options, build_plan, describe, lint
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
 from harness.sinks import Sinks
+from harness.suite_door import to_suite
 from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
 from harness.web import TAB, blueprint
@@ -402,6 +403,7 @@ def _init(environment: Environment, kinds: Kinds) -> None:
     if isinstance(environment.runner, WorkerRunner):
         work(environment, kinds)
         return
+    to_suite(options, isinstance(environment.runner, MasterRunner))
     interrupt_main(say)
     options.only_summary = True  # our own progress tells more than a table every two seconds
     session = Session(environment, kinds)

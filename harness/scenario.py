@@ -17,6 +17,7 @@ from harness.yaml_reader import Field, Reader, ReadError, lines_of, read_yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "scenarios"
 CATEGORIES = ("multi_fault", "layer2", "layer3", "external", "deep_complexity")
+ALL = "all"
 KEYS = (
     "scenario_id",
     "name",
@@ -351,21 +352,34 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted((FOLDER / "enhanced").glob("*.yaml"))}
 
 
+def file_and_id(word: str) -> tuple[Path | None, str]:
+    """(the file that a word of `--scenario` names, the scenario in it or ""); None for what is no file.
+
+    FILE#ID is one scenario of a file with several.
+    """
+    name, _, chosen = word.partition("#")
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name), chosen
+    return shipped().get(word), ""
+
+
 def find(spec: str) -> list[Scenario]:
     """The scenarios that `--scenario` names: ids, a category, all, or a file. Raises ScenarioError."""
     found: list[Scenario] = []
     for word in [part.strip() for part in spec.split(",") if part.strip()]:
-        known = shipped()
-        if word in known:
-            found += load_file(known[word])
-        elif word.endswith((".yaml", ".yml")) or "/" in word:
-            found += load_file(Path(word))
-        elif word == "all" or word in CATEGORIES:
-            every = [scenario for path in known.values() for scenario in load_file(path)]
-            found += [scenario for scenario in every if word in ("all", scenario.category)]
+        path, chosen = file_and_id(word)
+        if path is not None:
+            read = load_file(path)
+            ids = [scenario.scenario_id for scenario in read]
+            if chosen and chosen not in ids:
+                raise ScenarioError([f"{path}: no scenario in it is called {chosen!r}.{nearest(chosen, ids)}"])
+            found += [scenario for scenario in read if chosen in ("", scenario.scenario_id)]
+        elif word == ALL or word in CATEGORIES:
+            every = [scenario for path in shipped().values() for scenario in load_file(path)]
+            found += [scenario for scenario in every if word in (ALL, scenario.category)]
         else:
-            choices = nearest(word, [*known, *CATEGORIES, "all"])
+            choices = nearest(word, [*shipped(), *CATEGORIES, ALL])
             raise ScenarioError([f"no scenario is called {word!r}.{choices}"])
     if not found:
-        raise ScenarioError([f"{spec!r} names no scenario.{nearest(spec, [*shipped(), *CATEGORIES, 'all'])}"])
+        raise ScenarioError([f"{spec!r} names no scenario.{nearest(spec, [*shipped(), *CATEGORIES, ALL])}"])
     return found

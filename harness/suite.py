@@ -1,72 +1,128 @@
-"""The way in from Python: `await enhanced_chaos_runner.run_scenario("MF01_triple_threat")`.
+"""The way in from Python, as the document has it:
 
-A child process runs Locust, so the caller's process is never monkey-patched.
+    report = await enhanced_chaos_runner.run_full_suite(categories=["multi_fault"])
+    incident = await enhanced_chaos_runner.run_scenario("MF01_triple_threat")
+
+Locust runs in child processes, so the caller's process is never monkey-patched.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import scenario as scenarios
-from harness.scenario import Scenario
+from harness.scenario import ALL, CATEGORIES, ScenarioError
+from harness.suite_check import Asked, SuiteRefused
+from harness.suite_child import last_words, run_child
+from harness.suite_entries import Entry, entries
+from harness.suite_result import folders_of, incident_in, result
+from harness.suite_run import Listener, resume_suite, start_suite
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-class RunRefused(Exception):
-    """The run did not start, or left no incident; the text is what it said."""
+RunRefused = SuiteRefused  # nothing has started, or it left no incident; the text is what it said
+OUT = Path("logs/chaos_enhanced")
 
 
 class EnhancedChaosRunner:
     """Runs shipped scenarios and files of the user's own."""
 
     @property
-    def scenarios(self) -> list[Scenario]:
-        return scenarios.find("all")
+    def scenarios(self) -> list[Entry]:
+        """Every shipped scenario; `one["scenario_id"]` and `one.scenario_id` are the same."""
+        return entries([ALL])
+
+    async def run_full_suite(
+        self,
+        categories: Sequence[str] | None = None,
+        *,
+        scenarios: Sequence[str | Entry] = (),
+        time_scale: float = 1.0,
+        seed: int = 0,
+        out: Path | str = OUT,
+        safeguards_off: Sequence[str] = (),
+        plant: Sequence[str] = (),
+        control: bool = False,
+        host: str = "",
+        target: Path | str = "",
+        allow_host: Sequence[str] = (),
+        shared: bool = False,
+        resume: Path | str | None = None,
+        listener: Listener | None = None,
+    ) -> dict[str, Any]:
+        """The report of the suite, as chaos_report_<utc>.json has it. Raises RunRefused, in words.
+
+        Of *categories* and *scenarios* (ids, files) all run; of neither, everything. *shared*: one target for all
+        of them, not a fresh one each. *resume*: a report file, or a folder with an unfinished one; the rest is
+        taken from it. Cancelled, the running scenario heals, the report is written, and nothing is left.
+        """
+        if resume is not None:
+            if categories is not None or scenarios:
+                raise RunRefused("resume goes on with what was begun: name no category and no scenario")
+            return await resume_suite(Path(resume), listener)
+        words = [*(categories or ()), *map(_word, scenarios)]
+        if categories is None and not scenarios:
+            words = [ALL]
+        unknown = [one for one in categories or () if one not in (ALL, *CATEGORIES)]
+        if unknown or not words:
+            known = ", ".join((*CATEGORIES, ALL))
+            raise RunRefused(f"no category is called {unknown[0]!r}. Known: {known}" if unknown else f"Known: {known}")
+        asked = Asked(
+            scenarios=tuple(words),
+            out=Path(out),
+            seed=seed,
+            time_scale=time_scale,
+            control=control,
+            safeguards_off=",".join(safeguards_off),
+            plant=",".join(plant),
+            host=host,
+            target=str(target),
+            allow_host=",".join(allow_host),
+            shared=shared,
+        )
+        return await start_suite(asked, listener)
 
     async def run_scenario(
         self,
-        scenario: str,
+        scenario: str | Entry,
         *,
         time_scale: float = 1.0,
         seed: int = 0,
-        out: Path = Path("logs/chaos_enhanced"),
-        safeguards_off: tuple[str, ...] = (),
+        out: Path | str = OUT,
+        safeguards_off: Sequence[str] = (),
+        plant: Sequence[str] = (),
         control: bool = False,
     ) -> dict[str, Any]:
         """The incident of one run, as incident.json has it. Raises RunRefused in words."""
-        before = set(out.glob("*/*/incident.json"))
-        words = ["--headless", "--scenario", scenario, "--time-scale", str(time_scale), "--seed", str(seed)]
-        words += ["--out", str(out.resolve())]
-        words += ["--safeguards-off", ",".join(safeguards_off)] if safeguards_off else []
-        words += ["--control"] if control else []
-        locustfile = str(ROOT / "locustfiles" / "grace.py")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "locust",
-            "-f",
-            locustfile,
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        asked = Asked(
+            scenarios=(_word(scenario),),
+            out=Path(out),
+            seed=seed,
+            time_scale=time_scale,
+            control=control,
+            safeguards_off=",".join(safeguards_off),
+            plant=",".join(plant),
+        ).drawn()
         try:
-            said, _ = await process.communicate()
-        except asyncio.CancelledError:
-            process.terminate()
-            await process.wait()
-            raise
-        fresh = set(out.glob("*/*/incident.json")) - before
-        if len(fresh) != 1:
-            raise RunRefused(said.decode(errors="replace")[-2000:])
-        incident: dict[str, Any] = json.loads(fresh.pop().read_text(encoding="utf-8"))
-        return incident
+            found = entries(asked.scenarios)
+        except ScenarioError as error:
+            raise RunRefused(str(error)) from None
+        if len(found) > 1:
+            raise RunRefused("one scenario a run: " + ", ".join(one.word for one in found))
+        one = found[0]
+        before = folders_of(asked.out, one.scenario_id)
+        log = asked.out / f"chaos_run_{one.scenario_id}.log"
+        code = await run_child(asked.command(one.word, asked.seed), log, lambda lines: None)
+        fresh = folders_of(asked.out, one.scenario_id) - before
+        answer = result(fresh, one.scenario_id, asked.seed, code, last_words(log))
+        incident = incident_in(answer.folder) if answer.folder else {}
+        if not incident:
+            raise RunRefused(answer.because)
+        success = answer.verdict.value == "PASS"
+        return {**incident, "verdict": answer.verdict.value, "success": success, "because": answer.because}
+
+
+def _word(scenario: str | Entry) -> str:
+    return scenario if isinstance(scenario, str) else scenario.word
 
 
 enhanced_chaos_runner = EnhancedChaosRunner()

@@ -1,0 +1,117 @@
+"""The interactive menu: the categories of the document, what is in each, and a suite of the one that is chosen."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from harness.catalog import nearest
+from harness.model import Verdict
+from harness.scenario import ALL, CATEGORIES
+from harness.suite_check import Asked
+from harness.suite_console import run_to_exit_code
+from harness.suite_door import OUT
+from harness.suite_entries import UNKNOWN, Entry, entries
+from harness.suite_run import start_suite
+
+TITLES = ("Multi-fault orchestration", "Layer 2 (HTM)", "Layer 3 (governance)", "External", "Deep complexity", "All")
+WORDS = (*CATEGORIES, ALL)
+LEAVE = ("q", "quit", "exit", "0")
+
+
+class Leave(Exception):
+    """The input has ended, or the user wants to go."""
+
+
+def main() -> int:
+    """Until the user leaves, or the input ends. The exit code is the worst of what was run, 0 for nothing."""
+    codes: list[int] = []
+    try:
+        while True:
+            chosen = choose()
+            time_scale = ask("time scale, 1 is full length", "1", _time_scale)
+            seed = ask("seed, 0 draws one", "0", _seed)
+            asked = Asked(scenarios=chosen, out=Path(OUT), seed=seed, time_scale=time_scale)
+            codes.append(run_to_exit_code(partial(start_suite, asked)))
+    except (Leave, KeyboardInterrupt):
+        print()
+    return worst(codes)
+
+
+def worst(codes: list[int]) -> int:
+    """FAIL, then INCONCLUSIVE, then what was refused, then NOT_APPLICABLE, then PASS."""
+    order = [Verdict.FAIL.exit_code, Verdict.INCONCLUSIVE.exit_code, 2, Verdict.NOT_APPLICABLE.exit_code]
+    return next((code for code in order if code in codes), 0)
+
+
+def choose() -> tuple[str, ...]:
+    """The category that is chosen, or ids of scenarios."""
+    known = entries([ALL])
+    print("\nWhat is to be done to Grace?\n")
+    for number, (word, title) in enumerate(zip(WORDS, TITLES, strict=True), 1):
+        mine = [one for one in known if word in (ALL, one.category) or one.category == UNKNOWN]
+        print(f"  {number}. {title} ({len(mine)})")
+        for one in mine if word != ALL else ():
+            print(f"       {_line(one)}")
+    print("  q. leave\n")
+    ids = [one.scenario_id for one in known]
+    return ask(f"1 to {len(WORDS)}, or scenario ids", "", lambda text: _choice(text, ids))
+
+
+def _line(one: Entry) -> str:
+    lacks = f"  (cannot run: {one.lacks_briefly})" if one.lacks else ""
+    return f"{one.scenario_id:<34} severity {one.severity}  {one.name}{lacks}"
+
+
+def ask(question: str, default: str, read: Callable[[str], object]):  # type: ignore[no-untyped-def]
+    """The answer, asked for until it can be read."""
+    while True:
+        try:
+            text = input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
+        except (EOFError, UnicodeDecodeError):
+            raise Leave from None
+        if not sys.stdin.isatty():
+            print()  # nobody pressed return
+        if text.lower() in LEAVE and not default:
+            raise Leave
+        try:
+            return read(text)
+        except ValueError as error:
+            print(f"  {error}")
+
+
+def _choice(text: str, ids: list[str]) -> tuple[str, ...]:
+    if text.isascii() and text.isdigit():
+        if 1 <= int(text) <= len(WORDS):
+            return (WORDS[int(text) - 1],)
+        raise ValueError(f"1 to {len(WORDS)}, or q, is expected, not {text}")
+    words = tuple(part for part in text.replace(",", " ").split() if part)
+    if not words:
+        raise ValueError(f"1 to {len(WORDS)}, or q, is expected")
+    for word in words:
+        if word not in (*ids, *WORDS):
+            raise ValueError(f"no scenario is called {word!r}.{nearest(word, [*ids, *WORDS])}")
+    return words
+
+
+def _time_scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"a number above 0 is expected, not {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise ValueError(f"a whole number of at least 0 is expected, not {text!r}")
+    return value

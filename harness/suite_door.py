@@ -1,0 +1,126 @@
+"""The ways into a suite from a command line: `grace-chaos run`, and `locust --headless --scenario CATEGORY`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.suite_check import GRACE, Asked
+from harness.suite_console import run_to_exit_code
+from harness.suite_entries import is_suite, split
+from harness.suite_run import resume_suite, start_suite
+
+OUT = "logs/chaos_enhanced"
+USAGE_ERROR = 2
+
+
+def add_run(verbs: Any) -> None:
+    """The verb `run` of grace-chaos."""
+    verb = verbs.add_parser(
+        "run",
+        help="runs a scenario, or a suite of several, headless",
+        epilog="Further options, and all that follows a --, are Locust's.",
+        allow_abbrev=False,
+    )
+    verb.add_argument("scenario", nargs="*", help="ids, categories, all, files, FILE#ID")
+    verb.add_argument("--time-scale", type=float)
+    verb.add_argument("--seed", type=int, help="of the suite; each scenario's follows from it; 0 draws one")
+    verb.add_argument("--out", help=f"where runs and reports are kept; {OUT}")
+    verb.add_argument("--control", action="store_true", help="no fault at all: no safeguard may engage")
+    verb.add_argument("--safeguards-off", metavar="NAME,...")
+    verb.add_argument("--plant", metavar="NAME,...")
+    verb.add_argument("--host")
+    verb.add_argument("--target", metavar="FILE")
+    verb.add_argument("--allow-host", metavar="NAME,...")
+    verb.add_argument("-u", "--users", type=int)
+    verb.add_argument(
+        "--shared", action="store_true", help="one embedded Grace for the whole suite, not a fresh one each"
+    )
+    verb.add_argument(
+        "--resume",
+        nargs="?",
+        const=OUT,
+        metavar="REPORT",
+        help=f"goes on with a suite that was cut off: its JSON report, or a folder with one ({OUT})",
+    )
+
+
+def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(our words, those after the first --)."""
+    at = words.index("--") if "--" in words else len(words)
+    return list(words[:at]), list(words[at + 1 :])
+
+
+def run(options: argparse.Namespace, rest: list[str]) -> int:
+    """`grace-chaos run`: one scenario becomes a headless Locust, several a suite."""
+    words = [word for one in options.scenario for word in split(one)]
+    if options.resume is not None:
+        return _resume(options, [*words, *rest])
+    if not words:
+        return _refuse("run: a scenario, a category, all or a file is expected; see grace-chaos list")
+    asked = Asked(
+        scenarios=tuple(words),
+        out=Path(options.out or OUT),
+        seed=options.seed or 0,
+        time_scale=1.0 if options.time_scale is None else options.time_scale,
+        control=options.control,
+        safeguards_off=options.safeguards_off or "",
+        plant=options.plant or "",
+        host=options.host or "",
+        target=options.target or "",
+        allow_host=options.allow_host or "",
+        users=options.users,
+        shared=options.shared,
+        words=tuple(rest) if _has_locustfile(rest) else (*GRACE, *rest),
+    )
+    if not is_suite(words) and not options.shared:
+        _become([sys.executable, "-m", "locust", *asked.command(words[0], asked.seed)])
+    return run_to_exit_code(partial(start_suite, asked))
+
+
+def _resume(options: argparse.Namespace, words: list[str]) -> int:
+    given = [key for key, value in vars(options).items() if key not in ("verb", "resume", "scenario") and value]
+    if words or given:
+        told = ", ".join([*words, *(f"--{key.replace('_', '-')}" for key in given)])
+        return _refuse(f"--resume goes on with what was begun, as it was begun; leave out: {told}")
+    return run_to_exit_code(partial(resume_suite, Path(options.resume)))
+
+
+def to_suite(options: Any, distributed: bool) -> None:
+    """Called when Locust begins: a headless Locust that is asked for several scenarios becomes their suite.
+
+    It becomes another process under the same id, so signals and the exit code are the suite's own.
+    """
+    words = split(options.scenario)
+    if not options.headless or not is_suite(words):
+        return
+    if distributed:
+        raise SystemExit(_refuse(f"--scenario {options.scenario}: with workers, one scenario a run"))
+    command = [sys.executable, "-m", "harness.cli", "run", *words, "--out", options.out, "--seed", str(options.seed)]
+    command += ["--time-scale", repr(options.time_scale), *(["--control"] if options.control else [])]
+    given = {"--host": options.host, "--target": options.target, "--allow-host": options.allow_host}
+    given |= {"--safeguards-off": options.safeguards_off, "--plant": options.plant}
+    given |= {"-u": options.num_users and str(options.num_users)}
+    for flag, value in given.items():
+        command += [flag, value] if value else []
+    _become([*command, "--", *sys.argv[1:]])
+
+
+def _become(command: list[str]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
+def _has_locustfile(words: Sequence[str]) -> bool:
+    return any(one in ("-f", "--locustfile") or one.startswith(("-f", "--locustfile=")) for one in words)
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"{text}\n")
+    return USAGE_ERROR

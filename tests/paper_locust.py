@@ -1,0 +1,79 @@
+"""A locustfile that runs nothing: it leaves the run folder that it is told to, and ends as it is told to.
+
+GRACE_PAPER is a folder with a file a scenario, whose text says how: pass, fail, lie, empty, crash, broken, refuse,
+inconclusive, hang.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from harness.model import Kind  # noqa: E402
+from harness.run import conclude  # noqa: E402
+from tests.drafts import healthy  # noqa: E402
+
+
+def option(name: str) -> str:
+    """The last of an option that stands several times, as Locust takes it."""
+    return max((at, value) for at, value in enumerate(sys.argv[1:], 1) if sys.argv[at - 1] == name)[1]
+
+
+def asked() -> tuple[str, str]:
+    """(the scenario's file, its id)."""
+    name, _, identity = option("--scenario").partition("#")
+    return name, identity or Path(name).read_text().splitlines()[0].rpartition(" ")[2]
+
+
+def leave(how: str) -> int:
+    """Writes the folder of a run; its exit code."""
+    (name, identity), seed = asked(), int(option("--seed"))
+    draft = healthy(seed=seed)
+    draft.plan = replace(draft.plan, scenario_id=identity)
+    if how in ("fail", "lie"):
+        draft.drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog")
+    if how in ("inconclusive", "hang"):
+        draft.cut_short(12.0)
+    folder = draft.write(Path(option("--out")) / identity)
+    folder = folder.rename(folder.with_name(f"{folder.name}-{os.getpid()}"))  # several runs lie side by side
+    shutil.copy2(name, folder / "scenario.yaml")
+    if how == "broken":  # killed before it was judged
+        os.kill(os.getpid(), signal.SIGKILL)
+    verdict, _ = conclude(folder)
+    return 0 if how == "lie" else verdict.exit_code
+
+
+def main() -> int:
+    told = Path(os.environ["GRACE_PAPER"])
+    _, identity = asked()
+    how = (told / identity).read_text().strip()
+    with (told / "order").open("a") as order:
+        order.write(f"{identity} {option('--seed')} {how}\n")
+    print(f"[   0.1 s] faults   [....] {how}", flush=True)
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "empty":
+        return 0
+    if how == "refuse":
+        print("it is refused in words")
+        return 2
+    if how == "hang":
+        stopped = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+        (told / "hangs").write_text(str(os.getpid()))
+        while not stopped.wait(0.05):
+            pass
+        (told / "healed").touch()
+    return leave(how)
+
+
+if "GRACE_PAPER" in os.environ:
+    sys.exit(main())
