@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import NO_LEDGER, Wrongs, finding, span
+from harness.checks import FEW, NO_LEDGER, Wrongs, finding, span
 from harness.ledger import LedgerRow
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -22,16 +22,13 @@ class DecisionsConsistent:
         by_question: dict[str, list[LedgerRow]] = {}
         for row in decided:
             by_question.setdefault(row.question, []).append(row)
-        wrong = Wrongs()
-        for question, rows in by_question.items():
-            answers = sorted({row.answer for row in rows if row.answer})
-            if len(answers) > 1:
-                first = [next(row for row in rows if row.answer == answer) for answer in answers]
-                told = f"answers to {question!r}: {', '.join(answers)}"
-                wrong.add(told, [(row.id, row) for row in first])
-        if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        differ = {question: first for question, rows in by_question.items() if len(first := _answers(rows)) > 1}
+        if differ:
+            few = [f"{question!r}: {', '.join(sorted(first))}" for question, first in differ.items()][:FEW]
+            why = f"{len(differ)} of {len(by_question)} questions got more than one answer: {'; '.join(few)}"
+            return finding(self, Verdict.FAIL, why, *_cited(differ))
         if silent:
+            wrong = Wrongs()
             wrong.add("decisions came without an answer that could be compared", silent)
             return finding(self, Verdict.INCONCLUSIVE, str(wrong), *wrong.cited)
         again = {question: rows for question, rows in by_question.items() if len(rows) > 1}
@@ -44,6 +41,19 @@ class DecisionsConsistent:
             f"{count} answers to {len(again)} questions that were asked more than once, the same ones {len(most)} times"
         )
         return finding(self, Verdict.PASS, why, *span(most))
+
+
+def _answers(rows: list[LedgerRow]) -> dict[str, LedgerRow]:
+    """Each answer, and the first who got it."""
+    found: dict[str, LedgerRow] = {}
+    for row in rows:
+        if row.answer:
+            found.setdefault(row.answer, row)
+    return found
+
+
+def _cited(differ: dict[str, dict[str, LedgerRow]]) -> list[str]:
+    return [row.place for first in list(differ.values())[:FEW] for row in first.values()]
 
 
 CHECK = DecisionsConsistent

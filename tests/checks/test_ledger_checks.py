@@ -197,7 +197,7 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
         "decisions_consistent",
         told("run-d2", answer="deny"),
         FAIL,
-        "2 answers to 'me|read|status': allow, deny (run-d0, run-d2)",
+        "1 of 2 questions got more than one answer: 'me|read|status': allow, deny",
     ),
     ("decisions_consistent", told("run-d2", answer=""), UNSURE, "1 decisions came without an answer"),
     (
@@ -341,6 +341,18 @@ def test_a_red_finding_cites_the_very_row(tmp_path: Path) -> None:
     assert found.evidence == ("target/intents.jsonl:3",)
     found = look(tmp_path / "2", "valid_processed", loses("intents", "run-2"))
     assert found.evidence == ("ledger.jsonl:3",)
+
+
+def test_of_many_questions_the_first_few_are_named(tmp_path: Path) -> None:
+    def change(world: World) -> None:
+        assert world.sent is not None
+        for n in range(9):
+            words = [{"question": f"q{n}|a|r", "answer": answer} for answer in ("allow", "deny", "allow")]
+            world.sent += [sent("decision", f"run-q{n}{m}", **one) for m, one in enumerate(words)]
+
+    found = look(tmp_path, "decisions_consistent", change)
+    assert found.because.startswith("9 of 11 questions got more than one answer: 'q0|a|r': allow, deny; 'q1|a|r'")
+    assert "q2|" in found.because and "q3|" not in found.because and len(found.evidence) == 6
 
 
 def test_of_many_the_first_few_are_named_and_all_are_counted(tmp_path: Path) -> None:
