@@ -9,6 +9,7 @@ from harness.model import Finding, Kind, Verdict
 from harness.record import Record, cite_rows
 from harness.traffic import Traffic
 
+LOOKED_ON_S = 10.0
 REQUESTS_MIN = 20
 
 
@@ -17,7 +18,7 @@ class NoCascadingFailure:
     claim: str
 
     def check(self, record: Record) -> Finding:
-        start_s, end_s = record.first_injection_s, record.recovered.at_s if record.recovered else record.end_s
+        start_s, end_s = record.first_injection_s, self._end_s(record)
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
         aimed_at = (kernel for fault in record.faults for kernel in (fault.step.subject, *fault.step.kernels))
@@ -50,6 +51,13 @@ class NoCascadingFailure:
             refused = (row for row in rows if row.outcome in ("failed", "limited") and (not low or row.name in low))
             return finding(self, Verdict.FAIL, why, *cite_rows(refused))
         return finding(self, Verdict.PASS, why, *cite_rows((rows[0], rows[-1])))
+
+    @staticmethod
+    def _end_s(record: Record) -> float:
+        """Until the recovery; after a fault that lasts for a moment, for as long as its consequences may show."""
+        if record.recovered is None or record.last_fault_end_s is None:
+            return record.end_s
+        return min(record.end_s, max(record.recovered.at_s, record.last_fault_end_s + LOOKED_ON_S))
 
 
 def _success_percent(traffic: Traffic) -> float:

@@ -15,7 +15,7 @@ from harness.plan import Options, build_plan
 from harness.record import Record
 from harness.scenario import CATEGORIES, load_file
 from harness.traffic import RequestRow
-from tests.drafts import CPU_END, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, PaperTarget, healthy
+from tests.drafts import CHECK, CPU_END, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, PaperTarget, healthy
 
 MONITOR = "resource_pressure_monitor"
 
@@ -109,3 +109,14 @@ def test_detection_counts_from_attainment(tmp_path: Path) -> None:
     assert found(early, "each_fault_detected").verdict is Verdict.PASS
     late = draft.change(Kind.FAULT_ATTAINED, "cpu_spike", at_s=CPU_END - 5.0).record(tmp_path / "b")
     assert found(late, "each_fault_detected").verdict is Verdict.FAIL
+
+
+def test_a_fault_of_a_moment_is_looked_on_for_its_consequences(tmp_path: Path) -> None:
+    """The target is well again at once; what its clients meet in the seconds after that is a consequence all the same."""
+    draft = healthy()
+    for step in ("acl_flood", "cpu_spike", "kernel_pause"):
+        draft.change(Kind.FAULT_ENDED, step, at_s=8.6)
+    draft.change(Kind.RECOVERED, draft.plan.scenario_id, at_s=8.7)
+    assert found(draft.record(tmp_path / "well"), "no_cascading_failure").verdict is Verdict.PASS
+    draft.requests.append(RequestRow(15.0, "legitimate", CHECK, "failed", 500, 40, ((2, 40),)))
+    assert found(draft.record(tmp_path / "ill"), "no_cascading_failure").verdict is Verdict.FAIL
