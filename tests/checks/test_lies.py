@@ -112,7 +112,7 @@ def test_detection_counts_from_attainment(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_a_moment_is_looked_on_for_its_consequences(tmp_path: Path) -> None:
-    """The target is well again at once; what its clients meet in the seconds after that is a consequence all the same."""
+    """The target is well again at once; what its clients meet in the seconds after that is a consequence too."""
     draft = healthy()
     for step in ("acl_flood", "cpu_spike", "kernel_pause"):
         draft.change(Kind.FAULT_ENDED, step, at_s=8.6)
