@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
-from harness.ledger import COMPLETED, HeldRow, LedgerRow
+from harness.ledger import COMPLETED, HELD_IN, HeldRow, LedgerRow
 from harness.model import Finding, Verdict
 from harness.record import Record
 
-LEDGER, ID = "intents", "intent_id"
+LEDGER, ID = HELD_IN["intent"]
+RETRO = "retrospective"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class ValidProcessed:
         held = record.held(LEDGER)
         if held is not None:
             _compare(intents, record.ledger, held, wrong)
+        _analysed(accepted, record.held(HELD_IN[RETRO][0]), wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
         if not accepted:
@@ -43,6 +45,14 @@ class ValidProcessed:
             f"{len(accepted)} of {len(valid)} valid requests were accepted; {done} of them intents, each executed once"
         )
         return finding(self, Verdict.PASS, why, *span(accepted), *span(held or ()))
+
+
+def _analysed(accepted: Sequence[LedgerRow], held: Sequence[HeldRow] | None, wrong: Wrongs) -> None:
+    """The retrospectives, where the target tells of them: see retros_completed."""
+    if held is not None:
+        done = {row.text(HELD_IN[RETRO][1]) for row in held if row.text("status") == COMPLETED}
+        open_ones = [(row.id, row) for row in accepted if row.kind == RETRO and row.id not in done]
+        wrong.add("accepted retrospectives are lost or not completed", open_ones)
 
 
 def _completed(held: Sequence[HeldRow]) -> set[str]:
