@@ -36,10 +36,11 @@ def pids_with(words: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def twin(folder: Path, off: str = "") -> Iterator[subprocess.Popen[bytes]]:
+def twin(folder: Path, off: str = "", plant: str = "", module: str = "twin") -> Iterator[subprocess.Popen[bytes]]:
     """A twin in *folder*, ready; at the end it is told to stop and nothing of it may live."""
-    command = [sys.executable, "-m", "twin", "--dir", str(folder), "--until-stdin-closes"]
+    command = [sys.executable, "-m", module, "--dir", str(folder), "--until-stdin-closes"]
     command += ["--safeguards-off", off] if off else []
+    command += ["--plant", plant] if plant else []
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout
     try:

@@ -1,0 +1,139 @@
+"""Each planted defect does what it says, and without it nothing of the kind happens; retrospectives besides."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.processes import wait_for
+from tests.twin.client import Client
+from tests.twin.test_gateway_guards import CHECK, running
+from tests.twin.test_kernels_state import kill
+from tests.twin.test_twin import pid_of
+from twin.config import ConfigError, load_config
+from twin.defects import DEFECTS, Defects
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+OFF = "rate_limiter"
+
+
+def drained(client: Client) -> None:
+    wait_for(lambda: client.get("/api/htm/queue")["depth"] == 0, 20, "an empty queue")
+
+
+def test_without_any_nothing_is_lost_doubled_or_unlogged(tmp_path: Path) -> None:
+    with running(tmp_path, off=OFF) as client:
+        for n in range(120):
+            assert client.submit(f"i{n}")[0] == 200
+            assert client.submit(f"x{n}", sla_ms=-1)[0] == 422
+            assert client.ask("POST", "/api/governance/check", CHECK)[1]["decision"] == "allow"
+            assert retro(client, f"r{n}")[0] == 202
+        drained(client)
+        assert client.finished() == {("completed", 1): 120}
+        wait_for(lambda: len(client.audit()) == 240, 5, "all audit entries")
+        wait_for(lambda: retros(client) == {"completed": 120}, 10, "all retrospectives")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("intent_lost", (117, 117, 0)), ("intent_doubled", (120, 117, 3))])
+def test_an_intent_is_lost_or_doubled(tmp_path: Path, name: str, expected: tuple[int, int, int]) -> None:
+    with running(tmp_path, off=OFF, plant=name) as client:
+        for n in range(120):
+            assert client.submit(f"i{n}")[0] == 200
+        drained(client)
+        found = client.finished()
+        doubled = sum(count for (_, executions), count in found.items() if executions > 1)
+        assert (found.total(), found[("completed", 1)], doubled) == expected
+
+
+def test_one_kind_of_what_is_no_intent_slips_through(tmp_path: Path) -> None:
+    with running(tmp_path, plant="invalid_accepted") as client:
+        assert [client.submit(f"x{n}", sla_ms=sla)[0] for n, sla in enumerate((-5, 0, "5"))] == [200, 422, 422]
+        drained(client)
+        assert client.intents()["x0"]["status"] == "completed"
+
+
+def test_a_decision_depends_on_what_was_asked_before(tmp_path: Path) -> None:
+    with running(tmp_path, off=OFF, plant="decision_by_order") as client:
+        answers = [client.ask("POST", "/api/governance/check", CHECK)[1]["decision"] for _ in range(60)]
+        assert answers[0] == "allow" and "review" in answers
+        assert len(answers) == 60 and {"actor": "b"} and decided(client, "b") == "allow", "each question by itself"
+
+
+def decided(client: Client, actor: str) -> str:
+    return str(client.ask("POST", "/api/governance/check", {**CHECK, "actor": actor})[1]["decision"])
+
+
+@pytest.mark.parametrize("name", ["audit_row_dropped", "rejection_unlogged"])
+def test_a_row_of_the_log_is_missing(tmp_path: Path, name: str) -> None:
+    with running(tmp_path, off=OFF, plant=name) as client:
+        told = set()
+        for n in range(60):
+            if name == "audit_row_dropped":
+                told.add(client.ask("POST", "/api/governance/check", CHECK)[1]["decision_id"])
+            else:
+                told.add(client.submit(f"x{n}", sla_ms=-1)[1]["rejection_id"])
+        wait_for(lambda: len(client.audit()) == 58, 5, "all but two")
+        assert {row["reference"] for row in client.audit()} < told
+        assert client.get("/api/immutable-log/verify")["valid"], "the chain itself does not show it"
+
+
+def retro(client: Client, identity: str) -> tuple[int, dict[str, object], str]:
+    body = {"subject": "s", "events": ["a", "b", "a"], "retro_id": identity}
+    return client.ask("POST", "/api/meta_loop/retrospective", body)
+
+
+def retros(client: Client) -> dict[str, int]:
+    rows = client.rows("/api/meta_loop/retrospectives", "retrospectives")
+    return {word: sum(row["status"] == word for row in rows) for word in {row["status"] for row in rows}}
+
+
+def test_a_retrospective_is_dropped(tmp_path: Path) -> None:
+    with running(tmp_path, plant="retro_lost") as client:
+        assert [retro(client, f"r{n}")[:2] for n in range(45)] == [
+            (202, {"id": f"r{n}", "status": "queued"}) for n in range(45)
+        ]
+        wait_for(lambda: retros(client) == {"completed": 43}, 10, "all but two")
+
+
+def test_the_retro_queue_has_a_bound_and_the_same_again_is_the_same(tmp_path: Path) -> None:
+    with running(tmp_path, off=OFF) as client:
+        assert retro(client, "r0") == retro(client, "r0")
+        answers = [retro(client, f"r{n}") for n in range(1, 1000)]
+        full = [one for one in answers if one[0] == 503]
+        assert full and {(one[1]["error"], one[2]) for one in full} == {("retro_queue_full", "2")}
+        assert len(full) + sum(one[0] == 202 for one in answers) == 999
+        wait_for(lambda: retros(client) == {"completed": 1000 - len(full)}, 30, "all that were accepted")
+
+
+def test_retrospectives_survive_the_death_of_their_kernel(tmp_path: Path) -> None:
+    with running(tmp_path) as client:
+        os.kill(pid_of(tmp_path, "meta_loop"), signal.SIGSTOP)
+        os.kill(pid_of(tmp_path, "meta_loop"), signal.SIGCONT)
+        for n in range(100):
+            assert retro(client, f"r{n}")[0] == 202
+        kill(tmp_path, "meta_loop")
+        wait_for(lambda: retros(client).get("completed", 0) >= 100, 20, "all of them")
+        rows = client.rows("/api/meta_loop/retrospectives", "retrospectives")
+        assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_none_is_planted_unless_it_is_named_and_a_wrong_name_is_told(tmp_path: Path) -> None:
+    assert not any(Defects(()).strikes(name) for name in DEFECTS for _ in range(200))
+    path = tmp_path / "twin.yaml"
+    path.write_text("defects: [intent_lost]\n")
+    assert load_config(tmp_path, path, 0, [], ["retro_lost"]).defects == ("intent_lost", "retro_lost")
+    assert load_config(tmp_path, None, 0, []).defects == ()
+    for text, words in (("defects: [intent_los]", "Did you mean 'intent_lost'"), ("defects: x", "a list is expected")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            load_config(tmp_path, path, 0, [])
+
+
+@pytest.mark.parametrize("name", sorted(name for name, every in DEFECTS.items() if every))
+def test_a_defect_strikes_one_in_so_many(name: str) -> None:
+    defects, every = Defects([name]), DEFECTS[name]
+    assert sum(defects.strikes(name) for _ in range(10 * every)) == 10
+    assert not any(defects.strikes(other) for other in set(DEFECTS) - {name} for _ in range(100))
