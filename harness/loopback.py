@@ -33,7 +33,8 @@ class Client:
             source = (PROBE_ADDRESS, 0) if address.startswith("127.") else None
             self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Host": f"{self.host}:{self.port}"}
+        # a stored answer would say nothing of the kernel that is asked for
+        headers = {"Host": f"{self.host}:{self.port}", "Cache-Control": "no-cache"}
         if data is not None:
             headers["Content-Type"] = "application/json"
         try:

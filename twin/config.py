@@ -21,6 +21,7 @@ SAFEGUARDS = (
     "queue_pressure_monitor",
     "thread_timeout",
     "worker_watchdog",
+    "dependency_latency_monitor",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
@@ -30,6 +31,7 @@ PLAYBOOKS = (
     "kernel_restart",
     "queue_backpressure",
     "worker_restart",
+    "dependency_bypass",
 )
 
 
@@ -80,6 +82,14 @@ class Thresholds:
     work_lease_s: float = 10.0
     worker_no_progress_s: float = 4.0
     worker_timeouts_in_row: int = 2
+    dependency_slow_ms: float = 100.0
+    dependency_slow_factor: float = 5.0
+    dependency_calls_min: int = 6
+    dependency_failed_min: int = 3
+    dependency_failed_share: float = 0.1
+    dependency_looks: int = 2
+    dependency_quiet_s: float = 1.5
+    dependency_told_s: float = 2.0
     retro_queue_max: int = 200
     retro_rate_per_s: float = 50.0
 

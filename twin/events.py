@@ -69,6 +69,10 @@ class EventStore:
             for name in SAFEGUARDS
         ]
 
+    def bypassed(self) -> list[str]:
+        """Which kernels reads go round: the subjects of open incidents with that playbook."""
+        return [str(one["subject"]) for one in self.open.values() if one.get("playbook") == "dependency_bypass"]
+
     def shedding(self) -> list[str]:
         """What load is being shed for: the subjects of open incidents of a pressure playbook."""
         return [

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from twin.bus.client import BusClient
 from twin.bus.keys import actor_of, read_keys
 from twin.config import Config
+from twin.dependencies import Teller
+from twin.links import callees
 from twin.rpc import KernelError, RpcClient, serve
 
 
@@ -26,7 +28,7 @@ class Kernel:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.rpc = RpcClient(config.run_dir, self.name)
+        self.rpc = RpcClient(config.run_dir, self.name, config.thresholds.dependency_slow_ms)
         self.log = logging.getLogger(self.name)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.bus: BusClient = None  # type: ignore[assignment]  # set before setup()
@@ -36,6 +38,10 @@ class Kernel:
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         raise KernelError(404, "unknown_operation", op=op)
+
+    async def answer(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Every kernel answers a ping; the rest is its own work."""
+        return {} if op == "ping" else await self.handle(op, payload)
 
     async def on_message(self, message: dict[str, Any]) -> None:
         """A message of one of `subscriptions`."""
@@ -78,7 +84,9 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
         kernel.bus = BusClient(actor, keys["actors"][actor], keys["server"]["public_key"], config.bus_endpoint)
         await kernel.bus.start(kernel.subscriptions, kernel.on_message)
     await kernel.setup()
-    await serve(config.run_dir / f"{kernel.name}.sock", kernel.handle)
+    await serve(config.run_dir / f"{kernel.name}.sock", kernel.answer)
+    if config.enabled("dependency_latency_monitor") and (called := callees(kernel.name)):
+        kernel.spawn(Teller(kernel, called).run())
     beat = asyncio.create_task(_beat(heartbeat, config.thresholds.heartbeat_every_s))
     await stop.wait()
     beat.cancel()

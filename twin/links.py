@@ -21,11 +21,17 @@ FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest
 GATEWAY = ("api_server",)
 CALLERS: dict[str, tuple[str, ...]] = {
     "api_server": ("self_healing",),
-    "memory_fusion": ("librarian",),
+    "memory_fusion": ("api_server", "librarian"),
+    "health_monitor": ("api_server", "governance", "librarian", "scheduler", "self_healing", "trigger_mesh"),
     "immutable_log": ("api_server", "governance"),
     "self_healing": ("api_server", "health_monitor", "scheduler", "trigger_mesh"),
     "message_bus": ("api_server", "self_healing"),
 }
+
+
+def callees(caller: str) -> tuple[str, ...]:
+    """The kernels that *caller* calls."""
+    return tuple(kernel for kernel in KERNELS if caller in CALLERS.get(kernel, GATEWAY))
 
 
 def write_addresses(config: Config) -> None:

@@ -37,7 +37,7 @@ ROUTES: list[Route] = [
         {"actor": "probe", "action": "read", "resource": "status", "payload": {}},
     ),
     _route("GET", "/api/infrastructure", ["infrastructure_manager"]),
-    _route("GET", "/api/knowledge", ["librarian", "memory_fusion"], query="?q=grace&limit=3"),
+    _route("GET", "/api/knowledge", ["memory_fusion"], query="?q=grace&limit=3"),
     _route("GET", "/api/knowledge/catalog", ["librarian"]),
     _route("POST", "/api/sandbox", ["sandbox"], {"expression": "6 * 7"}),
     _route("POST", "/api/chat", ["agentic_spine"], {"message": "hello", "user": "probe"}),

@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from twin.call_stats import CallStats
 from twin.links import AddressBook
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 LENGTH = struct.Struct("!I")
 FRAME_BYTES_MAX = 8 << 20
+USUAL_MS_MAX = 100.0
 
 
 class KernelError(Exception):
@@ -135,25 +137,37 @@ async def dial(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 class RpcClient:
-    """Calls kernels by name, as *caller*. A kernel that was restarted or has moved is found again by itself."""
+    """Calls kernels by name, as *caller*. A kernel that was restarted or has moved is found again by itself.
 
-    def __init__(self, run_dir: Path, caller: str) -> None:
+    What became of each call is in *stats*, unless the caller itself gave up.
+    """
+
+    def __init__(self, run_dir: Path, caller: str, usual_ms_max: float = USUAL_MS_MAX) -> None:
+        self.stats = CallStats(usual_ms_max)
         self._book = AddressBook(run_dir, caller)
         self._connections: dict[str, _Connection] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
 
     async def call(self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0) -> dict[str, Any]:
         """Raises KernelTimeout, KernelUnavailable, or the KernelError that the kernel raised."""
+        began_s = time.monotonic()
         try:
             frame = await asyncio.wait_for(self._ask(kernel, op, payload), timeout_s)
         except TimeoutError:
+            self._note(kernel, began_s, answered=False)
             raise KernelTimeout(kernel) from None
         except OSError:  # no address, nobody there, or the connection has ended
+            self._note(kernel, began_s, answered=False)
             raise KernelUnavailable(kernel) from None
+        self._note(kernel, began_s, answered=True)
         if "error" in frame:
             raise KernelError(frame["status"], frame["error"], **frame["detail"])
         result: dict[str, Any] = frame["result"]
         return result
+
+    def _note(self, kernel: str, began_s: float, answered: bool) -> None:
+        now_s = time.monotonic()
+        self.stats.note(kernel, now_s, now_s - began_s, answered)
 
     async def _ask(self, kernel: str, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         connection = self._usable(kernel) or await self._connect(kernel)

@@ -238,7 +238,7 @@ class Supervisor:
         if op == "safeguards":
             return {"now": time.time(), "safeguards": self.events.safeguards(self.config)}
         if op == "shedding":
-            return {"subjects": self.events.shedding()}
+            return {"subjects": self.events.shedding(), "bypassed": self.events.bypassed()}
         if op == "control":
             return await self._control(payload)
         if op == "restart_worker":

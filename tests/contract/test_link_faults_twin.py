@@ -127,10 +127,10 @@ def test_neither_its_beginning_nor_its_end_costs_a_request(target: Target, tmp_p
 
 def test_a_partition_of_one_line_is_a_time_out_and_heals(target: Target, tmp_path: Path) -> None:
     client = Client(target.base_url, timeout_s=5)
-    with live(NetworkPartition(target="librarian->memory_fusion", duration_seconds=10), target, tmp_path) as sample:
+    with live(NetworkPartition(target="api_server->memory_fusion", duration_seconds=10), target, tmp_path) as sample:
         wait_for(lambda: client.send("GET", KNOWLEDGE)[0] == 504, 10, "a time-out")
         assert wait_for(lambda: client.send("GET", KNOWLEDGE)[0] and sample().achieved, 10) == 100.0
         assert took_ms(client, CATALOG) < 100 and took_ms(client, CHECK) < 100
     wait_for(lambda: client.send("GET", KNOWLEDGE)[0] == 200, 3, "an answer")
-    assert not target.links["librarian->memory_fusion"].address_file.exists()
+    assert not target.links["api_server->memory_fusion"].address_file.exists()
     client.close()

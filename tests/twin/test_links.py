@@ -12,6 +12,7 @@ import pytest
 
 from tests.processes import ROOT
 from twin.config import Config
+from twin.dependencies import WATCHED_BY
 from twin.http.app import CALLS
 from twin.kernels import KERNELS
 from twin.links import CALLERS, GATEWAY, LOOK_EVERY_S, AddressBook, links, write_addresses
@@ -146,7 +147,8 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
         name = path.parent.name if path.parent.name in users else path.stem
         for callee in re.findall(r'(?:rpc\.call|await ask|\bask)\(\s*"(\w+)"', path.read_text()):
             found |= {(caller, callee) for caller in users.get(name, (name,))}
-    return {(caller, callee) for caller, callee in found if callee in KERNELS}
+    found = {(caller, callee) for caller, callee in found if callee in KERNELS}
+    return found | {(caller, WATCHED_BY) for caller, _ in found if caller != WATCHED_BY}  # each tells of its calls
 
 
 def test_the_table_of_callers_is_what_the_sources_do(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.http.app import App
 from twin.http.intents import Intents
+from twin.http.knowledge_copy import REFRESH_EVERY_S
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
@@ -61,7 +62,8 @@ class ApiServer(Kernel):
         self.spawn(self._release())
         with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
             open_now = await self.rpc.call("control_plane", "shedding", {})
-            self.app.shedding = set(open_now["subjects"])
+            self.app.shedding, self.app.bypassed = set(open_now["subjects"]), set(open_now["bypassed"])
+        self.spawn(self._refresh())
         # As TCP by name, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for its second half.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,12 +102,20 @@ class ApiServer(Kernel):
                     reason = f"none for {guard.insistence.quiet_s:g} s"
                     incidents.release(client, reason, {"count": ended.count})
 
+    async def _refresh(self) -> None:
+        while True:
+            if "memory_fusion" not in self.app.bypassed:
+                await self.app.knowledge.refresh(self.rpc)
+            await asyncio.sleep(REFRESH_EVERY_S)
+
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "shed":
             (self.app.shedding.add if payload["on"] else self.app.shedding.discard)(payload["subject"])
+        elif op == "bypass":
+            (self.app.bypassed.add if payload["on"] else self.app.bypassed.discard)(payload["callee"])
         elif op != "shedding":
             raise KernelError(404, "unknown_operation", op=op)
-        return {"shedding": sorted(self.app.shedding)}
+        return {"shedding": sorted(self.app.shedding), "bypassed": sorted(self.app.bypassed)}
 
     async def teardown(self) -> None:
         self.server.should_exit = True

@@ -1,4 +1,4 @@
-"""health_monitor: measures the machine and says when it is under pressure."""
+"""health_monitor: measures the machine, hears how calls between kernels go, and says when either is not well."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import time
 from typing import Any
 
+from twin.dependencies import BYPASSED, heard
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.meters import Meters
 from twin.rpc import KernelError
+from twin.safeguards.dependency_latency_monitor import DependencyLatencyMonitor
 from twin.safeguards.resource_pressure_monitor import ResourcePressureMonitor
 
 LOOK_EVERY_S = 0.25
@@ -22,9 +24,15 @@ class HealthMonitor(Kernel):
         self.meters = Meters(self.config.dir)
         self.last: dict[str, float] = {}
         self.monitor = ResourcePressureMonitor(self.config.thresholds)
-        self.incidents = Incidents(self, self.monitor.name, self.open_db("health_monitor", SCHEMA))
+        db = self.open_db("health_monitor", SCHEMA)
+        self.incidents = Incidents(self, self.monitor.name, db)
         self.monitor.engaged |= set(self.incidents.open)
+        self.dependencies = DependencyLatencyMonitor(self.config.thresholds)
+        self.late = Incidents(self, self.dependencies.name, db)
+        self.dependencies.engaged |= set(self.late.open)
         self.spawn(self._watch(self.config.enabled(self.monitor.name)))
+        if self.config.enabled(self.dependencies.name):
+            self.spawn(self._watch_dependencies())
 
     async def _watch(self, enabled: bool) -> None:
         while True:
@@ -39,7 +47,20 @@ class HealthMonitor(Kernel):
                 else:
                     self.incidents.release(change.resource, change.reason, change.details)
 
+    async def _watch_dependencies(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            for change in self.dependencies.tick(time.monotonic()):
+                if change.engaged:
+                    goes_round = change.callee in BYPASSED and "api_server" in change.callers
+                    playbook = self.dependencies.playbook if goes_round else ""
+                    await self.late.engage(change.callee, playbook, change.reason, change.details)
+                else:
+                    self.late.release(change.callee, change.reason, change.details)
+
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op == "calls":
+            return {"doubtful": self.dependencies.take(time.monotonic(), *heard(payload))}
         if op != "resources":
             raise KernelError(404, "unknown_operation", op=op)
         return {name: round(value, 1) for name, value in self.last.items()}

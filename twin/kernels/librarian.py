@@ -1,4 +1,4 @@
-"""librarian: the way to knowledge; passes questions on to memory_fusion, and keeps the catalogue itself."""
+"""librarian: takes in knowledge; passes it on to memory_fusion, and keeps the catalogue itself."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ class Librarian(Kernel):
         )
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
-        if op == "search":
-            return await self.rpc.call("memory_fusion", "search", payload, ASK_LIMIT_S)
         if op == "add":
             added = await self.rpc.call("memory_fusion", "add", payload, ASK_LIMIT_S)
             self.db.execute(

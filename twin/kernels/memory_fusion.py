@@ -24,6 +24,7 @@ FIRST = (
     ("platform", "A watchdog restarts a kernel whose heart has stopped beating.", "handbook"),
     ("operations", "Playbooks are started by incidents and say what they have done.", "runbook"),
 )
+RECENT_CHARACTERS_MAX = 500_000
 SOURCES = {"handbook": 1.0, "runbook": 0.9, "user": 0.5}
 
 
@@ -54,6 +55,8 @@ class MemoryFusion(Kernel):
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "search":
             return self._search(text(payload, "q", 200), int(number(payload, "limit", 1, 50, 5)))
+        if op == "recent":
+            return self._recent(int(number(payload, "limit", 1, 1000, 100)))
         if op == "add":
             tags = payload.get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -80,6 +83,17 @@ class MemoryFusion(Kernel):
         )
         db.execute("INSERT INTO words VALUES (?, ?, ?)", (identity, content, " ".join(tags)))
         return identity
+
+    def _recent(self, limit: int) -> dict[str, Any]:
+        """What was added last, as far as it fits into one answer."""
+        rows = self.db.execute("SELECT * FROM knowledge ORDER BY created_at DESC LIMIT ?", (limit,)).fetchall()
+        now, left = time.time(), RECENT_CHARACTERS_MAX
+        results = []
+        for row in rows:
+            left -= len(row["content"])
+            if left >= 0:
+                results.append({**dict(row), "trust": trust(row, now)})
+        return {"results": results}
 
     def _search(self, query: str, limit: int) -> dict[str, Any]:
         words = re.findall(r"\w+", query)
