@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.contracts import Hands, ProcessId, Target, TargetError
+from faults.helpers import killing
+from harness.contracts import Hands, Target
 from harness.model import Effect, Magnitude, Sample, Undo
-from harness.primitives import gone
-from harness.process import same, send
 
 METHODS = ("SIGKILL", "SIGTERM")
 
@@ -55,27 +52,15 @@ class KernelKill:
         return Magnitude(name="killed", value=float(len(self.kernels)), unit="processes", tolerance=0.0)
 
     def prepare(self, target: Target) -> Undo:
-        """Names the victims, so that the limits see whom it is aimed at. Raises for a kernel that is not run."""
-        return Undo(primitives=tuple(gone.gone(target.process(name)) for name in self.kernels))
+        """Raises for a kernel that is not run."""
+        return killing.prepare({name: target.process(name) for name in self.kernels})
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        """Ends those very processes that were prepared, and no successor: only they have passed the limits."""
-        victims = [one for one in undo.primitives if one["op"] == gone.OP]
-        processes = {
-            name: ProcessId(pid=one["pid"], start_ticks=one["start_ticks"], boot_id=one["boot_id"])
-            for name, one in zip(self.kernels, victims, strict=True)
-        }
-        number = signal.Signals[self.kill_method]
-        missed = [name for name, process in processes.items() if not send(process, number)]
-        if missed:
-            raise TargetError(f"{', '.join(missed)}: gone before the {self.kill_method} came")
-        killed = {name: asdict(process) for name, process in processes.items()}
-        return Effect(facts={"mechanism": self.kill_method, "killed": killed})
+        return killing.inject(undo, self.kernels, self.kill_method)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
-        killed: Mapping[str, Mapping[str, Any]] = effect.facts["killed"]
-        left = [name for name, one in killed.items() if same(ProcessId(**one))]
-        return Sample(achieved=float(len(killed) - len(left)), detail={"left": left})
+        left = killing.left(effect)
+        return Sample(achieved=float(len(effect.facts["killed"]) - len(left)), detail={"left": left})
 
 
 FAULT = KernelKill

@@ -108,7 +108,7 @@ def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target
         laid.notes.extend([f"{step_id} {note}"] if note else [])
         laid.faults[step_id] = fault
         laid.lacking.extend(_lacks(step_id, fault, target))
-        laid.steps.append(_step(step_id, entry, fault, at_s, asked_s))
+        laid.steps.append(_step(step_id, entry, fault, at_s, asked_s, _subject(fault, target)))
     return laid
 
 
@@ -239,7 +239,15 @@ def _lacks(step_id: str, fault: Any, target: Target) -> list[str]:
     return []
 
 
-def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: float) -> Step:
+def _subject(fault: Any, target: Target) -> str:
+    """What a safeguard names; where only the target knows that, such as a worker of a pool, it is asked."""
+    try:
+        return str(fault.subject_on(target)) if hasattr(fault, "subject_on") else str(fault.subject)
+    except TargetError:
+        return str(fault.subject)  # it is not to be had here: _lacks has said so
+
+
+def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: float, subject: str) -> Step:
     params = asdict(fault)
     return Step(
         step_id=step_id,
@@ -249,7 +257,7 @@ def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: flo
         at_s=at_s,
         duration_s=float(getattr(fault, fault.duration_field)) if fault.duration_field else 0.0,
         asked_duration_s=asked_s,
-        subject=fault.subject,
+        subject=subject,
         asked=fault.asked,
         where=entry.where,
         kernels=tuple(getattr(fault, "kernels", ())),

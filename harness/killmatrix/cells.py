@@ -29,6 +29,7 @@ STEPS = ("READY", "ARMED", "INJECTED", "ACTIVE", "HEALED")
 BEFORE = {"PLANNED": "READY", "HEALING": "ACTIVE"}  # the step after which the log's row is waited for
 IN_FORCE = ("INJECTED", "ACTIVE")  # where the fault must be seen from outside, or its end would show nothing
 CLEAN_S = 2.0
+SEEN_LIMIT_S = 1.0
 STEP_LIMIT_S = 30.0
 END_LIMIT_S = 15.0  # who survives the kill has healed and ended by then
 SOAK_S = 1.6  # a life held for a second, and a little of what comes after it
@@ -113,6 +114,9 @@ def run(cell: Cell) -> Outcome:
         life.reach()
         # where the kill must come at once, nothing is looked at before it
         now = before if cell.state in BEFORE else world.look()
+        seen_by_s = time.monotonic() + SEEN_LIMIT_S
+        while cell.state in IN_FORCE and now == before and time.monotonic() < seen_by_s:
+            now = world.look()  # such as a process that has been killed, and is still ending
         if cell.state in IN_FORCE and now == before:
             left = ("nothing: the fault did nothing at all",)
             return Outcome(cell=cell, hit=cell.state, heal_s=None, left=left, changed=False)

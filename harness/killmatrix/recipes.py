@@ -29,6 +29,11 @@ RECIPES: dict[str, Recipe] = {
         type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0, "mechanism": "freezer"}, root=True
     ),
     "kernel_kill": Recipe(type="kernel_kill", params={"target": "victim"}, kills=True),
+    "worker_dropout": Recipe(type="worker_dropout", params={"target": "sleepers"}, kills=True),
+    "worker_stall": Recipe(type="worker_stall", params={"target": "crew", "stall_seconds": 60.0}),
+    "code_patch": Recipe(
+        type="code_patch", params={"target": "crew", "stall_seconds": 60.0, "location": "__main__:execute"}
+    ),
     "memory_pressure": Recipe(
         type="memory_pressure", params={"memory_percent": 40.0, "duration_seconds": 60.0, "scope": "target"}
     ),

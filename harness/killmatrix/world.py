@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,23 @@ while True:
     while data := peer.recv(65536):
         peer.sendall(data)
 """
+# A worker: a thread that does piece after piece, and a main thread that tells by whose code; else not to be seen.
+WORKER = """
+import socket, sys, threading, time
+def execute():
+    time.sleep(0.005)
+def work():
+    while True:
+        execute()
+threading.Thread(target=work, daemon=True).start()
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    peer, _ = server.accept()
+    peer.sendall(f"{execute.__code__.co_name}, {len(sys._current_frames())} threads".encode())
+    peer.close()
+"""
 
 
 class World:
@@ -54,9 +72,12 @@ class World:
         (self.root / "state.json").write_text('{"memory_index": [1, 2, 3], "governance_rules": {"deploy": "ask"}}\n')
         self.socket = folder / "victim.sock"
         self.owners: set[int] = set()  # pids after which a fault of this world may have named a cgroup
-        self.children = [self._start(SLEEPER), self._start(ECHO, str(self.socket))]
+        self.worker = folder / "worker.sock"
+        programs = [(SLEEPER,), (ECHO, str(self.socket)), (WORKER, str(self.worker))]
+        self.children = [self._start(*words) for words in programs]
         self.owners |= {child.pid for child in self.children}
         (self.root / "victim.pid").write_text(f"{self.children[0].pid}\n")
+        (self.root / "worker.pid").write_text(f"{self.children[2].pid}\n")
         self.address = self.root / "links" / "victim.addr"
         self.address.write_text(f"unix:{self.socket}\n")
         self.group: Path | None = None
@@ -71,10 +92,14 @@ class World:
 
     def _ready(self) -> None:
         deadline = time.monotonic() + READY_LIMIT_S
-        while not self.socket.exists() or any(process_state(child.pid) not in "SR" for child in self.children):
+        while not self._stands():
             if time.monotonic() > deadline:
                 raise OSError("the victims did not start")
             time.sleep(0.005)
+
+    def _stands(self) -> bool:
+        alive = all(process_state(child.pid) in ("S", "R") for child in self.children)
+        return alive and self.socket.exists() and _said(self.worker) != ""
 
     def _manifest(self) -> dict[str, Any]:
         public, secret = (one.decode() for one in zmq.curve_keypair())
@@ -101,6 +126,16 @@ class World:
                     "framing": "u32be",
                 }
             },
+            "workers": {
+                "crew": {
+                    "processes": {"worker": {"pid_file": str(self.root / "worker.pid")}},
+                    "function": "__main__:execute",
+                },
+                "sleepers": {
+                    "processes": {"sleeper": {"pid_file": str(self.root / "victim.pid")}},
+                    "function": "__main__:none",
+                },
+            },
             "routes": [{"name": "GET /", "method": "GET", "path": "/", "kernels": ["victim"]}],
         }
 
@@ -111,6 +146,7 @@ class World:
             "stopped": process_state(victim.pid) in ("T", "t"),
             "alive": victim.poll() is None,
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
+            "worker": _said(self.worker),
             **{f"file {path.relative_to(self.root)}": _file(path) for path in sorted(self.root.rglob("*"))},
             "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
             "helpers": self.helpers(),
@@ -138,6 +174,15 @@ class World:
         if self.group is not None:
             with contextlib.suppress(OSError):
                 remove(self.group)
+
+
+def _said(path: Path) -> str:
+    """What who listens at *path* says, which is the end of it; "" when nobody does."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(READY_LIMIT_S)
+        one.connect(str(path))
+        return one.recv(1024).decode()
+    return ""
 
 
 def _read(path: Path) -> str:

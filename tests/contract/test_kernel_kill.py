@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import kernel_kill
+from faults.helpers import killing
 from faults.kernel_kill import KernelKill
 from harness.catalog import CatalogError, build_fault
 from harness.contracts import Hands, ProcessId, TargetError
@@ -94,7 +94,7 @@ def test_a_signal_that_is_not_heeded_is_no_kill(kernels: Kernels) -> None:
 def test_gone_before_the_kill_is_not_injected(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = KernelKill(target="a")
     with monkeypatch.context() as patched, pytest.raises(TargetError, match="a: gone before the SIGKILL came"):
-        patched.setattr(kernel_kill, "send", lambda process, number: False)
+        patched.setattr(killing, "send", lambda process, number: False)
         fault.inject(kernels, fault.prepare(kernels), NO_HANDS)  # type: ignore[arg-type]
     undo = fault.prepare(kernels)  # type: ignore[arg-type]
     kernels.children["a"].kill()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.helpers.borrowing import run_in
+from faults.helpers.stalling import SOURCE
 from harness import catalog
 from harness.killmatrix.cells import (
     STATES,
@@ -30,7 +32,7 @@ from harness.killmatrix.recipes import RECIPES
 from harness.killmatrix.table import table
 from harness.killmatrix.world import World
 from harness.primitives.kill_marked import MARKER_VARIABLE
-from harness.process import process_state
+from harness.process import process_state, read_process
 from tests.processes import wait_for
 
 SEED = 20261125
@@ -101,6 +103,24 @@ def test_a_file_left_other_than_it_was_is_seen(world: World, harm: object) -> No
     assert len(found) == 1 and found[0].startswith("file ")
 
 
+def test_a_loop_left_in_the_worker_is_seen(world: World, tmp_path: Path) -> None:
+    """And one that has ended, but for the function's own code or for the thread that watches over it."""
+    before = world.look()
+    process = read_process(world.children[2].pid)
+    gate = tmp_path / "gate"
+    gate.touch()
+    assert process and before["worker"] == "execute, 2 threads"
+    text = SOURCE.read_text() + f"\nendless = Endless('__main__:execute', {str(gate)!r}, '', time.monotonic() + 60)\n"
+    run_in(
+        process, f"import sys\nnames = {{}}\nexec({text!r}, names)\nsys.endless = names['endless']\nsys.endless.start()"
+    )
+    wait_for(lambda: "worker: 'grace_chaos_loop, 3 threads'" in str(differences(before, world.look())), 3)
+    run_in(process, "import sys\nsys.endless.restore()")
+    wait_for(lambda: "worker: 'execute, 3 threads'" in str(differences(before, world.look())), 3)
+    gate.unlink()
+    wait_for(lambda: differences(before, world.look()) == (), 3)
+
+
 def test_a_helper_left_alive_is_seen(world: World) -> None:
     before = world.look()
     variables = {**os.environ, MARKER_VARIABLE: f"{world.run.name}/f"}
@@ -132,7 +152,7 @@ def test_a_dead_victim_is_excused_where_the_fault_itself_kills_and_nowhere_else(
     world.children[0].wait()
     assert world.look() != before and differences(before, world.look(), kills=True) == ()
     assert "alive: False, was True" in differences(before, world.look(), kills=False)
-    assert [name for name, recipe in RECIPES.items() if recipe.kills] == ["kernel_kill"]
+    assert [name for name, recipe in RECIPES.items() if recipe.kills] == ["kernel_kill", "worker_dropout"]
 
 
 class Survivor:
