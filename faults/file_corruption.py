@@ -16,9 +16,10 @@ class FileCorruption:
     """Damages *corrupt_files*, names below the path *target* of the manifest, or that path itself.
 
     *corruption_type*: truncate (to *keep_percent*), bit_flip (in *corrupt_bytes* bytes), random_bytes (a run of
-    *corrupt_bytes*), key_overwrite (*corrupt_keys* become *corrupt_value*, or random text), zero. *seed* decides
-    where. Asked and measured is how many files were damaged. The target has *duration_seconds* to mend all of them,
-    which ends the fault; else they are given back. The subject is the first file's name.
+    *corrupt_bytes*), key_overwrite (*corrupt_keys* become *corrupt_value*, or random text), overwrite (all of it by
+    other bytes), zero. *seed* decides where. Asked and measured is how many files were damaged. The target has
+    *duration_seconds* to mend all of them, which ends the fault; else they are given back. The subject is the first
+    file's name.
     """
 
     target: str

@@ -31,6 +31,8 @@ ALIASES = {
     "governance_decisions_consistent": "decisions_consistent",
     "audit_trail_complete": "audit_complete",
     "api_remains_responsive": "api_responsive",
+    "system_operational": "api_responsive",
+    "system_remains_operational": "api_responsive",
 }
 
 

@@ -61,6 +61,15 @@ class LedgerPage:
     rows: str  # the key of a page's rows; the cursor of the next page is under "next", no rows = the end
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A request to which the target always gives the same answer, by one of its models."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+
+
 class Target(Protocol):
     """The system under test, as its manifest describes it."""
 
@@ -104,6 +113,11 @@ class Target(Protocol):
 
     @property
     def ledgers(self) -> Mapping[str, LedgerPage]: ...
+
+    @property
+    def models(self) -> Mapping[str, Question]:
+        """{model: what shows that it is in use}; a model is called after its file."""
+        ...
 
     @property
     def permitted(self) -> tuple[str, ...]:

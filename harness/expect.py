@@ -201,11 +201,19 @@ def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
     if claim.check == "metric":
         wanted = NEEDED_MAGNITUDE.get(claim.args["metric"])
         return tuple(step.step_id for step in steps if (step.asked.name, step.asked.unit) == wanted)
+    if claim.check in NEEDED_DAMAGE:
+        return tuple(step.step_id for step in steps if step.type == NEEDED_DAMAGE[claim.check])
     if claim.check == "all_safeguards_triggered":
         return tuple(step.step_id for step in steps)
     return ()
 
 
+# check → the type of fault whose mending it judges
+NEEDED_DAMAGE = {
+    "models_restored": "model_corruption",
+    "snapshot_regenerated": "snapshot_corruption",
+    "config_restored": "config_corruption",
+}
 # metric → the magnitude (name, unit) of the fault that it is the effect of
 NEEDED_MAGNITUDE = {
     "cpu_usage_peak": ("cpu", "%"),

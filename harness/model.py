@@ -20,6 +20,7 @@ class Kind(StrEnum):
     FAULT_HEALED = "fault_healed"
     SYMPTOM_SEEN = "symptom_seen"
     KERNEL_CHANGED = "kernel_changed"
+    FILE_CHANGED = "file_changed"
     SAFEGUARD_ENGAGED = "safeguard_engaged"
     SAFEGUARD_RELEASED = "safeguard_released"
     PLAYBOOK_STARTED = "playbook_started"

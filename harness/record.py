@@ -268,6 +268,18 @@ class Record:
     def fault(self, step_id: str) -> FaultRecord:
         return next(fault for fault in self.faults if fault.step.step_id == step_id)
 
+    @cached_property
+    def faulted_kernels(self) -> frozenset[str]:
+        """The kernels that the plan's faults are aimed at."""
+        aimed_at = {kernel for fault in self.faults for kernel in (fault.step.subject, *fault.step.kernels)}
+        return frozenset(aimed_at & set(self.plan.kernels))
+
+    @property
+    def bystander_routes(self) -> frozenset[str]:
+        """The requests that need no faulted kernel."""
+        routes = self.plan.routes.items()
+        return frozenset(name for name, kernels in routes if not self.faulted_kernels & set(kernels))
+
     def witness_route(self, kernel: str) -> str:
         return self.plan.witnesses.get(kernel, "")
 

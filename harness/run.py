@@ -129,7 +129,15 @@ class Run:
         """Whether a claim of the plan rests on what *observer* sees; the others may be missing in a manifest."""
         checks = {claim.check for claim in self.plan.claims}
         told = any(str(claim.args.get("metric", "")) not in ("", *MEASURED) for claim in self.plan.claims)
-        return {"bus_listener": "actor_cut_off" in checks, "counters": told, "control_plane": False}.get(observer, True)
+        of_files = bool(checks & {"models_restored", "config_restored", "snapshot_regenerated"})
+        needed = {
+            "bus_listener": "actor_cut_off" in checks,
+            "counters": told,
+            "control_plane": False,
+            "file_hashes": of_files,
+            "model_answers": "models_restored" in checks,
+        }
+        return needed.get(observer, True)
 
     def users_ready(self) -> None:
         """All legitimate users are there: the baseline may be measured."""

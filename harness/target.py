@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import LedgerPage, Link, ProcessId, Route, TargetError, WorkerPool
+from harness.contracts import LedgerPage, Link, ProcessId, Question, Route, TargetError, WorkerPool
 from harness.hosts import Permit, is_loopback
 from harness.model import Kind
 from harness.process import read_process
@@ -38,6 +38,7 @@ KEYS = (
     "permits",
     "workers",
     "ledgers",
+    "models",
 )
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
@@ -75,6 +76,7 @@ class ManifestTarget:
     links: Mapping[str, Link] = field(default_factory=dict)
     workers: Mapping[str, WorkerPool] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
+    models: Mapping[str, Question] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
 
     @property
@@ -194,6 +196,7 @@ class _Manifest:
             links={name: self.link(name, one.value) for name, one in each("links").items()},
             workers=self.workers(each("workers"), each("processes")),
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
+            models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
         )
 
     def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
@@ -229,6 +232,21 @@ class _Manifest:
         return LedgerPage(
             url=url, rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else ""
         )
+
+    def question(self, node: yaml.Node, what: str) -> Question:
+        found = self.fields(node, what, ("method", "path", "body"), ("method", "path"))
+        return Question(
+            method=self.word(found["method"], f"{what}.method", METHODS) if "method" in found else "",
+            path=self.request_path(found["path"], f"{what}.path") if "path" in found else "",
+            body=self.body(found, what),
+        )
+
+    def body(self, found: Mapping[str, Field], what: str) -> Any:
+        """A request's body, which is a mapping, or None."""
+        if "body" not in found or found["body"].value.tag.endswith(":null"):
+            return None
+        self.reader.mapping(found["body"].value, f"{what}.body")
+        return self.reader.plain(found["body"].value, f"{what}.body")
 
     def permits(self, node: yaml.Node) -> tuple[Permit, ...]:
         """The permits that count today and for this call."""
@@ -313,16 +331,12 @@ class _Manifest:
         witness_of = ""
         if "witness_of" in found and not _is_empty(found["witness_of"].value):
             witness_of = self.word(found["witness_of"], f"{what}.witness_of", kernels)
-        body = None
-        if "body" in found and not found["body"].value.tag.endswith(":null"):
-            read.mapping(found["body"].value, f"{what}.body")
-            body = read.plain(found["body"].value, f"{what}.body")
         return Route(
             name=read.text(found["name"].value, f"{what}.name"),
             method=self.word(found["method"], f"{what}.method", METHODS),
             path=self.request_path(found["path"], f"{what}.path"),
             kernels=kernels,
-            body=body,
+            body=self.body(found, what),
             witness_of=witness_of,
         )
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from twin.config import Config, ConfigError, load_config
+from twin.first_start import lay_out
 from twin.supervisor import Supervisor
 from twin.zygote import start_zygote
 
@@ -55,6 +56,7 @@ def main() -> int:
         config = load_config(options.dir.resolve(), options.config, options.port, switched_off, planted)
         config = dataclasses.replace(config, http_port=config.http_port or free_port(), bus_port=free_port())
         prepare(config)
+        lay_out(config)
     except ConfigError as error:
         print(f"twin: {error}", file=sys.stderr)
         return 2

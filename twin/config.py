@@ -22,6 +22,9 @@ SAFEGUARDS = (
     "thread_timeout",
     "worker_watchdog",
     "dependency_latency_monitor",
+    "model_integrity_check",
+    "snapshot_hygiene_manager",
+    "config_drift_guard",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
@@ -32,6 +35,9 @@ PLAYBOOKS = (
     "queue_backpressure",
     "worker_restart",
     "dependency_bypass",
+    "model_restore",
+    "snapshot_regenerate",
+    "config_restore",
 )
 
 
@@ -55,6 +61,7 @@ class Thresholds:
     disk_warning_percent: float = 80.0
     disk_critical_percent: float = 90.0
     pressure_mean_s: float = 2.0
+    pressure_warning_s: float = 5.0
     pressure_release_points: float = 10.0
     pressure_release_s: float = 3.0
     heartbeat_every_s: float = 0.5
@@ -123,6 +130,18 @@ class Config:
     @property
     def snapshot_dir(self) -> Path:
         return self.dir / ".grace_snapshots"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.dir / "models"
+
+    @property
+    def settings_file(self) -> Path:
+        return self.dir / "config" / "grace.yaml"
+
+    @property
+    def state_snapshot(self) -> Path:
+        return self.snapshot_dir / "state" / "state.json"
 
     @property
     def bus_endpoint(self) -> str:

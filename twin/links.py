@@ -21,10 +21,20 @@ FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest
 GATEWAY = ("api_server",)
 CALLERS: dict[str, tuple[str, ...]] = {
     "api_server": ("self_healing",),
-    "memory_fusion": ("api_server", "librarian"),
-    "health_monitor": ("api_server", "governance", "librarian", "scheduler", "self_healing", "trigger_mesh"),
+    "memory_fusion": ("api_server", "infrastructure_manager", "librarian", "self_healing"),
+    "health_monitor": (
+        *("api_server", "governance", "infrastructure_manager", "librarian", "scheduler", "self_healing"),
+        *("trigger_mesh", "verification_framework"),
+    ),
     "immutable_log": ("api_server", "governance"),
-    "self_healing": ("api_server", "health_monitor", "scheduler", "trigger_mesh"),
+    "self_healing": (
+        *("api_server", "health_monitor", "infrastructure_manager", "scheduler", "trigger_mesh"),
+        "verification_framework",
+    ),
+    "librarian": ("api_server", "self_healing"),
+    "learning_integration": ("api_server", "self_healing"),
+    "infrastructure_manager": ("api_server", "self_healing"),
+    "governance": ("api_server", "infrastructure_manager", "self_healing"),
     "message_bus": ("api_server", "self_healing"),
 }
 

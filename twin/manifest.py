@@ -12,6 +12,7 @@ from twin.htm import WORKER_FUNCTION, WORKERS
 from twin.kernels import KERNELS
 from twin.links import links
 from twin.memory import limited_groups
+from twin.models import CLASSIFIER, TRUST
 from twin.routes import ROUTES
 
 EVENT_RULES = [
@@ -32,6 +33,15 @@ LEDGERS = {
     "audit": {"url": "/api/immutable-log?since={next}&limit=1000", "rows": "entries"},
     "retrospectives": {"url": "/api/meta_loop/retrospectives?since={next}&limit=1000", "rows": "retrospectives"},
 }
+# What shows that a model is in use: its answer to this is always the same.
+QUESTIONS = {
+    CLASSIFIER: {"method": "POST", "path": "/api/knowledge/classify", "body": {"text": "Restart after an incident."}},
+    TRUST: {
+        "method": "POST",
+        "path": "/api/knowledge/trust",
+        "body": {"category": "platform", "content": "a sentence", "source": "handbook", "confidence": 0.5},
+    },
+}
 
 
 def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
@@ -48,6 +58,9 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "logs": str(config.log_dir),
             "state": str(config.state_dir),
             "snapshots": str(config.snapshot_dir),
+            "models": str(config.models_dir),
+            "state_snapshot": str(config.state_snapshot),
+            "config": str(config.settings_file),
             "immutable_log": str(config.state_dir / "immutable_log.db"),
             **_memory_cgroup(),
         },
@@ -66,6 +79,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             }
         },
         "ledgers": LEDGERS,
+        "models": QUESTIONS,
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
         "playbooks": list(PLAYBOOKS),

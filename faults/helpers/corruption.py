@@ -52,6 +52,12 @@ def random_bytes(data: bytes, wound: Wound) -> bytes:
     return data[:start] + bytes(run) + data[start + count :]
 
 
+def overwrite(data: bytes, wound: Wound) -> bytes:
+    """Every byte another, as of a file that somebody else's was written over; the length stays."""
+    generator = random.Random(wound.seed)
+    return bytes(byte ^ generator.randrange(1, 256) for byte in data)
+
+
 def zero(data: bytes, wound: Wound) -> bytes:
     """All zeros, as of blocks that were never written; the length stays."""
     return bytes(len(data))
@@ -135,6 +141,7 @@ KINDS: dict[str, Callable[[bytes, Wound], bytes]] = {
     "bit_flip": bit_flip,
     "random_bytes": random_bytes,
     "key_overwrite": key_overwrite,
+    "overwrite": overwrite,
     "zero": zero,
 }
 

@@ -1,4 +1,4 @@
-"""Legitimate users were served all the time: no 5 s of the run in which too many failed or waited too long."""
+"""Legitimate users were served throughout: no 5 s in which too many failed or waited too long, whatever was hurt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ REQUESTS_MIN = 20  # fewer say nothing of health, and neither of illness
 
 @dataclass(frozen=True, kw_only=True)
 class ApiResponsive:
-    """From the first injection to the last answer. A 429, or a 503 that says when to come again, is no failure."""
+    """From the first injection to the last answer, by what needs no kernel that a fault is aimed at.
+
+    A 429, or a 503 that says when to come again, is no failure.
+    """
 
     claim: str
 
@@ -26,13 +29,14 @@ class ApiResponsive:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
         end_s = max((*answers_s, record.last_fault_end_s or 0.0))
+        names = self._names(record)
         slo, count = record.plan.slo, max(1, int((end_s - start_s - WINDOW_S) / STEP_S) + 1)
         windows = [start_s + STEP_S * number for number in range(count)]
         thin: list[tuple[float, int]] = []
         worst = (100.0, windows[0])
         slowest = (0.0, windows[0])
         for at_s in windows:
-            traffic = record.traffic(at_s, at_s + WINDOW_S)
+            traffic = record.traffic(at_s, at_s + WINDOW_S, names=names)
             if traffic.count < REQUESTS_MIN:
                 thin.append((at_s, traffic.count))
                 continue
@@ -46,15 +50,20 @@ class ApiResponsive:
         low = worst[0] < slo.responsive_success_percent_min
         slow = slowest[0] >= slo.responsive_latency_ms_p99_max
         if low or slow:
-            rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S)
+            rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S, names=names)
             bad = [row for row in rows if (row.outcome == "failed" if low else row.latency_ms[-1][0] >= slowest[0])]
             return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows))
         if thin:
             at_s, few = thin[0]
             why = f"only {few} legitimate requests ended from {at_s:.1f} s to {at_s + WINDOW_S:.1f} s; otherwise {why}"
             return finding(self, Verdict.INCONCLUSIVE, why)
-        rows = record.request_rows(worst[1], worst[1] + WINDOW_S)
+        rows = record.request_rows(worst[1], worst[1] + WINDOW_S, names=names)
         return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))
+
+    @staticmethod
+    def _names(record: Record) -> frozenset[str] | None:
+        """None, which means all, when no fault is aimed at a kernel."""
+        return record.bystander_routes if record.faulted_kernels else None
 
 
 CHECK = ApiResponsive

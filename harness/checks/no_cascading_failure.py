@@ -21,20 +21,18 @@ class NoCascadingFailure:
         start_s, end_s = record.first_injection_s, self._end_s(record)
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
-        aimed_at = (kernel for fault in record.faults for kernel in (fault.step.subject, *fault.step.kernels))
-        faulted = set(aimed_at) & set(record.plan.kernels)
         dragged = [
             event
             for event in record.of_kind(Kind.KERNEL_CHANGED)
             if event.subject in record.plan.kernels
-            and event.subject not in faulted
+            and event.subject not in record.faulted_kernels
             and start_s <= event.at_s <= end_s
             and (event.detail.get("what") == "process" or event.detail.get("to") not in ("running", "R", "S"))
         ]
         if dragged:
             names = ", ".join(sorted({event.subject for event in dragged}))
             return finding(self, Verdict.FAIL, f"kernels without a fault changed: {names}", *dragged)
-        others = frozenset(name for name, kernels in record.plan.routes.items() if not faulted & set(kernels))
+        others = record.bystander_routes
         traffic = record.traffic(start_s, end_s, names=others)
         if traffic.count < REQUESTS_MIN:
             why = f"only {traffic.count} requests went to routes without a faulted kernel"

@@ -173,6 +173,7 @@ def regenerate(path: Path) -> None:
         ("bit_flip", append, Hold.HOLDS),
         ("random_bytes", append, Hold.HOLDS),
         ("zero", append, Hold.HOLDS),
+        ("overwrite", append, Hold.HOLDS),
         ("key_overwrite", save_again, Hold.HOLDS),
         ("key_overwrite", regenerate, Hold.TARGET),
         ("key_overwrite", rewrite, Hold.TARGET),
@@ -336,6 +337,7 @@ def test_how_much_is_damaged() -> None:
     places = [place for place, (old, new) in enumerate(zip(MODEL, run, strict=True)) if old != new]
     assert len(places) > 80 and places[-1] - places[0] < 100
     assert damage(MODEL, "zero", Wound()) == bytes(len(MODEL))
+    assert not any(old == new for old, new in zip(MODEL, damage(MODEL, "overwrite", Wound()), strict=True))
 
 
 def test_keys_are_overwritten_and_the_rest_stays() -> None:

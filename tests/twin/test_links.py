@@ -139,7 +139,10 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
     found = {("api_server", callee) for callee, _ in CALLS.values()}
     users = {
         "playbooks": ("self_healing",),
-        "incidents": ("api_server", "health_monitor", "scheduler", "trigger_mesh"),
+        "incidents": (
+            *("api_server", "health_monitor", "infrastructure_manager", "scheduler", "trigger_mesh"),
+            "verification_framework",
+        ),
         "outbox": ("api_server", "governance"),
         "http": ("api_server",),
     }

@@ -89,7 +89,17 @@ def watched(readings: list[tuple[float, float]], resource: str = "cpu") -> list[
 def test_pressure_engages_at_the_critical_figure_and_not_below(resource: str, critical: float) -> None:
     ((_, change),) = watched([(5, critical)], resource)
     assert change.engaged and change.resource == resource and change.details["mean_percent"] == critical
-    assert watched([(30, critical - 0.1)], resource) == []
+    assert watched([(30, critical - 0.1)], resource) == [] or resource == "cpu", "which also heeds its warning"
+
+
+def test_a_cpu_that_stays_at_its_warning_figure_is_pressure_too() -> None:
+    ((at_s, change),) = watched([(10, 40), (20, 75)])
+    assert change.engaged and change.details["mean_percent"] == 75 and "a warning from 70 %" in change.reason
+    assert 10 + LIMITS.pressure_warning_s <= at_s <= 10 + LIMITS.pressure_warning_s + LIMITS.pressure_mean_s
+    assert watched([(10, 40), (5, 75), (10, 40), (5, 75)]) == [], "not for long enough"
+    assert watched([(60, 69.9)]) == []
+    assert [c.engaged for _, c in watched([(10, 75), (30, 61)])] == [True], "61 % is not low enough after a warning"
+    assert [c.engaged for _, c in watched([(10, 75), (10, 60)])] == [True, False]
 
 
 def test_no_verdict_before_a_full_window() -> None:

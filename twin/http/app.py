@@ -43,6 +43,8 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", KNOWLEDGE): ("memory_fusion", "search"),
     ("POST", KNOWLEDGE): ("librarian", "add"),
     ("GET", "/api/knowledge/catalog"): ("librarian", "catalog"),
+    ("POST", "/api/knowledge/classify"): ("librarian", "classify"),
+    ("POST", "/api/knowledge/trust"): ("librarian", "trust"),
     ("POST", "/api/sandbox"): ("sandbox", "evaluate"),
     ("POST", "/api/chat"): ("agentic_spine", "chat"),
     ("POST", "/api/voice"): ("voice_conversation", "speak"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from twin.commit import GroupCommit
@@ -12,18 +14,27 @@ from twin.fields import text
 from twin.kernel import Kernel
 from twin.outbox import SCHEMA, Outbox
 from twin.rpc import KernelError
+from twin.rules import RULES, rules_of
+from twin.settings import LiveSettings, Settings
 
-RISK = {"read": 0.1, "write": 0.4, "deploy": 0.6, "delete": 0.8}
-SENSITIVE = ("production", "secret", "database", "governance")
+DELIVERED = Settings()
 
 
-def decide(actor: str, action: str, resource: str, risk_added: float = 0.0) -> dict[str, Any]:
+def decide(
+    actor: str,
+    action: str,
+    resource: str,
+    risk_added: float = 0.0,
+    rules: Mapping[str, Any] = RULES,
+    settings: Settings = DELIVERED,
+) -> dict[str, Any]:
     """A pure function of the question: risk from the action and the resource, and a share by who asks."""
-    base = next((risk for verb, risk in RISK.items() if verb in action), 0.5)
-    sensitive = 0.2 if any(word in resource for word in SENSITIVE) else 0.0
+    base = next((risk for verb, risk in rules["risk"].items() if verb in action), rules["risk_of_others"])
+    sensitive = rules["risk_of_sensitive"] if any(word in resource for word in rules["sensitive"]) else 0.0
     share = int(hashlib.sha256(f"{actor}:{action}:{resource}".encode()).hexdigest()[:4], 16) / 0xFFFF * 0.1
     risk = round(min(1.0, base + sensitive + share + risk_added), 4)
-    decision = "allow" if risk < 0.5 else "review" if risk < 0.85 else "deny"
+    asks = settings.governance_approval_required and risk >= rules["review_from"]
+    decision = "deny" if risk >= settings.governance_deny_from else "review" if asks else "allow"
     return {
         "allowed": decision == "allow",
         "approved": decision == "allow",
@@ -41,13 +52,21 @@ class Governance(Kernel):
         db = self.open_db("governance", SCHEMA)
         self.outbox = Outbox(self, db, GroupCommit(db))
         self.defects = Defects(self.config.defects)
+        self.settings = LiveSettings(self.config)
+        self.rules = rules_of(self.config)
         self.spawn(self.outbox.relay())
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op == "rules":
+            return {"rules": self.rules}
+        if op == "settings":
+            self.settings.get(time.monotonic(), at_once=True)
+            return {"sha256": self.settings.sha256, "problem": self.settings.problem}
         if op != "check":
             raise KernelError(404, "unknown_operation", op=op)
         actor, action, resource = (text(payload, name, 200) for name in ("actor", "action", "resource"))
-        answer = decide(actor, action, resource, self.defects.risk_added(f"{actor}:{action}:{resource}"))
+        added = self.defects.risk_added(f"{actor}:{action}:{resource}")
+        answer = decide(actor, action, resource, added, self.rules, self.settings.get(time.monotonic()))
         reference = uuid.uuid4().hex
         entry = {
             "actor": actor,

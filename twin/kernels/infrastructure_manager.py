@@ -1,28 +1,47 @@
-"""infrastructure_manager: knows the machine, and keeps snapshots of the platform's state with a backup."""
+"""infrastructure_manager: knows the machine, and keeps snapshots of the platform's state and its approved settings."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import shutil
 import time
 from typing import Any
 
+from twin import settings, snapshots
+from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
-from twin.rpc import KernelError
+from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
+from twin.safeguards.config_drift_guard import ConfigDriftGuard
+from twin.safeguards.snapshot_hygiene_manager import SnapshotHygieneManager
+from twin.settings import LiveSettings, SettingsError
+from twin.wholeness import watch
 
-SNAPSHOT_EVERY_S = 60.0
+AGAIN_AFTER_S = 1.0  # a snapshot that could not be taken
 
 
 class InfrastructureManager(Kernel):
     name = "infrastructure_manager"
 
     async def setup(self) -> None:
+        self.settings = LiveSettings(self.config)
+        self.taken: dict[str, Any] = {}
+        self.why_not = ""
+        self.busy = asyncio.Lock()
+        db = self.open_db("infrastructure_manager", SCHEMA)
+        for guard in (SnapshotHygieneManager(self.config), ConfigDriftGuard(self.config)):
+            if self.config.enabled(guard.name):
+                self.spawn(watch(self, guard, Incidents(self, guard.name, db)))
         self.spawn(self._snapshots())
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op == "regenerate":
+            return await self._regenerate()
+        if op == "restore_config":
+            try:
+                return settings.restore(self.config)
+            except SettingsError as error:
+                raise KernelError(409, "not_restored", reason=str(error)) from None
         if op != "describe":
             raise KernelError(404, "unknown_operation", op=op)
         disk = shutil.disk_usage(self.config.dir)
@@ -30,32 +49,37 @@ class InfrastructureManager(Kernel):
             "cores": os.cpu_count(),
             "load": os.getloadavg(),
             "disk_free_bytes": disk.free,
-            "snapshot": self.snapshot,
+            "snapshot": {**self.taken, "problem": self.why_not},
         }
 
     async def _snapshots(self) -> None:
+        """Now and then; one that is damaged is not written over, so that it is seen, whoever looks."""
         while True:
-            self.snapshot = self._take()
-            await asyncio.sleep(SNAPSHOT_EVERY_S)
+            self.why_not = snapshots.trouble(self.config.state_snapshot)
+            if not self.why_not:
+                try:
+                    await self._take()
+                except (OSError, KernelTimeout, KernelUnavailable, KernelError) as error:
+                    self.why_not = f"{type(error).__name__}: {error}"
+                    self.log.warning("no snapshot was taken: %s", self.why_not)
+            every_s = self.settings.get(time.monotonic()).snapshots_every_s
+            await asyncio.sleep(AGAIN_AFTER_S if self.why_not else every_s)
 
-    def _take(self) -> dict[str, Any]:
-        """state.json with a checksum over its keys; the one before it stays as state.backup.json."""
-        folder = self.config.snapshot_dir / "state"
-        folder.mkdir(parents=True, exist_ok=True)
-        keys = {
-            "memory_index": {"database": "knowledge.db"},
-            "governance_rules": {"version": 1},
-            "taken_at": time.time(),
-        }
-        digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
-        path, backup, fresh = (folder / name for name in ("state.json", "state.backup.json", "state.new"))
-        fresh.write_text(json.dumps({"keys": keys, "sha256": digest}, indent=1))
-        if path.exists():
-            shutil.copy2(path, backup)
-        fresh.replace(path)
-        if not backup.exists():
-            shutil.copy2(path, backup)
-        return {"taken_at": keys["taken_at"], "sha256": digest}
+    async def _take(self) -> None:
+        """From what the kernels hold now."""
+        async with self.busy:
+            index = await self.rpc.call("memory_fusion", "index", {})
+            rules = await self.rpc.call("governance", "rules", {})
+            values = {"memory_index": index["index"], "governance_rules": rules["rules"]}
+            self.taken = {**snapshots.take(self.config, values), "taken_at": time.time()}
+
+    async def _regenerate(self) -> dict[str, Any]:
+        try:
+            await self._take()
+        except OSError as error:
+            raise KernelError(409, "not_taken", reason=str(error)) from None
+        both = (self.config.state_snapshot, snapshots.backup_of(self.config))
+        return {**self.taken, "trouble": "; ".join(filter(None, map(snapshots.trouble, both)))}
 
 
 KERNEL = InfrastructureManager

@@ -1,10 +1,14 @@
-"""librarian: takes in knowledge; passes it on to memory_fusion, and keeps the catalogue itself."""
+"""librarian: takes in knowledge; says what it is about, passes it on to memory_fusion, keeps the catalogue itself."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from twin.fields import text
 from twin.kernel import Kernel
+from twin.models import CLASSIFIER
+from twin.models.store import ModelInUse
 from twin.rpc import KernelError
 
 ASK_LIMIT_S = 1.8  # below the gateway's own limit, so that the kernel at fault is named
@@ -17,15 +21,31 @@ class Librarian(Kernel):
         self.db = self.open_db(
             "librarian", "CREATE TABLE IF NOT EXISTS catalog (category TEXT PRIMARY KEY, entries INTEGER)"
         )
+        self.classifier = ModelInUse(self.config, CLASSIFIER)
+
+    def _classify(self, content: str) -> dict[str, Any]:
+        """What *content* is about. Without the classifier nothing is: the answer comes all the same, and says so."""
+        model = self.classifier.get(time.monotonic())
+        if model is None:
+            return {"category": "unclassified", "confidence": 0.0, "degraded": [CLASSIFIER]}
+        category, confidence = model.predict(content)
+        return {"category": category, "confidence": round(confidence, 4), "degraded": []}
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
+        if op == "classify":
+            return self._classify(text(payload, "text"))
+        if op == "trust":
+            return await self.rpc.call("memory_fusion", "trust", payload, ASK_LIMIT_S)
+        if op == "model":
+            return self.classifier.told(time.monotonic())
         if op == "add":
+            payload.setdefault("category", self._classify(text(payload, "content"))["category"])
             added = await self.rpc.call("memory_fusion", "add", payload, ASK_LIMIT_S)
             self.db.execute(
                 "INSERT INTO catalog VALUES (?, 1) ON CONFLICT (category) DO UPDATE SET entries = entries + 1",
                 (payload["category"],),
             )
-            return added
+            return {**added, "category": payload["category"]}
         if op == "catalog":
             rows = self.db.execute("SELECT category, entries FROM catalog ORDER BY category")
             return {"categories": {row["category"]: row["entries"] for row in rows}}

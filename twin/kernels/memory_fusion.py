@@ -7,12 +7,18 @@ import re
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twin.commit import GroupCommit
 from twin.fields import number, text
 from twin.kernel import Kernel
+from twin.models import TRUST
+from twin.models.store import ModelInUse
+from twin.models.trust import Knowledge
 from twin.rpc import KernelError
+from twin.settings import LiveSettings
+from twin.snapshots import EMPTY_INDEX, begin_with
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS knowledge (id TEXT PRIMARY KEY, category TEXT, content TEXT, source TEXT,
@@ -25,21 +31,18 @@ FIRST = (
     ("operations", "Playbooks are started by incidents and say what they have done.", "runbook"),
 )
 RECENT_CHARACTERS_MAX = 500_000
-SOURCES = {"handbook": 1.0, "runbook": 0.9, "user": 0.5}
+PARTS = ("category", "content", "source", "tags")
 
 
-def trust(row: sqlite3.Row, now: float) -> float:
-    """completeness .30, source .25, usage .20, freshness .15, consistency .10; each from 0 to 1."""
-    complete = sum(bool(row[name]) for name in ("category", "content", "source", "tags")) / 4
-    age_days = (now - row["created_at"]) / 86400
-    return round(
-        0.30 * complete
-        + 0.25 * SOURCES.get(row["source"], 0.3)
-        + 0.20 * min(1.0, row["used"] / 10)
-        + 0.15 * max(0.0, 1 - age_days / 365)
-        + 0.10 * row["confidence"],
-        4,
-    )
+def known_of(row: Mapping[str, Any], age_s: float) -> Knowledge:
+    """What the trust scorer is asked about a piece of knowledge."""
+    complete = sum(bool(row[name]) for name in PARTS) / len(PARTS)
+    return Knowledge(complete, row["source"], row["used"], age_s / 86400, row["confidence"])
+
+
+def usable(index: Any) -> bool:
+    """Whether *index* has what an index has."""
+    return isinstance(index, dict) and set(index) == set(EMPTY_INDEX)
 
 
 class MemoryFusion(Kernel):
@@ -51,6 +54,21 @@ class MemoryFusion(Kernel):
         if not self.db.execute("SELECT 1 FROM knowledge LIMIT 1").fetchone():
             for category, content, source in FIRST:
                 self._insert(self.db, category, content, source, 0.9, ["grace"])
+        self.scorer, self.settings = ModelInUse(self.config, TRUST), LiveSettings(self.config)
+        kept = begin_with(self.config, "memory_index")
+        self.index = kept if usable(kept) else dict(EMPTY_INDEX)
+        self._count_up()
+
+    def _count_up(self) -> dict[str, Any]:
+        """The index, with what has come since it was last counted up: knowledge is only ever added."""
+        rows = self.db.execute("SELECT rowid, category FROM knowledge WHERE rowid > ?", (self.index["last_row"],))
+        categories = dict(self.index["categories"])
+        last, entries = self.index["last_row"], self.index["entries"]
+        for row in rows:
+            last, entries = max(last, row["rowid"]), entries + 1
+            categories[row["category"]] = categories.get(row["category"], 0) + 1
+        self.index = {"last_row": last, "entries": entries, "categories": categories}
+        return self.index
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "search":
@@ -68,7 +86,32 @@ class MemoryFusion(Kernel):
                 number(payload, "confidence", 0, 1, 0.5),
             )
             return {"id": await self.commits.write(lambda db: self._insert(db, *parts, tags))}
+        if op == "trust":
+            return self._trust_of(payload)
+        if op == "model":
+            return self.scorer.told(time.monotonic())
+        if op == "index":
+            return {"index": self._count_up()}
         raise KernelError(404, "unknown_operation", op=op)
+
+    def _trust_of(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """How far something would be trusted that is described here, and not kept."""
+        row: dict[str, Any] = {name: text(payload, name, default="") for name in ("category", "content", "source")}
+        row |= {"tags": bool(payload.get("tags")), "used": int(number(payload, "used", 0, 1e9, 0))}
+        row["confidence"] = number(payload, "confidence", 0, 1, 0.5)
+        scorer = self.scorer.get(time.monotonic())
+        if scorer is None:
+            return {"trust": None, "degraded": [TRUST]}
+        return {"trust": scorer.score(known_of(row, number(payload, "age_s", 0, 1e9, 0))), "degraded": []}
+
+    def _told(self, rows: Iterable[sqlite3.Row]) -> dict[str, Any]:
+        """Each with how far it can be trusted. Without the scorer nobody can say that: it is found all the same."""
+        now, now_s = time.time(), time.monotonic()
+        scorer, least = self.scorer.get(now_s), self.settings.get(now_s).knowledge_trust_min
+        if scorer is None:
+            return {"results": [{**dict(row), "trust": None} for row in rows], "degraded": [TRUST]}
+        scored = [{**dict(row), "trust": scorer.score(known_of(dict(row), now - row["created_at"]))} for row in rows]
+        return {"results": [row for row in scored if row["trust"] >= least], "degraded": []}
 
     @staticmethod
     def _insert(
@@ -87,13 +130,12 @@ class MemoryFusion(Kernel):
     def _recent(self, limit: int) -> dict[str, Any]:
         """What was added last, as far as it fits into one answer."""
         rows = self.db.execute("SELECT * FROM knowledge ORDER BY created_at DESC LIMIT ?", (limit,)).fetchall()
-        now, left = time.time(), RECENT_CHARACTERS_MAX
-        results = []
+        left, kept = RECENT_CHARACTERS_MAX, []
         for row in rows:
             left -= len(row["content"])
             if left >= 0:
-                results.append({**dict(row), "trust": trust(row, now)})
-        return {"results": results}
+                kept.append(row)
+        return self._told(kept)
 
     def _search(self, query: str, limit: int) -> dict[str, Any]:
         words = re.findall(r"\w+", query)
@@ -101,8 +143,7 @@ class MemoryFusion(Kernel):
             "SELECT k.* FROM words w JOIN knowledge k ON k.id = w.id WHERE words MATCH ? ORDER BY rank LIMIT ?",
             (" OR ".join(f'"{word}"' for word in words) or '""', limit),
         ).fetchall()
-        now = time.time()
-        return {"results": [{**dict(row), "trust": trust(row, now)} for row in rows]}
+        return {**self._told(rows), "entries": self._count_up()["entries"]}
 
 
 KERNEL = MemoryFusion

@@ -9,7 +9,15 @@ from typing import Any
 
 from twin.config import PLAYBOOKS
 from twin.kernel import Kernel
-from twin.playbooks import dependency_bypass, message_bus_acl_violation_fix, resource_pressure, worker_restart
+from twin.playbooks import (
+    config_restore,
+    dependency_bypass,
+    message_bus_acl_violation_fix,
+    model_restore,
+    resource_pressure,
+    snapshot_regenerate,
+    worker_restart,
+)
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
 
 MODULES = {
@@ -19,6 +27,9 @@ MODULES = {
     "resource_pressure_disk": resource_pressure,
     "queue_backpressure": resource_pressure,  # the same deferral, for another reason
     "worker_restart": worker_restart,
+    "model_restore": model_restore,
+    "snapshot_regenerate": snapshot_regenerate,
+    "config_restore": config_restore,
     "dependency_bypass": dependency_bypass,
 }
 ATTEMPTS = 5

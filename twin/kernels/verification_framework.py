@@ -1,4 +1,4 @@
-"""verification_framework: says whether content is what its checksum claims."""
+"""verification_framework: says whether content is what its checksum claims, and keeps an eye on the models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import hashlib
 from typing import Any
 
 from twin.fields import text
+from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.rpc import KernelError
+from twin.safeguards.model_integrity_check import ModelIntegrityCheck
+from twin.wholeness import watch
 
 
 class VerificationFramework(Kernel):
     name = "verification_framework"
+
+    async def setup(self) -> None:
+        models = ModelIntegrityCheck(self.config)
+        incidents = Incidents(self, models.name, self.open_db("verification_framework", SCHEMA))
+        if self.config.enabled(models.name):
+            self.spawn(watch(self, models, incidents))
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op != "verify":

@@ -32,6 +32,8 @@ class ResourcePressureMonitor:
         self.first_s: float | None = None
         self.engaged: set[str] = set()
         self.below_since: dict[str, float] = {}
+        self.above_since: dict[str, float] = {}  # the warning figure
+        self.warned: set[str] = set()  # those that are engaged at the warning figure only
 
     def playbook(self, resource: str) -> str:
         return f"resource_pressure_{resource}"
@@ -53,16 +55,36 @@ class ResourcePressureMonitor:
                 changes += [change] if change else []
         return changes
 
+    def _warning(self, now_s: float, resource: str, mean: float) -> str:
+        """Why a CPU that is not critical is too busy all the same; "" when it is not, or not for long enough.
+
+        Memory and disks live for months at their warning figure; a CPU that stays there is work that piles up.
+        """
+        warning, for_s = self.thresholds.cpu_warning_percent, self.thresholds.pressure_warning_s
+        if resource != "cpu" or mean < warning:
+            self.above_since.pop(resource, None)
+            return ""
+        if now_s - self.above_since.setdefault(resource, now_s) < for_s:
+            return ""
+        return f"for {for_s:g} s, a warning from {warning:.0f} %"
+
+    def _release_from(self, resource: str) -> float:
+        """So far below the figure that has engaged it."""
+        figure = self.thresholds.cpu_warning_percent if resource in self.warned else self.critical(resource)
+        return figure - self.thresholds.pressure_release_points
+
     def _judge(self, now_s: float, resource: str, mean: float) -> Change | None:
         critical = self.critical(resource)
         details = {"mean_percent": round(mean, 1), "critical_percent": critical}
         if resource not in self.engaged:
-            if mean < critical:
+            reason = f"critical from {critical:.0f} %" if mean >= critical else self._warning(now_s, resource, mean)
+            if not reason:
                 return None
             self.engaged.add(resource)
+            (self.warned.discard if mean >= critical else self.warned.add)(resource)
             self.below_since.pop(resource, None)
-            return Change(resource, True, f"{resource} at {mean:.0f} %, critical from {critical:.0f} %", details)
-        if mean > critical - self.thresholds.pressure_release_points:
+            return Change(resource, True, f"{resource} at {mean:.0f} %, {reason}", details)
+        if mean > self._release_from(resource):
             self.below_since.pop(resource, None)
             return None
         if now_s - self.below_since.setdefault(resource, now_s) < self.thresholds.pressure_release_s:
