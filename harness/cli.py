@@ -54,6 +54,7 @@ def main() -> int:
     twin.add_argument("action", choices=("up", "status", "down"))
     twin.add_argument("--dir", type=Path, default=TWIN_DIR)
     twin.add_argument("--safeguards-off", default="", metavar="NAME,...")
+    twin.add_argument("--plant", default="", metavar="NAME,...", help="defects on purpose: what finds none is blind")
     matrix = verbs.add_parser("killmatrix", help="kills harness and guardian at every step of every fault's life")
     matrix.add_argument("--all", action="store_true", help="every cell, not a seeded choice of them")
     matrix.add_argument("--soak", type=int, default=0, metavar="N", help="N kills at random moments instead")
@@ -149,7 +150,7 @@ def _twin(options: argparse.Namespace, rest: list[str]) -> int:
     manifest = folder / "target.yaml"
     supervisor = _supervisor(folder)
     if options.action == "up":
-        return _twin_up(folder, manifest, options.safeguards_off)
+        return _twin_up(folder, manifest, options.safeguards_off, options.plant)
     if supervisor is None:
         print(f"no twin runs in {folder}")
         return 0 if options.action == "down" else 1
@@ -177,10 +178,11 @@ def _supervisor(folder: Path):  # type: ignore[no-untyped-def]
     return read_process(pid) if str(folder) in words else None
 
 
-def _twin_up(folder: Path, manifest: Path, safeguards_off: str) -> int:
+def _twin_up(folder: Path, manifest: Path, safeguards_off: str, plant: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "twin", "--dir", str(folder)]
     command += ["--safeguards-off", safeguards_off] if safeguards_off else []
+    command += ["--plant", plant] if plant else []
     command, _, without_limit = limited(command)
     if without_limit:
         print(without_limit, file=sys.stderr)

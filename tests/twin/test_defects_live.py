@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import wait_for
+from tests.processes import ROOT, pids_with, wait_for
 from tests.twin.client import Client
 from tests.twin.test_gateway_guards import CHECK, running
 from tests.twin.test_kernels_state import kill
@@ -130,6 +132,24 @@ def test_none_is_planted_unless_it_is_named_and_a_wrong_name_is_told(tmp_path: P
         path.write_text(text)
         with pytest.raises(ConfigError, match=words):
             load_config(tmp_path, path, 0, [])
+
+
+def up(folder: Path, plant: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness.cli", "twin", "up", "--dir", str(folder), "--plant", plant]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_twin_that_stays_may_have_one_planted_too(tmp_path: Path) -> None:
+    refused = up(tmp_path, "retro_lst")
+    assert refused.returncode == 2 and "Did you mean 'retro_lost'?" in refused.stderr and not pids_with(str(tmp_path))
+    assert up(tmp_path, "invalid_accepted").returncode == 0
+    try:
+        client = Client(tmp_path)
+        assert client.submit("x", sla_ms=-5)[0] == 200
+        client.close()
+    finally:
+        os.kill(pid_of(tmp_path, "supervisor"), signal.SIGTERM)
+    wait_for(lambda: not pids_with(str(tmp_path)), 5.0, "an end without orphans")
 
 
 @pytest.mark.parametrize("name", sorted(name for name, every in DEFECTS.items() if every))

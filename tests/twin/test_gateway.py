@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from tests.processes import ROOT, twin, wait_for
+from tests.twin.client import MINE
+from twin.defects import DEFECTS
 from twin.http.app import CALLS
 from twin.kernels import KERNELS
 from twin.routes import ROUTES
@@ -191,6 +193,7 @@ def test_the_tables_agree() -> None:
         if kernel := route.get("witness_of"):
             way = ", ".join(route["kernels"])
             assert f"| {kernel} | `{route['method']} {route['path'].partition('?')[0]}` | {way} |" in text
+    assert all(f"| {name} |" in text for name in MINE) and all(f"`{name}`" in text for name in DEFECTS)
     assert "memory_fusion" not in next(one for one in ROUTES if one["path"] == "/api/chat")["kernels"]
 
 
