@@ -65,8 +65,14 @@ class PaperTarget:
         route(INTENT, "scheduler"),
         route(RETRO, "meta_loop", witness_of="meta_loop"),
     )
-    safeguards: tuple[str, ...] = ("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog")
-    playbooks: tuple[str, ...] = ("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart")
+    safeguards: tuple[str, ...] = (
+        *("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog"),
+        *("rate_limiter", "intent_validator", "queue_pressure_monitor"),
+    )
+    playbooks: tuple[str, ...] = (
+        *("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart"),
+        "queue_backpressure",
+    )
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
