@@ -1,4 +1,4 @@
-"""The flood: one Locust user whose greenlet drives many connections, and puts what came of it into Locust's numbers.
+"""Two Locust users on the flood engine: one that is many connections, and one that is one; both in Locust's numbers.
 
     class Intents(FloodUser):
         connections = 200
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from gevent.lock import Semaphore
 from locust import User, task
 from locust import stats as locust_stats
 from locust.exception import StopUser
@@ -26,8 +27,9 @@ from locust.stats import RequestStats, StatsEntry, StatsError
 from harness.traffic import rounded
 from locustfiles.engine import arrivals
 from locustfiles.engine.counts import Batch
+from locustfiles.engine.green import Answer, Judge, Pool, judged
 from locustfiles.engine.loop import Engine
-from locustfiles.engine.sources import Source
+from locustfiles.engine.sources import Source, encode
 
 logger = logging.getLogger(__name__)
 Rows = list[tuple[str, str, int, dict[int, int]]]
@@ -58,7 +60,10 @@ class FloodUser(User):
     def flood(self) -> None:
         try:
             engine = self.engine = self._engine()
-            engine.run()
+            try:
+                engine.run()
+            finally:
+                logger.info("%s: %s", type(self).__name__, "  ".join(f"{key} {n}" for key, n in engine.facts.items()))
         except Exception as error:  # Locust would call this task again, and again
             logger.exception("%s ends: %s", type(self).__name__, error)
             self.environment.events.user_error.fire(user_instance=self, exception=error, tb=error.__traceback__)
@@ -81,18 +86,108 @@ class FloodUser(User):
             connect_timeout_s=self.connect_timeout_s,
             answer_timeout_s=self.answer_timeout_s,
             drain_s=self.drain_s,
-            sink=self.count,
+            sink=lambda batches: count(self.environment, self.user_name, batches),
         )
-
-    def count(self, batches: list[Batch]) -> None:
-        """Every 100 ms, and at the end."""
-        add(self.environment.stats, batches, time.time())
-        tell(self.environment, self.user_name, batches)
 
     def stop(self, force: bool = False) -> bool:
         if self.engine is not None and not force:
             self.engine.stop()
         return bool(super().stop(force))
+
+
+class GreenUser(User):
+    """A user as Locust means it, one request at a time, on the engine's connections: for slow targets.
+
+    `self.client.request("POST", "/x", b"...")` in a task waits for the answer; no other client costs as little.
+    """
+
+    abstract = True
+    user_name = "green"
+    source_address = ""
+    connect_timeout_s = 3.0
+    answer_timeout_s = 30.0
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.client = GreenClient(self)
+
+    def start(self, group: Any) -> Any:
+        greenlet = super().start(group)
+        greenlet.rawlink(lambda _: self.client.leave())  # also when a subclass forgets it
+        return greenlet
+
+    def on_stop(self) -> None:
+        self.client.leave()
+
+
+class GreenClient:
+    """What a GreenUser sends with. All users of a class share a pool, which ends with the last of them."""
+
+    def __init__(self, user: GreenUser) -> None:
+        self.user = user
+        self.host = urlsplit(user.host or "").netloc
+        self._pool: Pool | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        name: str = "",
+        judge: Judge = judged,
+    ) -> Answer:
+        """*judge* says under which outcome it is counted: ok, limited, shed, rejected, failed."""
+        pool = self._pool or self.join()
+        request = encode(method, path, self.host, body, headers, b"\0")
+        return pool.send(f"{method} {name or path}", request, judge)
+
+    def join(self) -> Pool:
+        user = self.user
+        with _pools(user.environment).lock:
+            self._pool = pool = _pools(user.environment).of.get(type(user)) or self._new_pool()
+            pool.join()
+        return pool
+
+    def leave(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None and pool.leave():
+            del _pools(self.user.environment).of[type(self.user)]
+
+    def _new_pool(self) -> Pool:
+        user = self.user
+        pool = Pool(
+            address_of(user.host),
+            source_address=user.source_address,
+            permitted=getattr(user.environment.parsed_options, "permitted", ()),
+            connect_timeout_s=user.connect_timeout_s,
+            answer_timeout_s=user.answer_timeout_s,
+            sink=lambda batches: count(user.environment, user.user_name, batches),
+        )
+        _pools(user.environment).of[type(user)] = pool
+        return pool
+
+
+class _Pools:
+    """The pools of an environment, by the class of their users. To make one takes a look-up, which lets others run."""
+
+    def __init__(self) -> None:
+        self.lock = Semaphore()
+        self.of: dict[type, Pool] = {}
+
+
+def _pools(environment: Any) -> _Pools:
+    if not hasattr(environment, "flood_pools"):
+        environment.flood_pools = _Pools()
+    found: _Pools = environment.flood_pools
+    return found
+
+
+def count(environment: Any, user_name: str, batches: list[Batch]) -> None:
+    """Every 100 ms, and at the end."""
+    add(environment.stats, batches, time.time())
+    tell(environment, user_name, batches)
 
 
 def address_of(host: str | None) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -48,20 +48,26 @@ def source_of(asked: argparse.Namespace) -> tuple[tuple[str, int], Template]:
     body = asked.body.read_bytes() if asked.body else b""
     method = asked.method or ("POST" if asked.body else "GET")
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    headers = dict(part.split(":", 1) for part in asked.header)
-    request = encode(method, path, url.netloc, body, {name: value.strip() for name, value in headers.items()})
+    headers = {}
+    for line in asked.header:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ValueError(f"--header {line!r} is not NAME: VALUE")
+        headers[name] = value.strip()
+    request = encode(method, path, url.netloc, body, headers)
     template = Template(f"{method} {url.path or '/'}", request, total=asked.requests, length=asked.length)
     return (url.hostname, url.port or 80), template
 
 
 def measure(engine: Engine, seconds: float | None) -> dict[str, Any]:
-    before, began = os.times(), time.perf_counter()
+    before, began = time.process_time(), time.perf_counter()
     timer = gevent.spawn_later(seconds, engine.stop) if seconds else None
+    interrupt = gevent.signal_handler(signal.SIGINT, engine.stop)
     engine.run()
-    took_s, after = time.perf_counter() - began, os.times()
+    interrupt.cancel()
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - before
     if timer is not None:
         timer.kill(block=False)
-    cpu_s = after.user + after.system - before.user - before.system
     counts = engine.counts
     total = sum(counts.totals.values())
     return {

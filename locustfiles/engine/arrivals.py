@@ -9,6 +9,8 @@ NS = 1_000_000_000
 
 
 class Arrivals(Protocol):
+    gap_ns: float  # on average
+
     def next_ns(self, previous_ns: int) -> int:
         """When the arrival after that of *previous_ns* is due."""
 
@@ -17,11 +19,11 @@ class Constant:
     """Evenly spaced: *rate_per_s* a second, without drift."""
 
     def __init__(self, rate_per_s: float) -> None:
-        self._gap_ns = NS / checked(rate_per_s)
+        self.gap_ns = NS / checked(rate_per_s)
         self._rest_ns = 0.0
 
     def next_ns(self, previous_ns: int) -> int:
-        gap_ns = self._gap_ns + self._rest_ns
+        gap_ns = self.gap_ns + self._rest_ns
         whole_ns = int(gap_ns)
         self._rest_ns = gap_ns - whole_ns
         return previous_ns + whole_ns
@@ -31,11 +33,11 @@ class Poisson:
     """Independent of each other, as many unrelated clients are: exponential gaps, *rate_per_s* a second on average."""
 
     def __init__(self, rate_per_s: float, seed: object = 0) -> None:
-        self._rate_per_ns = checked(rate_per_s) / NS
+        self.gap_ns = NS / checked(rate_per_s)
         self._random = random.Random(f"arrivals:{seed}")
 
     def next_ns(self, previous_ns: int) -> int:
-        return previous_ns + int(self._random.expovariate(self._rate_per_ns))
+        return previous_ns + int(self._random.expovariate(1 / self.gap_ns))
 
 
 def checked(rate_per_s: float) -> float:

@@ -33,6 +33,7 @@ from locustfiles.engine.wheel import Wheel
 EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 OVER = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 RECEIVE_BYTES = 16_384
+FED_AT_ONCE = 64  # requests or connections, then the loop looks at its time
 BACKOFF_FIRST_NS = 50_000_000
 BACKOFF_MAX_NS = 2_000_000_000
 SAFE_METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE")  # RFC 9110, 9.2.2
@@ -52,9 +53,10 @@ class Exchange:
         arrivals: Arrivals | None = None,
         connect_ns: int,
         answer_ns: int,
+        backoff_max_ns: int = BACKOFF_MAX_NS,
     ) -> None:
         self.address, self.source, self.epoll, self.arrivals = address, source, epoll, arrivals
-        self.connect_ns = connect_ns
+        self.connect_ns, self.backoff_max_ns = connect_ns, backoff_max_ns
         self.counts = Counts()
         self.lag = Histogram()  # of sends behind their intended times, in an open loop
         self.heads = Heads()
@@ -64,6 +66,7 @@ class Exchange:
         self.by_fd: dict[int, Connection] = {}
         self.idle: deque[Connection] = deque()  # connected; may hold some that are no longer idle
         self.shut: deque[Connection] = deque()
+        self.unmade: deque[Connection] = deque()
         self.graves: list[Socket] = []  # closed after the batch: until then no event can mean another connection
         self.outstanding = 0
         self.stopping = False
@@ -81,9 +84,9 @@ class Exchange:
         self.by_fd[fd] = Connection("", 0)
 
     def start(self, now_ns: int) -> None:
+        """Connections are made beforehand, by feed(): no request's latency holds that time, if they are in time."""
         self.intended_ns = now_ns if self.arrivals is None else self.arrivals.next_ns(now_ns)
-        for connection in self.all:
-            self.connect(connection, now_ns)
+        self.unmade.extend(self.all)
 
     # Requests
 
@@ -100,20 +103,31 @@ class Exchange:
             return None
         self.outstanding += 1
         if self.arrivals is None:
-            return took[0], took[1], now_ns
+            return took[0], took[1], took[2] if len(took) > 2 else now_ns
         intended_ns = self.intended_ns
-        self.intended_ns = self.arrivals.next_ns(intended_ns)
+        self.due_ns = self.intended_ns = self.arrivals.next_ns(intended_ns)
         self.lag.add((now_ns - intended_ns) // 1000)
         return took[0], took[1], intended_ns
 
-    def feed(self, now_ns: int) -> None:
-        """Gives what is due to connections that have nothing to do."""
+    @property
+    def waiting(self) -> bool:
+        """Whether a connection has nothing to do."""
+        return bool(self.idle or self.shut or self.unmade) and not self.stopping
+
+    def feed(self, now_ns: int) -> bool:
+        """Gives what is due to connections that have nothing to do; True when there was more than enough for now."""
+        left = FED_AT_ONCE
+        while self.unmade and left:
+            self.connect(self.unmade.popleft(), now_ns)
+            left -= 1
         self.due_ns = 0
         for waiting, state in ((self.idle, IDLE), (self.shut, SHUT)):
-            while waiting:
+            while waiting and left and self.due_ns <= now_ns:
                 connection = waiting.popleft()
                 if connection.state == state and not self.give(connection, now_ns):
-                    return
+                    return bool(self.unmade)
+                left -= 1
+        return not left
 
     def give(self, connection: Connection, now_ns: int) -> bool:
         """The next request to a connection that is free; without one it waits."""
@@ -248,7 +262,7 @@ class Exchange:
             connection.failures = 0
             self.give(connection, perf_counter_ns())
         else:
-            wait_ns = min(BACKOFF_FIRST_NS << min(connection.failures, 10), BACKOFF_MAX_NS)
+            wait_ns = min(BACKOFF_FIRST_NS << min(connection.failures, 10), self.backoff_max_ns)
             connection.failures += 1
             connection.state = DOWN
             connection.until_ns = perf_counter_ns() + int(wait_ns * self._backoff.uniform(0.5, 1.0))

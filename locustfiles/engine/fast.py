@@ -37,8 +37,9 @@ def slow(exchange: Exchange) -> Callable[[Events], None]:
 def fast(exchange: Exchange, source: Template) -> Callable[[Events], None]:
     by_fd, known, ids = exchange.by_fd, exchange.counts.known, source.ids
     clock, end, readable, most = perf_counter_ns, END, EPOLLIN | EPOLLOUT, RECEIVE_BYTES
-    request = bytearray(source.encode(b"0" * 12))
-    size, (begin, stop) = len(request), source.id_at
+    begin, stop = source.id_at
+    request = bytearray(source.encode(b"0" * (stop - begin)))
+    size = len(request)
 
     def handle(events: Events) -> None:
         for fd, flags in events:

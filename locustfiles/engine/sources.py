@@ -21,9 +21,12 @@ class Source(Protocol):
 
     name: str  # METHOD and route, as it is counted: "POST /api/htm/intents"
 
-    def take(self, now_ns: int) -> tuple[Any, bytes] | int | None:
+    def take(self, now_ns: int) -> tuple[Any, bytes] | tuple[Any, bytes, int] | int | None:
         """(token, whole request); an int: nothing is due before this perf_counter_ns time; None: no more will come,
-        but a token that is under way may come back through lost() or answered(), and be due again."""
+        but a token that is under way may come back through lost() or answered(), and be due again.
+
+        In a closed loop (token, request, since_ns) says from when its latency counts.
+        """
 
     def answered(self, token: Any, status: int, body: bytes, retry_after_s: float | None, latency_ns: int) -> str:
         """The outcome under which it is counted: ok, limited, shed, rejected or failed."""
@@ -79,8 +82,8 @@ class Template:
             raise ValueError(f"the request holds {MARK.decode()} {len(parts) - 1} times, once is enough")
         self._before, self._after = parts[0], b"".join(parts[1:])
         numbers = count(first) if total is None else range(first, first + total)
-        self.ids: Iterator[bytes] = map(ID_FORMAT.__mod__, numbers)
         self.marked = len(parts) == 2
+        self.ids: Iterator[bytes] = map(ID_FORMAT.__mod__, numbers) if self.marked else (b"" for _ in numbers)
         self.settled = False
 
     @property
@@ -90,7 +93,7 @@ class Template:
         return begin, begin + (ID_DIGITS if self.marked else 0)
 
     def encode(self, token: bytes) -> bytes:
-        return self._before + token + self._after if self.marked else self._before
+        return self._before + token + self._after
 
     def take(self, now_ns: int) -> tuple[bytes, bytes] | None:
         token = next(self.ids, None)

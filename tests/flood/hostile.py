@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import socket
 import struct
 import sys
@@ -125,6 +126,7 @@ BAD = {
 SHAPES = {**GOOD, **BAD}
 RACING = Shape((plain(200),), then="late")  # it has not said that it will close: the next request is on its way
 LATE_S = 0.01
+REQUEST = re.compile(rb"(?:GET|HEAD|POST) /(\w+)/(\w+) HTTP/1\.1\r\nHost: \S+(?:\r\n|$)")
 ANY = [name for name in SHAPES if not name.startswith("silent") and SHAPES[name].reads] + ["plain"] * 100
 BULKY = ("refused_early", "read_slowly")  # they are asked with a body that no socket takes at once
 
@@ -179,7 +181,11 @@ class Hostile:
                 return None
             data += more
         lines, _, body = data.partition(b"\r\n\r\n")
-        _, name, number = lines.split(b" ")[1].decode().split("/")
+        asked = REQUEST.match(lines)
+        if asked is None:
+            self.add(self.facts, "requests that are none")
+            return None
+        name, number = asked[1].decode(), asked[2].decode()
         shape = self.shape(name)
         length = next((int(line[15:]) for line in lines.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
         if shape.reads:

@@ -8,8 +8,10 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import gevent
 
 from tests.flood.hostile import BULKY
 from tests.processes import ROOT
@@ -46,6 +48,13 @@ def hostile(*words: str) -> Iterator[Server]:
         server.process.stdin.close()
         server.process.wait(timeout=10)
         server.process.stdout.close()
+
+
+def until(condition: Callable[[], Any], limit_s: float = 30.0) -> None:
+    """Lets other greenlets run until *condition* holds; fails after *limit_s*."""
+    with gevent.Timeout(limit_s):
+        while not condition():
+            gevent.sleep(0.01)
 
 
 class ShapeSource:

@@ -13,7 +13,7 @@ from locustfiles.engine.arrivals import Constant
 from locustfiles.engine.exchange import Exchange
 from locustfiles.engine.loop import Engine
 from locustfiles.engine.sources import Source, Template, encode
-from tests.flood.shapes import ShapeSource, expected, hostile
+from tests.flood.shapes import ShapeSource, expected, hostile, until
 
 
 class Repeatable(ShapeSource):
@@ -151,7 +151,7 @@ def test_a_kill_ends_it_at_once_with_everything_counted() -> None:
     with hostile() as server:
         engine = engine_for(server.port, get("/plain"), sink=lambda batches: told.extend(one.count for one in batches))
         greenlet = gevent.spawn(engine.run)
-        gevent.sleep(0.5)
+        until(lambda: server.told()["counts"].get("plain 200 ok", 0) > 100)
         began = perf_counter()
         greenlet.kill()
         assert perf_counter() - began < 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from locustfiles.engine import heads
@@ -32,15 +34,20 @@ def flood(
     return engine
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_each_shape_is_read_as_it_was_sent(name: str) -> None:
-    shape = SHAPES[name]
+@pytest.fixture(scope="module")
+def one_for_all() -> Iterator[Server]:
     with hostile() as server:
-        source = ShapeSource([name], 4)
-        engine = flood(server, source, connections=2, answer_timeout_s=PATIENCE_S if shape.status else 1.0)
-        told = server.told()
+        yield server
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_shape_is_read_as_it_was_sent(name: str, one_for_all: Server) -> None:
+    shape = SHAPES[name]
+    source = ShapeSource([name], 4)
+    engine = flood(one_for_all, source, connections=2, answer_timeout_s=PATIENCE_S if shape.status else 1.0)
+    told = one_for_all.told()
     assert engine.counts.totals == {(f"POST /{name}", shape.outcome, shape.status): 4}
-    assert told["counts"] == {f"{name} {shape.status} {shape.outcome}": 4}
+    assert told["counts"][f"{name} {shape.status} {shape.outcome}"] == told["received"][name] == 4
     assert told["twice"] == [] and told["facts"].keys() <= {"body bytes"}
     if shape.status:
         assert source.answers == {(name, shape.status, shape.body): 4}
@@ -90,6 +97,17 @@ def test_bodies_that_no_socket_takes_at_once_are_sent_whole() -> None:
     assert engine.facts["short_sends"] >= 1
     assert engine.counts.totals == {("POST /read_slowly", "ok", 200): 8}
     assert "bodies that were not what was sent" not in told["facts"]
+
+
+@pytest.mark.parametrize("path", ["/plain/0", "/plain/{id}"])
+def test_a_request_is_the_same_each_time_but_for_its_id(path: str) -> None:
+    request = encode("POST", path, "x", b"yyyy")
+    with hostile() as server:
+        engine = flood(server, Template("POST /plain", request, total=400), connections=3)
+        told = server.told()
+    assert engine.counts.totals == {("POST /plain", "ok", 200): 400} and engine.facts["connects"] == 3
+    assert told["twice"] == ([] if "{id}" in path else ["plain/0"])
+    assert "requests that are none" not in told["facts"]
 
 
 def test_each_body_can_be_checked() -> None:

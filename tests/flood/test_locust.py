@@ -20,6 +20,7 @@ import pytest
 from tests.flood.shapes import Server, hostile
 from tests.processes import ROOT, wait_for
 
+pytestmark = pytest.mark.slow
 USERS = str(ROOT / "tests" / "flood" / "hostile_users.py")
 SETTLED = "the flood has settled"
 
