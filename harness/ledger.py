@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from harness.catalog import nearest
 
@@ -20,6 +20,8 @@ COMPLETED = "completed"
 # kind → the target's ledger that holds it, and the field there that names it
 HELD_IN = {"intent": ("intents", "intent_id"), "retrospective": ("retrospectives", "id")}
 AUDIT, REFERENCE = "audit", "reference"
+FEW = 3  # of what is wrong, that are named and cited
+NO_LEDGER = "the run kept no ledger of what was sent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,3 +187,42 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"a mapping is expected, not {found!r}")
     return found
+
+
+class Placed(Protocol):
+    """A row of a file of the run folder."""
+
+    @property
+    def place(self) -> str: ...
+
+
+class Wrongs:
+    """What is wrong with the rows of a ledger, by kind: their number, the first few ids, and where they stand."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.cited: list[str] = []
+
+    def add(self, words: str, rows: Sequence[tuple[str, Placed]]) -> None:
+        """(id, row) of each that is so; none is nothing wrong."""
+        if not rows:
+            return
+        names = list(dict.fromkeys(name for name, _ in rows))
+        more = ", ..." if len(names) > FEW else ""
+        self.words.append(f"{len(rows)} {words} ({', '.join(names[:FEW])}{more})")
+        self.cited += [row.place for _, row in rows[:FEW]]
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+    def __str__(self) -> str:
+        return "; ".join(self.words)
+
+
+def not_read(name: str) -> str:
+    return f"what the target finally holds is not known: its ledger {name} could not be read, or it offers none"
+
+
+def span(rows: Sequence[Placed]) -> tuple[str, ...]:
+    """The first and the last of *rows* as evidence."""
+    return tuple(dict.fromkeys(row.place for row in (*rows[:1], *rows[-1:])))

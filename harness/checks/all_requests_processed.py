@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import NO_LEDGER, Wrongs, finding, span
+from harness.checks import finding
+from harness.ledger import NO_LEDGER, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
-from harness.ledger import AUDIT, REFERENCE, REJECTIONS, HeldRow, LedgerRow
+from harness.checks import finding
+from harness.ledger import AUDIT, NO_LEDGER, REFERENCE, REJECTIONS, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 

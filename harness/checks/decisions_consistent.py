@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import FEW, NO_LEDGER, Wrongs, finding, span
-from harness.ledger import LedgerRow
+from harness.checks import finding
+from harness.ledger import FEW, NO_LEDGER, LedgerRow, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 

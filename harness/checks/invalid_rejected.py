@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
-from harness.ledger import HELD_IN, REJECTIONS, LedgerRow
+from harness.checks import finding
+from harness.ledger import HELD_IN, NO_LEDGER, REJECTIONS, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import Wrongs, finding, not_read, span
-from harness.ledger import COMPLETED, HELD_IN
+from harness.checks import finding
+from harness.ledger import COMPLETED, HELD_IN, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 

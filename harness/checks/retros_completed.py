@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import NO_LEDGER, Wrongs, finding, not_read, span
-from harness.ledger import COMPLETED, HELD_IN, HeldRow
+from harness.checks import finding
+from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
