@@ -31,8 +31,12 @@ test: $(STAMP) lint ## every test
 	@$(BIN)/python -m pytest -q
 
 bench: $(STAMP) ## ours beside the field's tools, as ratios in one interleaved run: benchmarks/results/
-	@for tool in stress-ng fio; do command -v $$tool >/dev/null || $(APT) $$tool; done
-	@$(BIN)/python -m benchmarks.fidelity
+	@for tool in stress-ng fio wrk hey; do command -v $$tool >/dev/null || $(APT) $$tool; done
+	@command -v h2load >/dev/null || $(APT) nghttp2-client
+	@command -v ab >/dev/null || $(APT) apache2-utils
+	@# the benchmark has a configuration and a process of its own: the one that Debian starts on port 80 is not wanted
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { $(APT) nginx && { service nginx stop >/dev/null 2>&1 || true; }; }
+	@status=0; for part in fidelity load; do $(BIN)/python -m benchmarks.$$part || status=$$?; done; exit $$status
 
 matrix: $(STAMP) ## SIGKILL at every step of every fault's life, all cells
 	@$(BIN)/grace-chaos killmatrix --all --out benchmarks/results/killmatrix.md

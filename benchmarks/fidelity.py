@@ -123,13 +123,13 @@ class Busy(Exception):
     """Somebody else uses the machine: what would be measured is not the tools."""
 
 
-def wait_for_quiet() -> None:
-    """Until the machine has been idle for IDLE_S. Raises Busy."""
+def wait_for_quiet(idle_s: float = IDLE_S) -> None:
+    """Until the machine has been idle for *idle_s*. Raises Busy."""
     clock, cores = CpuClock(), os.cpu_count() or 1
     deadline = time.monotonic() + IDLE_LIMIT_S
     while time.monotonic() < deadline:
         before, at_s = clock.busy_s(), time.monotonic()
-        time.sleep(IDLE_S)
+        time.sleep(idle_s)
         percent = 100 * (clock.busy_s() - before) / (time.monotonic() - at_s) / cores
         if percent <= IDLE_PERCENT_MAX:
             return
