@@ -22,6 +22,10 @@ RECIPES: dict[str, Recipe] = {
     "acl_flood": Recipe(
         type="acl_flood", params={"messages_per_second": 50.0, "duration_seconds": 60.0, "blocked_actor": "mallory"}
     ),
+    "topic_flood": Recipe(
+        type="topic_flood",
+        params={"topic": "telemetry.open", "messages_per_second": 50.0, "duration_seconds": 60.0, "actor": "mallory"},
+    ),
     "cpu_spike": Recipe(type="cpu_spike", params=SPIKE),
     "cpu_pressure": Recipe(type="cpu_pressure", params=SPIKE),
     "kernel_pause": Recipe(type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0}),
@@ -53,5 +57,19 @@ RECIPES: dict[str, Recipe] = {
     "network_partition": Recipe(type="network_partition", params={"target": "victim", "duration_seconds": 60.0}),
     "file_corruption": Recipe(
         type="file_corruption", params={"target": "root", "corrupt_files": ["model.bin", "state.json"]}
+    ),
+    "model_corruption": Recipe(type="model_corruption", params={"target": "root", "corrupt_files": ["model.bin"]}),
+    "snapshot_corruption": Recipe(
+        type="snapshot_corruption",
+        params={"target": "root", "corrupt_files": ["state.json"], "corrupt_keys": ["memory_index"]},
+    ),
+    "config_corruption": Recipe(
+        type="config_corruption",
+        params={
+            "target": "root",
+            "corrupt_files": ["state.json"],
+            "corrupt_keys": ["governance_rules.deploy"],
+            "corrupt_value": "allow",
+        },
     ),
 }
