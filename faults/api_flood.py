@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from harness.contracts import Hands, Target, TargetLacks
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
-FIRST_CLIENT = 10  # 127.0.0.10: neither the legitimate users' address nor that of the probes: a limiter punishes neither
+# 127.0.0.10: neither the legitimate users' address nor that of the probes: a limiter punishes neither for it.
+FIRST_CLIENT = 10
 CLIENTS_MAX = 50
 ARRIVALS = ("closed", "constant", "poisson")
 

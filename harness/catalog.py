@@ -86,6 +86,8 @@ def _fits(name: str, key: str, value: Any, wanted: str) -> None:
     if wanted in ("float", "int"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CatalogError(f"{name}.{key}: a number is expected, not {value!r}")
+        if key.endswith("_ratio") and value == 0:
+            return  # none of them: what it is when it is left out
         if not 0 < value < LARGEST or (key.endswith("_percent") and value > 100):
             limit = "above 0 and at most 100" if key.endswith("_percent") else f"above 0 and below {LARGEST:g}"
             raise CatalogError(f"{name}.{key}: {limit} is expected, not {value!r}")

@@ -62,6 +62,12 @@ def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() 
     assert not {legitimate, PROBE_ADDRESS} & set(hands.order["addresses"])
 
 
+def test_a_ratio_of_nothing_may_be_written_out() -> None:
+    assert build_fault("api_flood", {**FLOOD, "invalid_ratio": 0}).invalid_ratio == 0
+    with pytest.raises(CatalogError, match="above 0"):
+        build_fault("api_flood", {**FLOOD, "total_requests": 0})
+
+
 def test_spam_takes_its_number_under_both_of_its_names() -> None:
     for name in ("count", "requests"):
         spam = build_fault("api_spam", {"endpoint": "/x", name: 100, "component": "meta_loop"})

@@ -1,0 +1,71 @@
+"""Layers 2 and 3: as shipped they pass; without one safeguard, or with one defect planted, they fail and say why.
+
+The flood is a fifth as long here: its rates, its bursts and all that is claimed of it are the shipped ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.processes import ROOT, findings, finish, locust, run_folder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+FLOOD, STORM, CASCADE = "L2_HTM_queue_flood", "L3_governance_intent_storm", "L3_retro_cascade_failure"
+SHORTER: dict[str, dict[str, Any]] = {FLOOD: {"total_requests": 2000}}
+
+
+def run(scenario: str, out: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
+    """(exit code, findings, what was said) of a shipped scenario, with what SHORTER says of it."""
+    written = yaml.safe_load((ROOT / "scenarios" / "enhanced" / f"{scenario}.yaml").read_text())
+    written["injection"] |= SHORTER.get(scenario, {})
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{scenario}.yaml"
+    file.write_text(yaml.safe_dump(written, sort_keys=False))
+    code, said = finish(locust("--scenario", str(file), "--seed", "7", *words, out=out / "runs"), 200)
+    return code, findings(run_folder(out / "runs")), said
+
+
+def red(found: list[dict[str, Any]]) -> dict[str, str]:
+    """{claim: why} of what failed."""
+    return {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
+
+
+@pytest.mark.parametrize("scenario", [FLOOD, STORM, CASCADE])
+def test_as_shipped_it_passes(tmp_path: Path, scenario: str) -> None:
+    code, found, said = run(scenario, tmp_path)
+    assert code == 0, said[-6000:]
+    assert {one["verdict"] for one in found} == {"PASS"}
+
+
+@pytest.mark.parametrize("safeguard", ["rate_limiter", "intent_validator", "queue_pressure_monitor"])
+def test_without_a_safeguard_the_flood_fails_and_names_it(tmp_path: Path, safeguard: str) -> None:
+    code, found, said = run(FLOOD, tmp_path, "--safeguards-off", safeguard)
+    assert code == 1, said[-6000:]
+    assert any(safeguard in claim + why for claim, why in red(found).items())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "defect", "claim", "words"),
+    [
+        (FLOOD, "intent_lost", "every_accepted_intent_processed_exactly_once", "lost"),
+        (FLOOD, "intent_doubled", "every_accepted_intent_processed_exactly_once", "executions 2"),
+        (FLOOD, "invalid_accepted", "every_invalid_intent_rejected", "negative_sla"),
+        (FLOOD, "rejection_unlogged", "audit trail complete", "rejection"),
+        (STORM, "decision_by_order", "decisions_consistent", "answers to"),
+        (STORM, "audit_row_dropped", "audit_trail_complete", "decision"),
+        (CASCADE, "retro_lost", "all_analyses_completed", "retrospectives"),
+    ],
+)
+def test_a_planted_defect_is_found(tmp_path: Path, scenario: str, defect: str, claim: str, words: str) -> None:
+    code, found, said = run(scenario, tmp_path, "--plant", defect)
+    assert code == 1, said[-6000:]
+    assert words in red(found).get(claim, ""), red(found)
+
+
+def test_a_defect_that_does_not_exist_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
+    code, said = finish(locust("--scenario", STORM, "--plant", "intent_los", out=tmp_path))
+    assert code == 2 and "intent_lost" in said and not list(tmp_path.glob("*/*"))
