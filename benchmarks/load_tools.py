@@ -161,7 +161,7 @@ class Tool:
     exact: bool = True
     unique: bool = False
     open_loop: bool = False
-    pilot: int = 20_000
+    pilot: int = 60_000
 
 
 CONNECTIONS = 100
@@ -231,9 +231,11 @@ def hey_at_rate(per_s: int) -> Tool:
 
 OURS = Tool("ours", locust(OURS_FILE, "Flood", 1), parse_locust, unique=True)
 ENGINE = Tool("ours, without Locust", engine, parse_engine, unique=True)
-GREEN = Tool("ours, a greenlet a user", locust(OURS_FILE, "Green", CONNECTIONS), parse_locust, unique=True)
-FAST = Tool("FastHttpUser", locust(USERS, "FastPeer", CONNECTIONS), parse_locust, unique=True, pilot=1000)
-PLAIN = Tool("HttpUser", locust(USERS, "PlainPeer", CONNECTIONS), parse_locust, unique=True, pilot=500)
+GREEN = Tool(
+    "ours, a greenlet a user", locust(OURS_FILE, "Green", CONNECTIONS), parse_locust, unique=True, pilot=10_000
+)
+FAST = Tool("FastHttpUser", locust(USERS, "FastPeer", CONNECTIONS), parse_locust, unique=True, pilot=3_000)
+PLAIN = Tool("HttpUser", locust(USERS, "PlainPeer", CONNECTIONS), parse_locust, unique=True, pilot=1_000)
 WRK_UNIQUE = Tool("wrk, unique ids", wrk("unique"), parse_wrk, exact=False, unique=True)
 WRK = Tool("wrk", wrk("plain"), parse_wrk, exact=False)
 TOOLS = (
@@ -245,7 +247,7 @@ TOOLS = (
     WRK_UNIQUE,
     Tool("wrk, unique ids, each answer looked at", wrk("checked"), parse_wrk, exact=False, unique=True),
     WRK,
-    Tool("hey", hey, parse_hey),
+    Tool("hey", hey, parse_hey, pilot=20_000),
     Tool("h2load --h1", h2load, parse_h2load),
     Tool("ab -k", ab, parse_ab),
 )
