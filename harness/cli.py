@@ -45,7 +45,10 @@ def main() -> int:
     plan.add_argument("--time-scale", type=float, default=1.0)
     plan.add_argument("--seed", type=int, default=1)
     suite_door.add_run(verbs)
-    for name, text in (("verify", "judges a run folder again"), ("report", "writes its reports again")):
+    for name, text in (
+        ("verify", "judges a run folder again, or all of a suite's report"),
+        ("report", "writes its reports again"),
+    ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("folder", type=Path)
     healing = verbs.add_parser("heal", help="takes back whatever the run folders below a path left undone")
@@ -113,6 +116,8 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
+    if options.folder.is_file():
+        return suite_door.verify(options.folder)
     record = _record(options.folder)
     findings = judge(record)
     answer = verdict(findings)

@@ -19,7 +19,7 @@ from harness.suite_run import start_suite
 
 TITLES = ("Multi-fault orchestration", "Layer 2 (HTM)", "Layer 3 (governance)", "External", "Deep complexity", "All")
 WORDS = (*CATEGORIES, ALL)
-LEAVE = ("q", "quit", "exit", "0")
+LEAVE = ("q", "quit", "exit")
 
 
 class Leave(Exception):
@@ -57,8 +57,7 @@ def choose() -> tuple[str, ...]:
         for one in mine if word != ALL else ():
             print(f"       {_line(one)}")
     print("  q. leave\n")
-    ids = [one.scenario_id for one in known]
-    return ask(f"1 to {len(WORDS)}, or scenario ids", "", lambda text: _choice(text, ids))
+    return ask(f"1 to {len(WORDS)}, or scenario ids", "", lambda text: _choice(text, known))
 
 
 def _line(one: Entry) -> str:
@@ -75,7 +74,7 @@ def ask(question: str, default: str, read: Callable[[str], object]):  # type: ig
             raise Leave from None
         if not sys.stdin.isatty():
             print()  # nobody pressed return
-        if text.lower() in LEAVE and not default:
+        if text.lower() in LEAVE:
             raise Leave
         try:
             return read(text)
@@ -83,17 +82,19 @@ def ask(question: str, default: str, read: Callable[[str], object]):  # type: ig
             print(f"  {error}")
 
 
-def _choice(text: str, ids: list[str]) -> tuple[str, ...]:
-    if text.isascii() and text.isdigit():
-        if 1 <= int(text) <= len(WORDS):
-            return (WORDS[int(text) - 1],)
-        raise ValueError(f"1 to {len(WORDS)}, or q, is expected, not {text}")
-    words = tuple(part for part in text.replace(",", " ").split() if part)
-    if not words:
-        raise ValueError(f"1 to {len(WORDS)}, or q, is expected")
+def _choice(text: str, known: list[Entry]) -> tuple[str, ...]:
+    ids = [one.scenario_id for one in known]
+    words = tuple(text.replace(",", " ").split())
+    if len(words) == 1 and words[0] in [str(number) for number, _ in enumerate(WORDS, 1)]:
+        words = (WORDS[int(words[0]) - 1],)
+    if not words or words[0].isdigit():
+        given = f", not {text}" if text else ""
+        raise ValueError(f"1 to {len(WORDS)}, scenario ids, or q to leave are expected{given}")
     for word in words:
         if word not in (*ids, *WORDS):
             raise ValueError(f"no scenario is called {word!r}.{nearest(word, [*ids, *WORDS])}")
+        if word in CATEGORIES and not any(one.category in (word, UNKNOWN) for one in known):
+            raise ValueError(f"{word} holds no scenario yet")
     return words
 
 

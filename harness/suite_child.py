@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,6 +22,7 @@ ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]): sys.exit(3)
 os.execv(sys.executable, [sys.executable, "-m", "locust", *sys.argv[2:]])
 """
+LOCUSTS_SUMMARY = re.compile(r"^Type +Name +# reqs", re.MULTILINE)
 T = TypeVar("T")
 
 
@@ -85,10 +87,11 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def last_words(log: Path) -> str:
-    """The end of what it printed, in one line."""
+    """The end of what it printed, in one line, without Locust's own tables and notes."""
     try:
         text = log.read_bytes()[-TEXT_MAX:].decode(errors="replace")
     except OSError:
         return "nothing"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-3:])[-500:] or "nothing"
+    lines = [line.strip() for line in LOCUSTS_SUMMARY.split(text)[0].splitlines()]
+    kept = [line for line in lines if line and "/INFO/locust." not in line]
+    return " / ".join(kept[-3:])[-500:] or "nothing"

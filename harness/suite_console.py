@@ -21,6 +21,7 @@ from harness.suite_run import Listener
 from harness.suite_state import ENDED, WAITING, State
 
 PROGRESS = re.compile(r"^\[ *[\d.]+ s\] (.*)")  # a line of harness/console.py's Progress, without a terminal
+SHORTEST_S = 5.0  # a scenario that takes longer than thought is not said to be over
 CRASHED = Verdict.INCONCLUSIVE.exit_code
 
 
@@ -109,7 +110,7 @@ def left_s(state: State, running: int | None = None, elapsed_s: float = 0.0) -> 
     waits = [row for number, row in enumerate(state.rows) if row.state != ENDED and number != running]
     rest_s = sum(row.expected_s * factor + QUIET_S for row in waits)
     if running is not None:
-        rest_s += max(0.0, state.rows[running].expected_s * factor - elapsed_s)
+        rest_s += max(SHORTEST_S, state.rows[running].expected_s * factor - elapsed_s)
     return rest_s
 
 

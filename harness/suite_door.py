@@ -10,10 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.suite_check import GRACE, Asked
+from harness.console import say
+from harness.model import Verdict
+from harness.suite_check import GRACE, Asked, SuiteRefused
 from harness.suite_console import run_to_exit_code
 from harness.suite_entries import is_suite, split
+from harness.suite_result import judged_again
 from harness.suite_run import resume_suite, start_suite
+from harness.suite_state import read_state
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
@@ -89,6 +93,28 @@ def _resume(options: argparse.Namespace, words: list[str]) -> int:
         told = ", ".join([*words, *(f"--{key.replace('_', '-')}" for key in given)])
         return _refuse(f"--resume goes on with what was begun, as it was begun; leave out: {told}")
     return run_to_exit_code(partial(resume_suite, Path(options.resume)))
+
+
+def verify(path: Path) -> int:
+    """`grace-chaos verify` of a suite's report: every run folder is judged again; the worst decides."""
+    try:
+        state = read_state(path)
+    except SuiteRefused as error:
+        return _refuse(str(error))
+    verdicts = []
+    for row in state.rows:
+        verdict, because = Verdict(row.verdict), row.because
+        if row.run_folder and verdict is not Verdict.INCONCLUSIVE:  # its process may have said otherwise
+            again = judged_again(state.asked.out / row.run_folder)
+            verdict, because = again.verdict, again.because
+        elif verdict in (Verdict.PASS, Verdict.FAIL):
+            verdict, because = Verdict.INCONCLUSIVE, "it has no run folder"
+        told = "" if verdict.value == row.verdict else f"  (the report says {row.verdict})"
+        say(f"{verdict.value:<14} {row.scenario_id}: {because}{told}")
+        verdicts.append(verdict)
+    worst = Verdict.worst(verdicts)
+    say(f"verdict: {worst.value} (exit {worst.exit_code})")
+    return worst.exit_code
 
 
 def to_suite(options: Any, distributed: bool) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from harness import suite_run
 from harness.suite_check import Asked, SuiteRefused
+from harness.suite_child import last_words
+from harness.suite_door import verify
 from harness.suite_entries import entries, seed_of
 from harness.suite_pause import Pause, pause
 from harness.suite_run import Listener, Suite, resume_suite, resumed
@@ -97,11 +99,7 @@ def test_each_is_counted_as_what_it_is(stage: Any) -> None:
     assert report["incidents"][0]["faults"] and report["incidents"][0]["verifications"]
     assert on.order() == [[name, str(seed_of(11, name)), (on.told / name).read_text()] for name in "abcdefgh"]
     assert on.report() == report
-
-
-@pytest.mark.parametrize(("told", "code"), [(("pass",), 0), (("pass", "empty"), 3), (("empty", "fail"), 1)])
-def test_the_worst_decides(stage: Any, told: tuple[str, ...], code: int) -> None:
-    assert run(stage(**dict(zip("ab", told, strict=False))).state())["exit_code"] == code
+    html_and_junit_say_the_same(on, report)
 
 
 def test_what_lacks_something_is_not_applicable_and_the_rest_runs(stage: Any) -> None:
@@ -133,18 +131,16 @@ def test_the_report_is_there_after_each_and_never_says_more_than_is_known(stage:
     assert [one["scenarios"][0]["state"] for one in seen[:2]] == ["running", "ended"]
 
 
-def test_html_and_junit_say_the_same(stage: Any) -> None:
-    on = stage(a="pass", b="fail", c="empty")
-    report = run(on.state())
+def html_and_junit_say_the_same(on: Stage, report: dict[str, Any]) -> None:
     page = Path(report["report_file"]).with_suffix(".html").read_text()
     for row in report["scenarios"][:2]:
         link = f"{row['run_folder']}/report.html"
         assert f'href="{link}"' in page and (on.out / link).is_file()
-    assert page.index("FAIL") < page.index("PASS") and "no run folder" in page
+    assert page.index("FAIL</span><td>") < page.index("PASS</span><td>") and "no run folder" in page
     suites = ElementTree.parse(Path(report["report_file"]).with_suffix(".junit.xml")).getroot()
-    assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("3", "1", "1")
+    assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("8", "1", "6")
     cases = {case.get("name"): [child.tag for child in case] for case in suites.iter("testcase")}
-    assert cases == {"a": [], "b": ["failure"], "c": ["error"]}
+    assert cases == {"a": [], "b": ["failure"], **{name: ["error"] for name in "cdefgh"}}
 
 
 async def cancelled_when(suite: Suite, ready: Any) -> None:
@@ -174,6 +170,21 @@ def test_cancelled_it_heals_leaves_nothing_and_goes_on_where_it_stopped(stage: A
     assert on.order() == [[name, str(seed_of(11, name)), how] for name, how in zip("abbc", on_how(), strict=True)]
     with pytest.raises(SuiteRefused, match="every suite in it has finished"):
         asyncio.run(resume_suite(on.out))
+
+
+def test_verify_judges_every_run_of_a_report_again(stage: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    on = stage(a="pass", b="pass", c="lie")
+    report = run(on.state())
+    path = Path(report["report_file"])
+    assert verify(path) == 3 and capsys.readouterr().out.count("PASS ") == 2
+    folder = on.out / report["scenarios"][0]["run_folder"]
+    (folder / "timeline.jsonl").unlink()
+    assert verify(path) == 3 and "(the report says PASS)" in capsys.readouterr().out
+    said_to_pass = path.read_text().replace('"verdict": "INCONCLUSIVE"', '"verdict": "PASS"')
+    path.write_text(said_to_pass)
+    assert verify(path) == 1, "the folder of c tells of a FAIL, whatever the report says"
+    path.write_text("{}")
+    assert verify(path) == 2
 
 
 def on_how() -> tuple[str, ...]:
@@ -231,6 +242,14 @@ def test_a_listener_that_breaks_stops_the_scenario_first(stage: Any) -> None:
     with pytest.raises(BrokenPipeError):
         run(on.state(), Breaks())
     assert (on.told / "healed").exists() and not pids_with(str(on.out))
+
+
+def test_the_last_words_are_not_locusts_tables(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert last_words(log) == "nothing"
+    table = "Type     Name      # reqs\n-----|-----\n Aggregated 0\n"
+    log.write_text(f"a plan\nnot started: why\n[x] vm/INFO/locust.main: Shutting down\n{table}")
+    assert last_words(log) == "a plan / not started: why"
 
 
 ALONE = """
