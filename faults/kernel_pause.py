@@ -39,6 +39,7 @@ class KernelPause:
 
     duration_field: ClassVar[str] = "pause_seconds"
     min_duration_s: ClassVar[float] = 5.0
+    target_ends_it: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.mechanism not in MECHANISMS:

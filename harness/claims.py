@@ -36,6 +36,9 @@ ALIASES = {
     "api_remains_responsive": "api_responsive",
     "system_operational": "api_responsive",
     "system_remains_operational": "api_responsive",
+    "playbooks_ran_concurrently": "playbooks_concurrent",
+    "concurrent_playbook_execution": "playbooks_concurrent",
+    "all_faults_detected": "each_fault_detected",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 
 from harness.scenario import Execution, FaultEntry, Scenario
 
@@ -10,16 +11,38 @@ SHORTEST_S = 5.0
 
 
 def draw(scenario: Scenario, seed: int) -> tuple[FaultEntry, ...]:
-    """The faults to inject, in their order.
+    """The faults to inject, in their order: the first of draws()."""
+    return next(draws(scenario, seed))
+
+
+def draws(scenario: Scenario, seed: int) -> Iterator[tuple[FaultEntry, ...]]:
+    """One draw after the other, all from the same seed.
 
     Each entry gets a ticket, and the lowest are drawn. random() gives the same numbers for a seed on every version
     of Python, which sample() and shuffle() do not promise.
     """
     entries = scenario.pool or scenario.faults
     generator = random.Random(seed)
-    order = [at for _, at in sorted((generator.random(), at) for at in range(len(entries)))]
-    drawn = order[: scenario.execution.random_selection or len(order)]
-    return tuple(entries[at] for at in (drawn if scenario.execution.shuffle_order else sorted(drawn)))
+    while True:
+        order = [at for _, at in sorted((generator.random(), at) for at in range(len(entries)))]
+        drawn = order[: scenario.execution.random_selection or len(order)]
+        yield tuple(entries[at] for at in (drawn if scenario.execution.shuffle_order else sorted(drawn)))
+
+
+def can_overlap(execution: Execution, faults: Sequence[tuple[str, float]]) -> bool:
+    """Whether two of *faults* can be answered at the same time, as the scenario is written, unscaled.
+
+    Each is (what answers it, "" for nothing; for how many seconds it surely lasts). The later one must begin long
+    enough before the earlier one ends to be seen meanwhile.
+    """
+    begins = [begins_s(execution, position, 1.0) for position in range(len(faults))]
+    rows = [(at_s, answer, lasts_s) for at_s, (answer, lasts_s) in zip(begins, faults, strict=True) if answer]
+    return any(
+        first_s <= later_s and later_s + SHORTEST_S <= first_s + lasts_s
+        for at, (first_s, answer, lasts_s) in enumerate(rows)
+        for other, (later_s, another, _) in enumerate(rows)
+        if at != other and answer != another
+    )
 
 
 def begins_s(execution: Execution, position: int, time_scale: float) -> float:

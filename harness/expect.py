@@ -73,6 +73,14 @@ def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:
     return found
 
 
+def playbook_for(scenario: Scenario, kind: str) -> str:
+    """The playbook that answers a fault of this type, by what counts as its detection; "" for none."""
+    known = _coverage_file()["faults"]
+    rows = {row["safeguard"]: row.get("playbook", "") for row in known.get(kind, [])}
+    names = scenario.detected_by.get(kind, tuple(rows))
+    return next((rows[name] for name in names if rows.get(name)), "")
+
+
 def _subjects(steps: Sequence[Step], coverage: Coverage) -> dict[str, dict[str, str]]:
     """What a safeguard names that sees a fault by its effect elsewhere, such as a queue that a flood fills."""
     rows = [row for rows in _coverage_file()["faults"].values() for row in rows if "subject" in row]
@@ -146,6 +154,10 @@ def _playbooks(scenario: Scenario, steps: Sequence[Step], coverage: Coverage) ->
 
 def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scenario) -> list[Claim]:
     needs = tuple(step.step_id for step in steps)
+    if witness == "answered_stale" and steps:
+        text = "clients are answered from what is stored, while a dependency is late and only then"
+        told = {"playbook": playbook}
+        return [Claim(claim=text, check=witness, args=told, group="playbook", needs=needs)]
     if witness == "load_shed" and steps:
         text = "clients see work deferred, while the pressure lasts and only then"
         deferring = [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == witness]

@@ -6,20 +6,23 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
+from itertools import islice
 from typing import Any
 
 from harness import catalog
 from harness.catalog import CatalogError, nearest
-from harness.claims import RESTARTED, ClaimError, parse
+from harness.claims import ALIASES, RESTARTED, ClaimError, parse
 from harness.contracts import Target, TargetError, TargetLacks
-from harness.draw import SHORTEST_S, begins_s, cut_s, does_not_fit, draw
-from harness.expect import expect
+from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
+from harness.expect import expect, playbook_for
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Slo, Step
 from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
 from harness.stop import StopError, parse_stop
 
 FAILOVER_CHECK = "failover_within_limit"
+CONCURRENT_CHECK = "playbooks_concurrent"
+DRAWS_MAX = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +50,13 @@ def build_plan(
     scenario: Scenario, target: Target, options: Options, metrics: Mapping[str, str]
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan and its faults by step id. Raises ScenarioError with all that does not fit."""
-    drawn = draw(scenario, options.seed)
+    drawn, redrawn = _drawn(scenario, options.seed)
     laid = _lay_out(drawn, scenario.execution, target, options.time_scale)
     others = [one for one in scenario.pool if one not in drawn]  # a wrong entry is told whatever the seed
     left_out = _lay_out(others, scenario.execution, target, options.time_scale)
     scenario, notes = _of_the_drawn(scenario, target, laid.steps, left_out.steps)
     expected = expect(scenario, target, laid.steps, metrics)
+    notes += [redrawn] if redrawn else []
     problems = [*_unfit(scenario), *laid.problems, *left_out.problems, *expected.problems]
     problems += _too_much(scenario, laid.steps, options.users or scenario.users)
     if problems:
@@ -91,6 +95,28 @@ def build_plan(
         plan = replace(plan, steps=(), claims=(control, *general))
         faults = {}
     return plan, faults
+
+
+def _drawn(scenario: Scenario, seed: int) -> tuple[Sequence[FaultEntry], str]:
+    """(the faults to inject, what is to be said of how they were drawn).
+
+    A scenario that must show playbooks side by side is drawn again, from the same seed, until two can be.
+    """
+    wanted = next((place for text, place in scenario.verification if ALIASES.get(text, text) == CONCURRENT_CHECK), "")
+    many = draws(scenario, seed)
+    if not wanted or not scenario.pool or any(_wrong(entry, None) for entry in scenario.pool):
+        return next(many), ""
+    for times, drawn in enumerate(islice(many, DRAWS_MAX)):
+        if can_overlap(scenario.execution, [_answer(scenario, entry) for entry in drawn]):
+            return drawn, f"drawn again {times} times: no two playbooks could have run side by side" if times else ""
+    raise ScenarioError([f"{wanted}: verification: {CONCURRENT_CHECK}: no draw has two playbooks that can overlap"])
+
+
+def _answer(scenario: Scenario, entry: FaultEntry) -> tuple[str, float]:
+    """(the playbook that answers a fault, "" for none; for how long it surely lasts)."""
+    fault = _build(entry)
+    lasts_s = float(getattr(fault, fault.duration_field)) if fault.duration_field else 0.0
+    return playbook_for(scenario, entry.type), 0.0 if getattr(fault, "target_ends_it", False) else lasts_s
 
 
 def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target, time_scale: float) -> _Layout:

@@ -19,7 +19,7 @@ class RequestRow:
     at_s: float
     user: str
     name: str
-    outcome: str  # ok, shed, limited, failed; of attacks also rejected: an invalid request was told so
+    outcome: str  # ok, stale (from a store), shed, limited, failed; of attacks also rejected: an invalid one
     status: int
     count: int
     latency_ms: tuple[tuple[int, int], ...]
@@ -59,7 +59,7 @@ class Traffic:
         latencies: Counter[int] = Counter()
         for row in rows:
             outcomes[row.outcome] += row.count
-            if row.outcome in ("ok", "failed"):
+            if row.outcome in ("ok", "stale", "failed"):
                 latencies.update(dict(row.latency_ms))
         return Traffic(
             sum(outcomes.values()),

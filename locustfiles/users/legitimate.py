@@ -38,10 +38,13 @@ def _count_anew(**_: Any) -> None:
     _numbers = count()
 
 
-def outcome_of(status: int, retry_after: str | None, deferrable: bool) -> str:
-    """ok, shed (deferred on purpose), limited (429) or failed; *status* 0 means that no answer came."""
+def outcome_of(status: int, retry_after: str | None, deferrable: bool, warning: str | None = None) -> str:
+    """ok, stale, shed (deferred on purpose), limited (429) or failed; *status* 0 means that no answer came.
+
+    Stale is served, from what somebody on the way had stored, and says so (RFC 7234: Warning 110).
+    """
     if 200 <= status < 300:
-        return "ok"
+        return "stale" if (warning or "").startswith("110") else "ok"
     if status == 503 and retry_after and deferrable:
         return "shed"
     if status == 429:
@@ -184,7 +187,8 @@ class LegitimateUser(HttpUser):
 
     def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
         status = response.status_code or 0
-        outcome = outcome_of(status, response.headers.get("Retry-After"), deferrable)
+        headers = response.headers
+        outcome = outcome_of(status, headers.get("Retry-After"), deferrable, headers.get("Warning"))
         response.request_meta["context"].update(user=self.user_name, outcome=outcome, status=status)
         if outcome == "failed":
             response.failure(f"status {status}" if status else f"no answer: {response.error}")

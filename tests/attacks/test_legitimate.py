@@ -12,7 +12,8 @@ import pytest
 from locust.env import Environment
 
 from harness.ledger import LedgerRow
-from locustfiles.users.legitimate import LegitimateUser, ledger_outcome
+from harness.traffic import RequestRow, Traffic
+from locustfiles.users.legitimate import LegitimateUser, ledger_outcome, outcome_of
 from tests.fake_target import Answer, FakeServer, as_json, serving
 from tests.processes import wait_for
 
@@ -126,3 +127,17 @@ def test_the_same_seed_says_the_same(server: FakeServer) -> None:
 @pytest.mark.parametrize(("status", "retry_after"), [(0, None), (500, "1"), (408, None), (302, None)])
 def test_what_decides_nothing(status: int, retry_after: str | None) -> None:
     assert ledger_outcome(status, retry_after) == "unanswered"
+
+
+def test_an_answer_from_a_store_is_told_apart_and_counts_as_served(server: FakeServer) -> None:
+    user = user_of(server, None)
+    told: list[dict[str, Any]] = []
+    user.environment.events.request.add_listener(lambda context, **_: told.append(dict(context)))
+    stored = (("Warning", '110 - "Response is Stale"'), ("Age", "7"))
+    for headers in ((), stored, (("Warning", '199 - "something else"'),)):
+        server.answers["/api/knowledge"] = Answer(body=b"{}", headers=headers)
+        user.ask_knowledge()
+    assert [one["outcome"] for one in told] == ["ok", "stale", "ok"]
+    assert outcome_of(503, None, False, '110 - "Response is Stale"') == "failed"
+    rows = [RequestRow(1.0, "legitimate", "n", outcome, 200, 1, ((5, 1),)) for outcome in ("ok", "stale")]
+    assert Traffic.of(rows) == Traffic(2, 0, 0, 0, ((5, 2),))

@@ -9,11 +9,11 @@ import pytest
 
 from faults.cpu_spike import CpuSpike
 from harness.cli import main
-from harness.draw import cut_s, draw
+from harness.draw import can_overlap, cut_s, draw, draws
 from harness.metrics import UNITS
 from harness.model import Plan
 from harness.plan import Options, build_plan, describe, lint, plan_from_json, plan_to_json
-from harness.scenario import Execution, ScenarioError, load_file, read_file
+from harness.scenario import Execution, FaultEntry, ScenarioError, load_file, read_file
 from tests.records import paper_target
 
 KERNELS = ("librarian", "memory_fusion", "governance", "scheduler")
@@ -72,6 +72,62 @@ def test_ten_other_seeds_give_other_plans_and_every_entry_its_turn(tmp_path: Pat
 def test_the_draw_does_not_change_with_the_version_of_python(tmp_path: Path) -> None:
     (scenario,) = load_file(written(tmp_path, POOL + EXECUTION))
     assert [scenario.pool.index(one) for one in draw(scenario, 7)] == [6, 3, 1, 0, 5]
+
+
+def test_a_scenario_draws_again_only_when_playbooks_must_run_side_by_side(tmp_path: Path) -> None:
+    """A pause is over long before its time: without another fault first, nothing answers at the same time."""
+    pool = POOL + "execution: {random_selection: 2, shuffle_order: true, spacing_seconds: 30}\n"
+    wanted = pool + "verification: [playbooks_ran_concurrently]\n"
+    again = {seed: planned(tmp_path, wanted, seed) for seed in range(12)}
+    (scenario,) = load_file(written(tmp_path, wanted))
+    times = set()
+    for seed, plan in again.items():
+        first, second = (step.type for step in plan.steps)
+        assert first != "kernel_pause" and {first, second} != {"cpu_spike", "cpu_pressure"}, (seed, first, second)
+        number = next(n for n, one in enumerate(draws(scenario, seed)) if shape_of(one) == shape(plan))
+        assert (f"drawn again {number} times" in describe(plan)) is (number > 0)
+        times.add(number)
+        assert plan_to_json(planned(tmp_path, wanted, seed)) == plan_to_json(plan), "byte for byte"
+        scaled = planned(tmp_path, wanted, seed, time_scale=0.1)
+        assert [step.where for step in scaled.steps] == [step.where for step in plan.steps], "whatever the time scale"
+    assert 0 in times and max(times) > 1
+    once = [planned(tmp_path, pool, seed) for seed in range(12)]
+    assert any(plan.steps[0].type == "kernel_pause" for plan in once), "nobody asked for it"
+    assert not any("drawn again" in describe(plan) for plan in once)
+
+
+def shape_of(entries: tuple[FaultEntry, ...]) -> list[tuple[str, str, float]]:
+    """What shape() says of these faults in a plan that draws two, 30 s apart."""
+    ids = [entry.type for entry in entries]
+    ids = [f"{one}#{ids[:at].count(one) + 1}" if one in ids[:at] else one for at, one in enumerate(ids)]
+    targets = [entry.target or "machine" for entry in entries]
+    return [(ids[at], targets[at], 30.0 * at) for at in range(len(ids))]
+
+
+def test_a_pool_whose_playbooks_never_meet_is_refused(tmp_path: Path) -> None:
+    pauses = POOL.splitlines()[:4] + POOL.splitlines()[7:]
+    text = "\n".join(pauses) + "\nexecution: {random_selection: 2, spacing_seconds: 30}\n"
+    said = refusal(tmp_path, text + "verification: [playbooks_concurrent]\n")
+    assert said.endswith("verification: playbooks_concurrent: no draw has two playbooks that can overlap")
+
+
+@pytest.mark.parametrize(
+    ("faults", "overlap"),
+    [
+        ([("a", 45), ("b", 45)], True),
+        ([("a", 45), ("b", 0)], True),  # it begins while the first is in force
+        ([("a", 0), ("b", 45)], False),
+        ([("a", 45), ("", 45), ("b", 45)], False),  # nothing answers the one between
+        ([("a", 65), ("", 45), ("b", 45)], True),
+        ([("a", 45), ("a", 45)], False),  # one answer to both
+        ([("a", 34), ("b", 45)], False),  # over before the second is seen
+        ([("a", 35), ("b", 45)], True),
+        ([("a", 45)], False),
+    ],
+)
+def test_what_can_be_answered_at_the_same_time(faults: list[tuple[str, float]], overlap: bool) -> None:
+    assert can_overlap(Execution(spacing_seconds=30), faults) is overlap
+    assert can_overlap(Execution(all_simultaneous=True), [("a", 9.0), ("b", 9.0)])
 
 
 def test_without_shuffle_order_the_drawn_stay_in_their_order(tmp_path: Path) -> None:
