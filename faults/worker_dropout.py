@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import killing
-from faults.helpers.pools import chosen, pool_of, processes_of
+from faults.helpers.pools import OnPool, chosen, pool_of, processes_of
 from harness.contracts import Hands, Target
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerDropout:
+class WorkerDropout(OnPool):
     """Sends SIGKILL to *share_percent* of the processes of the pool *target*, rounded up.
 
     The first ones by the manifest's order, or with a *seed* those that it draws. Asked and measured is the share of
@@ -20,7 +20,6 @@ class WorkerDropout:
     back: a dead process is the target's to replace. The subject is the first of these workers.
     """
 
-    target: str
     share_percent: float = 50.0
     seed: int = 0
 
@@ -32,24 +31,17 @@ class WorkerDropout:
             raise ValueError(f"seed: a whole number is expected, not {self.seed!r}")
 
     @property
-    def subject(self) -> str:
-        return self.target
-
-    def subject_on(self, target: Target) -> str:
-        return self._names(target)[0]
-
-    @property
     def asked(self) -> Magnitude:
         return Magnitude(name="killed", value=self.share_percent, unit="%", tolerance=0.0)
 
-    def _names(self, target: Target) -> tuple[str, ...]:
+    def names(self, target: Target) -> tuple[str, ...]:
         return chosen(pool_of(target, self.target), self.share_percent, self.seed)
 
     def prepare(self, target: Target) -> Undo:
-        return killing.prepare(processes_of(target, self._names(target)))
+        return killing.prepare(processes_of(target, self.names(target)))
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        names = self._names(target)
+        names = self.names(target)
         effect = killing.inject(undo, names)
         return Effect(facts={**effect.facts, "workers": list(names)})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import stalling
-from faults.helpers.pools import chosen, pool_of
+from faults.helpers.pools import OnPool, pool_of
 from harness.contracts import Hands, Target
 from harness.model import Effect, Magnitude, Sample, Undo
 
@@ -17,7 +17,7 @@ PATCHES = ("infinite_loop",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerStall:
+class WorkerStall(OnPool):
     """Puts an endless loop into the worker threads of *share_percent* of the pool *target*, for *stall_seconds*.
 
     It is put from outside into processes that run already, in the place of the function *location* (MODULE:FUNCTION;
@@ -29,7 +29,6 @@ class WorkerStall:
     of these workers.
     """
 
-    target: str
     share_percent: float = 100.0
     stall_seconds: float = 30.0
     location: str = ""
@@ -44,25 +43,15 @@ class WorkerStall:
             raise ValueError(f"location: MODULE:FUNCTION is expected, not {self.location!r}")
 
     @property
-    def subject(self) -> str:
-        return self.target
-
-    def subject_on(self, target: Target) -> str:
-        return self._names(target)[0]
-
-    @property
     def asked(self) -> Magnitude:
         return Magnitude(name="stalled", value=self.share_percent, unit="%", tolerance=0.5)
 
-    def _names(self, target: Target) -> tuple[str, ...]:
-        return chosen(pool_of(target, self.target), self.share_percent)
-
     def prepare(self, target: Target) -> Undo:
-        return stalling.prepare(target, self._names(target))
+        return stalling.prepare(target, self.names(target))
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         location = self.location or pool_of(target, self.target).function
-        return stalling.inject(undo, self._names(target), location, self.stall_seconds, hands)
+        return stalling.inject(undo, self.names(target), location, self.stall_seconds, hands)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return stalling.sample(target, self.target, effect)

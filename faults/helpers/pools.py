@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass
 
 from harness.catalog import nearest
 from harness.contracts import ProcessId, Target, TargetLacks, WorkerPool
@@ -35,3 +36,21 @@ def chosen(pool: WorkerPool, share_percent: float, seed: int = 0) -> tuple[str, 
 def processes_of(target: Target, names: tuple[str, ...]) -> dict[str, ProcessId]:
     """Raises TargetError for a worker that has no process now."""
     return {name: target.process(name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPool:
+    """What faults of *share_percent* of the pool *target* have in common: the subject is the first of the workers."""
+
+    target: str
+    share_percent: float
+
+    def names(self, target: Target) -> tuple[str, ...]:
+        return chosen(pool_of(target, self.target), self.share_percent)
+
+    @property
+    def subject(self) -> str:
+        return self.target
+
+    def subject_on(self, target: Target) -> str:
+        return self.names(target)[0]
