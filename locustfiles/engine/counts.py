@@ -29,14 +29,30 @@ class Batch:
 
 
 class Tally:
-    """Latencies and bytes of one key, not yet flushed."""
+    """Of one key, what has come since the last flush."""
 
-    __slots__ = ("bytes", "errors", "latencies_ns")
+    __slots__ = ("bytes", "count", "errors", "highest_us", "latencies_ns", "latencies_us", "lowest_us", "sum_ns")
 
     def __init__(self) -> None:
-        self.latencies_ns: list[int] = []
-        self.bytes = 0
+        self.latencies_ns: list[int] = []  # not yet folded
+        self.latencies_us: dict[int, int] = {}
+        self.count = self.bytes = self.sum_ns = self.lowest_us = self.highest_us = 0
         self.errors: dict[str, int] = {}
+
+    def fold(self, latencies_ns: list[int]) -> None:
+        """Sorts *latencies_ns* into buckets, and empties it."""
+        if not latencies_ns:
+            return
+        buckets = self.latencies_us
+        for value_us, count in Counter([ns // 1000 for ns in latencies_ns]).items():
+            bucket = lowest_equal(value_us)
+            buckets[bucket] = buckets.get(bucket, 0) + count
+        lowest_us, highest_us = min(latencies_ns) // 1000, max(latencies_ns) // 1000
+        self.lowest_us = min(self.lowest_us, lowest_us) if self.count else lowest_us
+        self.highest_us = max(self.highest_us, highest_us)
+        self.count += len(latencies_ns)
+        self.sum_ns += sum(latencies_ns)
+        latencies_ns.clear()
 
 
 class Counts:
@@ -45,6 +61,7 @@ class Counts:
     def __init__(self) -> None:
         self._tallies: dict[Key, Tally] = {}
         self._shapes: dict[bytes, tuple[Key, int, list[int]]] = {}
+        self._fresh: set[bytes] = set()  # heads that have come since the last flush
         self.known: dict[bytes, tuple[int, Callable[[int], None]]] = {}  # head: (length of all, what counts it)
         self.totals: Counter[Key] = Counter()
         self.errors: Counter[tuple[str, str]] = Counter()
@@ -70,32 +87,35 @@ class Counts:
         self._shapes[head] = (key, size, latencies)
         self.known[head] = (whole, latencies.append)
 
+    def fold(self) -> None:
+        """To be called often: how long it takes grows with what has come since, and nobody else runs meanwhile."""
+        for head, (key, size, latencies_ns) in self._shapes.items():
+            if latencies_ns:
+                tally = self._tallies.get(key)
+                if tally is None:
+                    tally = self._tallies[key] = Tally()
+                tally.bytes += size * len(latencies_ns)
+                tally.fold(latencies_ns)
+                self._fresh.add(head)
+        for tally in self._tallies.values():
+            tally.fold(tally.latencies_ns)
+
     def flush(self) -> list[Batch]:
-        for head, (key, size, latencies) in list(self._shapes.items()):
-            if not latencies:  # of an earlier second, say
-                del self._shapes[head], self.known[head]
-                continue
-            tally = self._tallies.setdefault(key, Tally())
-            tally.latencies_ns += latencies
-            tally.bytes += size * len(latencies)
-            latencies.clear()
+        self.fold()
+        for head in self._shapes.keys() - self._fresh:  # of an earlier second, say
+            del self._shapes[head], self.known[head]
+        self._fresh.clear()
         batches = [self._batch(key, tally) for key, tally in self._tallies.items()]
         self._tallies.clear()
         return batches
 
     def _batch(self, key: Key, tally: Tally) -> Batch:
-        exact = Counter([ns // 1000 for ns in tally.latencies_ns])
-        buckets: dict[int, int] = {}
-        for value_us, count in exact.items():
-            bucket = lowest_equal(value_us)
-            buckets[bucket] = buckets.get(bucket, 0) + count
-        total, sum_us = len(tally.latencies_ns), sum(tally.latencies_ns) // 1000
-        self.totals[key] += total
+        self.totals[key] += tally.count
         self.bytes += tally.bytes
         self.errors.update({(key[0], why): count for why, count in tally.errors.items()})
-        histogram = self.histograms.setdefault(key, Histogram())
-        histogram.add_buckets(buckets, total, sum_us, min(exact), max(exact))
-        return Batch(*key, total, tally.bytes, sum_us, min(exact), max(exact), buckets, tally.errors)
+        sums = (tally.sum_ns // 1000, tally.lowest_us, tally.highest_us)
+        self.histograms.setdefault(key, Histogram()).add_buckets(tally.latencies_us, tally.count, *sums)
+        return Batch(*key, tally.count, tally.bytes, *sums, tally.latencies_us, tally.errors)
 
     def histogram(self, *outcomes: str) -> Histogram:
         """All that was flushed, or what had one of *outcomes*."""

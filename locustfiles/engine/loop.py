@@ -178,6 +178,8 @@ class Engine:
         self._ticks += 1
         if self._ticks % FLUSH_TICKS == 0:
             self._flush()
+        else:
+            self._exchange.counts.fold()
 
     def _flush(self) -> None:
         batches = self._exchange.counts.flush()

@@ -182,6 +182,23 @@ def test_a_stop_is_honoured_at_once(words: tuple[str, ...]) -> None:
     assert counted == true if words else counted <= true <= counted + 20
 
 
+def test_a_graceful_stop_of_all_loses_no_count() -> None:
+    port = free_port()
+    join = ("--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
+    lead = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port), "--expect-workers", "2")
+    with hostile() as server:
+        master = Locust(server, *lead, "--headless", "-u", "2", "-r", "2", "--stop-timeout", "20", total=0)
+        workers = [Locust(server, *join, "--stop-timeout", "20", total=0, kind="template") for _ in range(2)]
+        try:
+            wait_for(lambda: sum(server.told()["counts"].values()) > 500, 30, "a flood")
+        finally:
+            said = master.end()
+            for worker in workers:
+                worker.end()
+        true = of_server(server.told())
+    assert of_console(said)["Aggregated"] == both(true)
+
+
 def test_a_host_elsewhere_is_refused_and_told() -> None:
     with hostile() as server:
         run = Locust(server, "--headless", "-u", "1", "-t", "2", "--host", "http://192.0.2.1", total=10)
