@@ -163,6 +163,8 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
         deferring = [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == witness]
         args: Mapping[str, Any] = {"playbook": playbook, "deferring": deferring}
         return [Claim(claim=text, check="load_shed", args=args, group="playbook", needs=needs)]
+    if witness in NEEDED_DAMAGE and steps:
+        return [Claim(claim=MENDED[witness], check=witness, group="playbook", needs=needs)]
     if witness == "workers_restarted" and steps:
         text = "each worker that was held up or ended was replaced, and its pool went on"
         return [Claim(claim=text, check=witness, group="playbook", needs=needs)]
@@ -229,6 +231,11 @@ NEEDED_DAMAGE = {
     "snapshot_regenerated": "snapshot_corruption",
     "config_restored": "config_corruption",
 }
+MENDED = {
+    "models_restored": "the models are what they were, on the disk and in what the target answers",
+    "snapshot_regenerated": "each key of the snapshot fits its checksum again",
+    "config_restored": "the configuration on the disk is what it was",
+}
 # metric → the magnitude (name, unit) of the fault that it is the effect of
 NEEDED_MAGNITUDE = {
     "cpu_usage_peak": ("cpu", "%"),
@@ -265,9 +272,10 @@ def _once(claims: Sequence[Claim]) -> list[Claim]:
     """
     seen: dict[tuple[str, str], set[str]] = {}
     kept = []
-    written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check == "restarted" and c.where}
+    witnesses = ("restarted", *NEEDED_DAMAGE)
+    written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check in witnesses and c.where}
     for claim in claims:
-        if claim.check == "restarted" and not claim.where and (claim.check, str(claim.args["kernel"])) in written:
+        if claim.check in witnesses and not claim.where and (claim.check, str(claim.args.get("kernel"))) in written:
             continue
         key = (claim.check, repr(sorted(claim.args.items())))
         if key not in seen or (claim.where and claim.claim not in seen[key]):

@@ -274,7 +274,7 @@ def _subject(fault: Any, target: Target) -> str:
 
 
 def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: float, subject: str) -> Step:
-    params = asdict(fault)
+    params = json.loads(json.dumps(asdict(fault)))  # as plan.json will hold them
     return Step(
         step_id=step_id,
         type=entry.type,

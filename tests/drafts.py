@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import scenario
 from harness.clock import Clock
-from harness.contracts import LedgerPage, Link, ProcessId, Route, TargetError
+from harness.contracts import LedgerPage, Link, ProcessId, Question, Route, TargetError
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import UNITS
 from harness.model import Kind, Plan
@@ -68,10 +68,11 @@ class PaperTarget:
     safeguards: tuple[str, ...] = (
         *("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog"),
         *("rate_limiter", "intent_validator", "queue_pressure_monitor"),
+        *("model_integrity_check", "snapshot_hygiene_manager", "config_drift_guard"),
     )
     playbooks: tuple[str, ...] = (
         *("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart"),
-        "queue_backpressure",
+        *("queue_backpressure", "model_restore", "snapshot_regenerate", "config_restore"),
     )
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class PaperTarget:
     permitted: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
+    models: Mapping[str, Question] = field(default_factory=dict)
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")

@@ -54,6 +54,8 @@ def test_what_a_manifest_does_not_offer_is_said_and_nothing_is_built(tmp_path: P
         "bus_listener": "bus",
         "control_plane": "signals.kernels",
         "counters": "signals.metrics",
+        "file_hashes": "paths.models",
+        "model_answers": "models",
         "events": "signals.events, signals.safeguards",
     }
     for observer in built(bare):
@@ -107,7 +109,9 @@ def test_a_target_in_peace_is_samples_without_edges(watched: Watched) -> None:
     for name in ("memory_percent", "disk_busy_percent", "loop_lag_ms", "message_bus.acl_violations"):
         assert list(samples(taken, name)) == [""], name
     assert samples(taken, "message_bus.acl_violations") == {"": 0.0}
-    assert [(one.kind, one.subject, dict(one.detail)) for one in taken if one.kind is not None] == []
+    assert set(samples(taken, "model_answers_same").values()) == {1.0}
+    told = [one for one in taken if one.kind is not None and one.subject != "state_snapshot"]  # it is taken anew
+    assert [(one.kind, one.subject, dict(one.detail)) for one in told] == []
 
 
 @pytest.mark.slow

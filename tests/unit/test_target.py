@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,16 @@ def test_workers_and_ledgers_are_read(tmp_path: Path) -> None:
     assert target(tmp_path).workers == {} and target(tmp_path).ledgers == {}
 
 
+def test_questions_to_models_are_read(tmp_path: Path) -> None:
+    ask = {"method": "POST", "path": "/classify", "body": {"text": "x"}}
+    models = target(tmp_path, models={"a.pkl": ask, "b.pkl": {"method": "GET", "path": "/b"}}).models
+    assert {name: asdict(one) for name, one in models.items()} == {
+        "a.pkl": ask,
+        "b.pkl": {"method": "GET", "path": "/b", "body": None},
+    }
+    assert target(tmp_path).models == {}
+
+
 def test_a_worker_is_found_by_its_name_as_a_kernel_is(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     file.write_text(f"{os.getpid()}\n")
@@ -258,6 +269,11 @@ DEEP: list[tuple[dict[str, Any], str]] = [
     ({"workers": {"p": {**POOL, "function": "a.b"}}}, "workers.p.function: MODULE:FUNCTION is expected, not 'a.b'"),
     ({"workers": {"p": {**POOL, "processes": {"w": {"pid": "/x"}}}}}, "workers.p.processes.w: no key is called 'pid'."),
     ({"workers": {"p": POOL, "q": POOL}}, "workers.q.processes: 'worker_1' is another process's name"),
+    ({"models": {"m": {"method": "POST"}}}, "models.m.path is missing"),
+    ({"models": {"m": {"method": "PAST", "path": "/"}}}, "models.m.method: 'PAST' is not known. Did you mean 'POST'?"),
+    ({"models": {"m": {"method": "GET", "path": "//host/x"}}}, "models.m.path: a path from / on is expected"),
+    ({"models": {"m": {"method": "GET", "path": "/", "body": "x"}}}, "models.m.body: a mapping is expected"),
+    ({"models": {"m": {"method": "GET", "path": "/", "bdy": {}}}}, "models.m: no key is called 'bdy'"),
     ({"ledgers": {"l": {**LEDGER, "row": "x"}}}, "ledgers.l: no key is called 'row'. Did you mean 'rows'?"),
     ({"ledgers": {"l": {"url": "/x?since={next}"}}}, "ledgers.l.rows is missing"),
     ({"ledgers": {"l": {**LEDGER, "url": "/x"}}}, "ledgers.l.url: '/x' needs the cursor {next} once"),

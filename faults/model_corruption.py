@@ -1,0 +1,18 @@
+"""Model corruption: a model that the target answers by is damaged on the disk, as by a crash while it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faults.file_corruption import FileCorruption
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCorruption(FileCorruption):
+    """Damages *corrupt_files* below the target's path `models`, by *corruption_type*. See FileCorruption."""
+
+    target: str = "models"
+    corruption_type: str = "truncate"
+
+
+FAULT = ModelCorruption

@@ -1,0 +1,25 @@
+"""The damaged configuration is on the disk again byte for byte, by the target's doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.checks.told_files import damaged, mendings, sum_up
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigRestored:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        faults = damaged(record, "config_corruption", "config")
+        if not faults:
+            return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan damages the configuration")
+        verdict, because, rows = sum_up([one for fault in faults for one in mendings(record, fault)])
+        return finding(self, verdict, because, *rows)
+
+
+CHECK = ConfigRestored

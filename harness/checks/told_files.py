@@ -1,0 +1,68 @@
+"""What the harness's own look at the disk tells of files that a fault has damaged, and of who mended them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.model import Event, Kind, Verdict
+from harness.record import FaultRecord, Record
+
+
+@dataclass(frozen=True)
+class Mending:
+    """What became of one damaged file. *mended* is the row in which it is as it was; None: never."""
+
+    name: str
+    verdict: Verdict
+    because: str
+    rows: tuple[Event | None, ...]
+    mended: Event | None = None
+
+
+def damaged(record: Record, kind: str, place: str) -> tuple[FaultRecord, ...]:
+    """The faults of type *kind*, and the general ones that are aimed at the path *place*."""
+    return tuple(
+        fault
+        for fault in record.faults
+        if fault.step.type == kind or (fault.step.type == "file_corruption" and fault.step.target == place)
+    )
+
+
+def rows_of(record: Record, fault: FaultRecord, path: str) -> tuple[Event, ...]:
+    """How *path* changed from the fault's planning on: the first of these rows is the damage."""
+    since_s = fault.planned.at_s if fault.planned else float("inf")
+    return tuple(e for e in record.of_kind(Kind.FILE_CHANGED) if e.detail.get("path") == path and e.at_s >= since_s)
+
+
+def mendings(record: Record, fault: FaultRecord) -> list[Mending]:
+    """Each file that *fault* damaged: whether the target itself has made it what it was, byte for byte."""
+    if fault.injected is None:
+        return [Mending(fault.step.step_id, Verdict.INCONCLUSIVE, "it was not injected", (fault.planned,))]
+    return [_mending(record, fault, one["path"], one["sha256"]) for one in fault.injected.detail["files"]]
+
+
+def _mending(record: Record, fault: FaultRecord, path: str, before: str) -> Mending:
+    name, rows = path.rpartition("/")[2], rows_of(record, fault, path)
+    if not rows:
+        why = f"nobody saw {name} change on the disk"
+        return Mending(name, Verdict.INCONCLUSIVE, why, (fault.injected,))
+    damage, last = rows[0], rows[-1]
+    if damage.detail["from"] != before:
+        why = f"{name} was {str(damage.detail['from'])[:12]} on the disk and {before[:12]} to the one who damaged it"
+        return Mending(name, Verdict.INCONCLUSIVE, why, (fault.injected, damage))
+    if fault.ended_by != "target":
+        why = f"{name} was not mended by the target in its time"
+        return Mending(name, Verdict.FAIL, why, (damage, fault.ended))
+    if last.detail["sha256"] != before:
+        now = str(last.detail["sha256"])[:12] or "gone"
+        return Mending(name, Verdict.FAIL, f"{name} is {now} at the end, and was {before[:12]}", (damage, last))
+    mended = next(row for row in rows if row.detail["sha256"] == before)
+    why = f"{name} is {before[:12]} again, byte for byte, {mended.at_s - damage.at_s:.1f} s after it was damaged"
+    return Mending(name, Verdict.PASS, why, (damage, mended), mended)
+
+
+def sum_up(found: list[Mending]) -> tuple[Verdict, str, list[Event | None]]:
+    """The worst of them, in words, with their rows."""
+    worst = Verdict.worst([one.verdict for one in found])
+    told = [one for one in found if one.verdict is worst]
+    return worst, "; ".join(one.because for one in told), [row for one in told for row in one.rows]
