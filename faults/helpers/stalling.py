@@ -49,6 +49,7 @@ def inject(undo: Undo, names: tuple[str, ...], location: str, stall_seconds: flo
     helper = hands.start_helper("faults.helpers.borrower", arguments)
     deadline = began_s + INJECTION_LIMIT_S
     while True:
+        lives = same(helper.process)
         told = rows(helper.output)
         problems = [str(row["error"]) for row in told if "error" in row]
         notes = read_notes(gate)
@@ -57,10 +58,16 @@ def inject(undo: Undo, names: tuple[str, ...], location: str, stall_seconds: flo
             raise TargetError("; ".join(problems))
         patched = {one.pid: one for one in notes if one.what == "patched"}
         late = [name for name, process in victims.items() if process.pid not in patched]
-        if not late:
+        borrowed = {str(row["name"]): _without(row, "name", "at", "pressure") for row in told if "name" in row}
+        if not late and (len(borrowed) == len(victims) or not lives):
             break
+        if not lives and len(borrowed) < len(victims):
+            hands.alive(helper)  # says so when it has died with its guardian
+            raise TargetError(
+                f"who was to put it into {', '.join(late)} has ended before that; see {helper.output}.err"
+            )
         if time.monotonic() > deadline:
-            raise TargetError(f"{', '.join(late)} did not take the loop within {INJECTION_LIMIT_S:g} s")
+            raise TargetError(f"{', '.join(late or victims)} did not take the loop within {INJECTION_LIMIT_S:g} s")
         time.sleep(0.005)
     return Effect(
         facts={
@@ -68,7 +75,7 @@ def inject(undo: Undo, names: tuple[str, ...], location: str, stall_seconds: flo
             "location": location,
             "gate": str(gate),
             "workers": {name: asdict(process) for name, process in victims.items()},
-            "borrowed": {str(row["name"]): _without(row, "name", "at", "pressure") for row in told if "name" in row},
+            "borrowed": borrowed,
             "took_ms": round(1000 * (time.monotonic() - began_s), 1),
         }
     )

@@ -20,7 +20,7 @@ from faults.helpers.borrowing import NoBorrowing, run_in
 from faults.worker_stall import WorkerStall
 from harness.catalog import CatalogError, build_fault
 from harness.contracts import TargetError, TargetLacks
-from harness.guardian_link import GuardianLink
+from harness.guardian_link import GuardianLink, GuardianLost
 from harness.limits import protected
 from harness.model import Hold, Sample, Undo
 from harness.primitives.end_loop import NOTES, end_loop, left, read_notes
@@ -298,6 +298,37 @@ def test_code_patch_is_the_same_by_another_name() -> None:
     assert CODE_PATCH is WorkerStall
     values = {"target": "htm", "patch": "infinite_loop", "location": "twin.htm.execute:execute"}
     assert build_fault("code_patch", values) == build_fault("worker_stall", values)
+
+
+def test_who_puts_it_in_may_die_before(make: Callable[..., Pool], link: GuardianLink) -> None:
+    """The helper is stopped at its start, and killed; or its guardian is, with whom it dies."""
+
+    class Hands:
+        def __init__(self, guardian_too: bool) -> None:
+            self.guardian_too = guardian_too
+
+        def start_helper(self, module: str, arguments: Any) -> Any:
+            helper = link.hands("f").start_helper(module, {"text": "", "processes": {}})
+            wait_for(lambda: not same(helper.process), 5)
+            if self.guardian_too:
+                link.process.kill()
+                link.process.wait()
+            return helper
+
+        def alive(self, helper: Any) -> bool:
+            return link.hands("f").alive(helper)
+
+    pool = make(names=("crew_1",))
+    undo = link.arm("f", STALL.prepare(pool), 60)  # type: ignore[arg-type]
+    with pytest.raises(TargetError, match="who was to put it into crew_1 has ended before that"):
+        STALL.inject(pool, undo, Hands(False))  # type: ignore[arg-type]
+    assert all(one["verified"] for one in link.heal("f"))
+    undo = link.arm("g", STALL.prepare(pool), 60)  # type: ignore[arg-type]
+    link.arm("f", Undo(), 60)
+    with pytest.raises(GuardianLost):
+        STALL.inject(pool, undo, Hands(True))  # type: ignore[arg-type]
+    assert all(one["verified"] for one in link.heal("g"))
+    pool.goes_on("crew_1")
 
 
 @pytest.mark.parametrize(
