@@ -25,8 +25,8 @@ class WorkerStall(OnPool):
     what it was called for with the arguments that it had, so that no piece of work is lost to the fault itself.
 
     Measured is the share of the pool's processes that have a thread in the loop whose CPU clock runs, together with
-    those that the target has ended in it. It ends when the target has replaced all of them. The subject is the first
-    of these workers.
+    those that the target has ended in it, or interrupted within the last second. It ends when the target has replaced
+    all of them. The subject is the first of these workers.
     """
 
     share_percent: float = 100.0
@@ -44,7 +44,8 @@ class WorkerStall(OnPool):
 
     @property
     def asked(self) -> Magnitude:
-        return Magnitude(name="stalled", value=self.share_percent, unit="%", tolerance=0.5)
+        share = self.share_percent
+        return Magnitude(name="stalled", value=share, unit="%", tolerance=share * 0.05)
 
     def prepare(self, target: Target) -> Undo:
         return stalling.prepare(target, self.names(target))

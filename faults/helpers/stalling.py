@@ -22,6 +22,7 @@ from harness.process import same
 SOURCE = Path(__file__).with_name("endless.py")
 BELT_S = 60.0  # the loops end by themselves so long after their time, should nobody end them
 INJECTION_LIMIT_S = 10.0
+BETWEEN_S = 1.0  # a thread that the target has interrupted has so long to come to its next piece of work
 BURNING_LIMIT_S = 0.04
 BURNING_LOOK_S = 0.004
 
@@ -96,7 +97,9 @@ def _open(gate: Path, location: str, until_s: float, victim: ProcessId) -> None:
 def sample(target: Target, pool: str, effect: Effect) -> Sample:
     """Who is in the loop now, or was until the target ended its process; in percent of the whole pool.
 
-    A thread counts that has noted that it is in the loop, and whose CPU clock runs.
+    A thread counts that has noted that it is in the loop, and whose CPU clock runs. While the gate is there nobody
+    leaves the loop but by an exception that the target has raised in it, such as its own time-out: that thread is on
+    its way back into it, and its process counts for a moment.
     """
     gate = Path(effect.facts["gate"])
     workers = {name: ProcessId(**one) for name, one in effect.facts["workers"].items()}
@@ -112,9 +115,11 @@ def sample(target: Target, pool: str, effect: Effect) -> Sample:
     stalled = {name: _burning(workers[name].pid, notes) for name in workers if name not in gone}
     stalled = {name: threads for name, threads in stalled.items() if threads}
     successors = {name: asdict(new) for name in sorted(gone) if (new := _successor(target, name, workers[name]))}
-    achieved = 100.0 * (len(stalled) + len(gone)) / len(pool_of(target, pool).processes)
+    between = _between(workers, notes, time.monotonic()) - gone - set(stalled)
+    achieved = 100.0 * (len(stalled) + len(between) + len(gone)) / len(pool_of(target, pool).processes)
     detail = {
         "looping": stalled,
+        "interrupted": sorted(between),
         "loops_entered": sum(one.what == "in" for one in notes),
         "loops_left": sum(one.what == "out" for one in notes),
         "ended_by_the_target": sorted(gone),
@@ -128,6 +133,12 @@ def sample(target: Target, pool: str, effect: Effect) -> Sample:
         )
         return Sample(achieved=achieved, hold=Hold.TARGET, because=because, detail=detail)
     return Sample(achieved=achieved, detail=detail)
+
+
+def _between(workers: Mapping[str, ProcessId], notes: list[Note], now_s: float) -> set[str]:
+    """Those of which a thread has left the loop just now, and none is in it."""
+    left = {one.pid for one in notes if one.what == "out" and now_s - one.at_s < BETWEEN_S}
+    return {name for name, one in workers.items() if one.pid in left and not looping(one.pid, notes)}
 
 
 def _burning(pid: int, notes: list[Note]) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -108,11 +109,26 @@ def test_a_time_out_of_the_targets_own_comes_through(make: Callable[..., Pool], 
     force = bring(STALL, pool, link)
     wait_for(lambda: sum("interrupted" in line for line in pool.done("crew_1")) >= 2, 5, "two interruptions")
     sample = full(force)
+    seen = [force.sample() for _ in range(40)]
+    assert all(one.achieved == 100.0 for one in seen), "interrupted for a moment is stalled all the same"
     assert sample.detail["loops_left"] >= 2 and sample.detail["loops_entered"] > sample.detail["loops_left"]
     force.heal_twice()
     pool.goes_on("crew_1")
     whole = [line for line in pool.done("crew_1") if "interrupted" not in line]
     assert all(int(line.split()[1]) == int(line.split()[0]) * 2 + 1 for line in whole)
+
+
+def test_interrupted_and_then_without_work_is_not_stalled(make: Callable[..., Pool], link: GuardianLink) -> None:
+    pool = make(names=("crew_1",))
+    force = bring(replace(STALL, location="jobs:wrapped"), pool, link)
+    gate, pid = Path(force.effect.facts["gate"]), pool.process("crew_1").pid
+    notes = gate.with_name(gate.name + NOTES)
+    for age_s, achieved, between in ((0.2, 100.0, ["crew_1"]), (5.0, 0.0, [])):
+        at_s = time.monotonic() - age_s
+        with notes.open("w") as file:
+            file.write(f"in {pid} {pid} {at_s - 1}\nout {pid} {pid} {at_s}\n")
+        sample = force.sample()
+        assert (sample.achieved, sample.detail["interrupted"]) == (achieved, between)
 
 
 def test_a_stopped_worker_burns_nothing(make: Callable[..., Pool], link: GuardianLink) -> None:
