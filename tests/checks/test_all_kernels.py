@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.checks.api_responsive import ApiResponsive
 from harness.checks.no_cascading_failure import NoCascadingFailure
+from harness.claims import parse
 from harness.metrics import UNITS
 from harness.model import Finding, Kind, Verdict
 from harness.plan import Options, build_plan, plan_from_json, plan_to_json
 from harness.scenario import load_file
-from tests.drafts import CHECK, INJECTED, healthy
+from tests.drafts import CHECK, INJECTED, KNOWLEDGE, healthy
 from tests.records import paper_target
 
 TWO = ("memory_fusion", "governance")
@@ -65,3 +67,18 @@ def test_a_run_folder_from_before_is_still_read() -> None:
     for one in data["steps"]:
         del one["kernels"]
     assert plan_from_json(json.dumps(data)) == plan
+
+
+@pytest.mark.parametrize(("hurt", "expected"), [(KNOWLEDGE, Verdict.PASS), (CHECK, Verdict.FAIL)])
+def test_responsive_is_what_needs_no_faulted_kernel(tmp_path: Path, hurt: str, expected: Verdict) -> None:
+    """memory_fusion is paused: its own route may be away all the while, no other."""
+    draft = healthy()
+    draft.requests = [
+        replace(one, outcome="failed", status=504) if one.name == hurt and INJECTED < one.at_s < INJECTED + 6 else one
+        for one in draft.requests
+    ]
+    assert ApiResponsive(claim="system_operational").check(draft.record(tmp_path)).verdict is expected
+
+
+def test_operational_is_the_same_word_as_responsive() -> None:
+    assert parse("system_operational", ["api_responsive"], {}, []).check == "api_responsive"
