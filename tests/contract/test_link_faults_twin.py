@@ -67,16 +67,28 @@ class Stream:
 
 @contextmanager
 def live(fault: Any, target: Target, folder: Path) -> Iterator[Any]:
-    """The fault in force; its sample as a function. Healed at the end, and verified."""
+    """The fault in force, for as long as the test takes; its sample as a function. Healed at the end, and verified."""
     (folder / "run").mkdir()
+    over = threading.Event()
+
+    def lives() -> None:
+        while not over.wait(2.0):
+            guardian.lease()
+
+    living = threading.Thread(target=lives)
     guardian = GuardianLink(folder / "run", f"{os.getpid()}-{folder.name}")
     try:
         undo = guardian.arm("f", fault.prepare(target), 60)
         effect = fault.inject(target, undo, guardian.hands("f"))
         guardian.active("f")
+        living.start()
         yield lambda: fault.sample(target, undo, effect, guardian.hands("f"))
+        over.set()
         assert all(result["verified"] for result in guardian.heal("f"))
     finally:
+        over.set()
+        if living.ident is not None:
+            living.join(5)
         guardian.close()
 
 

@@ -104,7 +104,7 @@ class ApiServer(Kernel):
 
     async def _refresh(self) -> None:
         while True:
-            if "memory_fusion" not in self.app.bypassed:
+            if "memory_fusion" not in self.app.bypassed or self.app.knowledge.taken_s is None:
                 await self.app.knowledge.refresh(self.rpc)
             await asyncio.sleep(REFRESH_EVERY_S)
 
