@@ -52,6 +52,8 @@ PTRACE_POKEDATA, PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_DETACH = 5, 12, 13, 17
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 PTRACE_EVENT_STOP = 128
 WALL = 0x40000000
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
+CAP_SYS_PTRACE = 19
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long] * 4
 _libc.ptrace.restype = ctypes.c_long
@@ -85,6 +87,9 @@ def way_into(process: ProcessId) -> Way:
         raise NoBorrowing(f"it is done on x86_64 only, and this is {platform.machine()}")
     if not _may_trace():
         raise NoBorrowing("ptrace is forbidden here (by a container's seccomp profile, most likely)")
+    scope = _scope(YAMA)
+    if scope >= 3 or (scope and not _privileged()):
+        raise NoBorrowing(f"kernel.yama.ptrace_scope is {scope}: 0 is needed, or root and at most 2")
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
         if "shstk" in next((line for line in status.splitlines() if line.startswith("x86_Thread_features:")), ""):
@@ -99,6 +104,21 @@ def way_into(process: ProcessId) -> Way:
 def _may_trace() -> bool:
     """Whether the request as such is let through: for a process that cannot be, the answer is ESRCH."""
     return _libc.ptrace(PTRACE_SEIZE, 0x3FFFFFFF, 0, 0) == -1 and ctypes.get_errno() == 3
+
+
+def _scope(path: Path) -> int:
+    """0: whoever runs as the same user may trace. 1: ancestors only, which the helper that does it is not."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _privileged() -> bool:
+    """Whether this process may trace any other (CAP_SYS_PTRACE)."""
+    status = Path("/proc/self/status").read_text()
+    mask = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(mask, 16) >> CAP_SYS_PTRACE & 1)
 
 
 def _way(pid: int) -> Way:

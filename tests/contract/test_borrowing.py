@@ -192,6 +192,7 @@ def why_not(process: ProcessId) -> str:
     return ""
 
 
+SCOPES = ((0, False, False), (1, False, True), (1, True, False), (2, True, False), (3, True, True))
 STRANGER = """
 import os, sys
 from faults.helpers.borrowing import NoBorrowing, way_into
@@ -212,6 +213,14 @@ def test_without_the_right_to_trace_it_is_said(monkeypatch: pytest.MonkeyPatch, 
         command = [sys.executable, "-c", STRANGER, str(pid)]
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert "this user may not trace it" in told
+        scope = tmp_path / "ptrace_scope"
+        for value, root, refused in SCOPES:  # kernel.yama.ptrace_scope, whether root, whether refused
+            scope.write_text(f"{value}\n")
+            monkeypatch.setattr(borrowing, "YAMA", scope)
+            monkeypatch.setattr(borrowing, "_privileged", lambda root=root: root)
+            assert (f"kernel.yama.ptrace_scope is {value}: 0 is needed" in why_not(one.process)) == refused
+        monkeypatch.undo()
+        assert borrowing._scope(tmp_path / "no_such") == 0
         monkeypatch.setattr(borrowing.platform, "machine", lambda: "aarch64")
         assert why_not(one.process) == "it is done on x86_64 only, and this is aarch64"
         monkeypatch.undo()
