@@ -69,6 +69,7 @@ class PaperTarget:
         *("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog"),
         *("rate_limiter", "intent_validator", "queue_pressure_monitor"),
         *("model_integrity_check", "snapshot_hygiene_manager", "config_drift_guard"),
+        "error_recognition_system",
     )
     playbooks: tuple[str, ...] = (
         *("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart"),

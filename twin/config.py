@@ -25,6 +25,7 @@ SAFEGUARDS = (
     "model_integrity_check",
     "snapshot_hygiene_manager",
     "config_drift_guard",
+    "error_recognition_system",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",

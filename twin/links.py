@@ -23,13 +23,13 @@ CALLERS: dict[str, tuple[str, ...]] = {
     "api_server": ("self_healing",),
     "memory_fusion": ("api_server", "infrastructure_manager", "librarian", "self_healing"),
     "health_monitor": (
-        *("api_server", "governance", "infrastructure_manager", "librarian", "scheduler", "self_healing"),
-        *("trigger_mesh", "verification_framework"),
+        *("api_server", "governance", "infrastructure_manager", "learning_integration", "librarian"),
+        *("scheduler", "self_healing", "trigger_mesh", "verification_framework"),
     ),
     "immutable_log": ("api_server", "governance"),
     "self_healing": (
-        *("api_server", "health_monitor", "infrastructure_manager", "scheduler", "trigger_mesh"),
-        "verification_framework",
+        *("api_server", "health_monitor", "infrastructure_manager", "learning_integration", "scheduler"),
+        *("trigger_mesh", "verification_framework"),
     ),
     "librarian": ("api_server", "self_healing"),
     "learning_integration": ("api_server", "self_healing"),

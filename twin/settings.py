@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from twin.config import Config
 from twin.files import seen, sha256_of, write_whole
 
 LOOK_EVERY_S = 0.2
+LOGGED_EVERY_S = 1.0
+log = logging.getLogger("settings")
 FIRST = b"""# What the kernels follow while they run. A change must be approved, or it is taken back.
 governance:
   approval_required: true  # a risky action waits for a person
@@ -142,6 +145,7 @@ class LiveSettings:
         self._settings = Settings()
         self._seen: tuple[int, int, int] | None = None
         self._looked_s = -LOOK_EVERY_S
+        self._logged_s = -LOGGED_EVERY_S
 
     def get(self, now_s: float, at_once: bool = False) -> Settings:
         if at_once or now_s - self._looked_s >= LOOK_EVERY_S:
@@ -149,6 +153,9 @@ class LiveSettings:
             if now != self._seen:
                 self._seen = now
                 self._read()
+            if self.problem and now_s - self._logged_s >= LOGGED_EVERY_S:
+                self._logged_s = now_s
+                log.error("the settings are not followed: %s", self.problem)
         return self._settings
 
     def _read(self) -> None:

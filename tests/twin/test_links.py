@@ -140,8 +140,8 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
     users = {
         "playbooks": ("self_healing",),
         "incidents": (
-            *("api_server", "health_monitor", "infrastructure_manager", "scheduler", "trigger_mesh"),
-            "verification_framework",
+            *("api_server", "health_monitor", "infrastructure_manager", "learning_integration", "scheduler"),
+            *("trigger_mesh", "verification_framework"),
         ),
         "outbox": ("api_server", "governance"),
         "http": ("api_server",),

@@ -21,6 +21,7 @@ CLASSIFY = ("/api/knowledge/classify", {"text": "The watchdog restarts a process
 TRUST = ("/api/knowledge/trust", {"content": "x", "source": "handbook", "confidence": 1.0})
 RISKY = ("/api/governance/check", {"actor": "ann", "action": "deploy", "resource": "service"})
 GUARDS = ("model_integrity_check", "snapshot_hygiene_manager", "config_drift_guard")
+SECOND = "error_recognition_system"  # which would do their work when nobody else does
 DETECTED_WITHIN_S = 5.0
 
 
@@ -61,7 +62,7 @@ def closed(folder: Path, subject: str) -> list[str]:
 
 
 def test_damage_is_seen_by_clients_and_mended_by_its_safeguard(tmp_path: Path) -> None:
-    with twin(tmp_path, off="resource_pressure_monitor"):
+    with twin(tmp_path, off=f"resource_pressure_monitor,{SECOND}"):
         category, score, decision = ask(tmp_path, CLASSIFY), ask(tmp_path, TRUST), ask(tmp_path, RISKY)["decision"]
         assert category["category"] == "operations" and score["trust"] == 0.6458 and decision == "review"
         models, snapshot, config = (path_of(tmp_path, name) for name in ("models", "state_snapshot", "config"))
@@ -84,7 +85,7 @@ def test_damage_is_seen_by_clients_and_mended_by_its_safeguard(tmp_path: Path) -
 
 
 def test_without_its_safeguard_each_stays_damaged_and_the_rest_goes_on(tmp_path: Path) -> None:
-    with twin(tmp_path, off=",".join(("resource_pressure_monitor", *GUARDS))):
+    with twin(tmp_path, off=",".join(("resource_pressure_monitor", SECOND, *GUARDS))):
         models, snapshot, config = (path_of(tmp_path, name) for name in ("models", "state_snapshot", "config"))
         cut(models / "classifier_model.pkl")
         corrupt(snapshot, memory_index="?")
@@ -104,7 +105,7 @@ def test_without_its_safeguard_each_stays_damaged_and_the_rest_goes_on(tmp_path:
 
 def test_memory_begins_with_the_index_of_the_snapshot(tmp_path: Path) -> None:
     """Whatever the snapshot says that is whole is believed: a wrong count shows where the index came from."""
-    with twin(tmp_path, off=",".join(("resource_pressure_monitor", *GUARDS))):
+    with twin(tmp_path, off=",".join(("resource_pressure_monitor", SECOND, *GUARDS))):
         snapshot = path_of(tmp_path, "state_snapshot")
         known = lambda: search(tmp_path)["entries"]  # noqa: E731
         assert known() == 3

@@ -51,6 +51,7 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", RETROSPECTIVE): ("meta_loop", "retrospective"),
     ("GET", "/api/meta_loop/retrospectives"): ("meta_loop", "list"),
     ("POST", "/api/learning/feedback"): ("learning_integration", "feedback"),
+    ("GET", "/api/learning/errors"): ("learning_integration", "errors"),
     ("GET", "/api/health/resources"): ("health_monitor", "resources"),
     ("GET", "/api/triggers"): ("trigger_mesh", "triggers"),
     ("GET", INTENTS): ("scheduler", "list"),

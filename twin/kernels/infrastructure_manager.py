@@ -56,7 +56,9 @@ class InfrastructureManager(Kernel):
         """Now and then; one that is damaged is not written over, so that it is seen, whoever looks."""
         while True:
             self.why_not = snapshots.trouble(self.config.state_snapshot)
-            if not self.why_not:
+            if self.why_not:
+                self.log.error("the snapshot of the state is damaged: %s", self.why_not)
+            else:
                 try:
                     await self._take()
                 except (OSError, KernelTimeout, KernelUnavailable, KernelError) as error:

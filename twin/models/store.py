@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import pickle
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from twin.models.training import fitted
 from twin.models.trust import TrustScorer
 
 LOOK_EVERY_S = 0.2
+LOGGED_EVERY_S = 1.0
+log = logging.getLogger("models")
 KNOWN = {(kind.__module__, kind.__name__): kind for kind in (NaiveBayes, TrustScorer)}
 
 
@@ -103,6 +106,7 @@ class ModelInUse:
         self._model: Any = None
         self._seen: tuple[int, int, int] | None = None
         self._looked_s = -LOOK_EVERY_S
+        self._logged_s = -LOGGED_EVERY_S
 
     def get(self, now_s: float, at_once: bool = False) -> Any:
         if at_once or now_s - self._looked_s >= LOOK_EVERY_S:
@@ -110,6 +114,9 @@ class ModelInUse:
             if now != self._seen:
                 self._seen = now
                 self._read()
+            if self._model is None and now_s - self._logged_s >= LOGGED_EVERY_S:
+                self._logged_s = now_s
+                log.error("%s must not be used: %s", self.name, self.problem)
         return self._model
 
     def _read(self) -> None:
