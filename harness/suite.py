@@ -8,6 +8,7 @@ Locust runs in child processes, so the caller's process is never monkey-patched.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,12 @@ class EnhancedChaosRunner:
             raise RunRefused("one scenario a run: " + ", ".join(one.word for one in found))
         one = found[0]
         before = folders_of(asked.out, one.scenario_id)
-        log = asked.out / f"chaos_run_{one.scenario_id}.log"
-        code = await run_child(asked.command(one.word, asked.seed), log, lambda lines: None)
+        with tempfile.TemporaryDirectory(prefix="grace-run-") as beside:
+            log = Path(beside) / "log"
+            code = await run_child(asked.command(one.word, asked.seed), log, lambda lines: None)
+            said = last_words(log)
         fresh = folders_of(asked.out, one.scenario_id) - before
-        answer = result(fresh, one.scenario_id, asked.seed, code, last_words(log))
+        answer = result(fresh, one.scenario_id, asked.seed, code, said)
         incident = incident_in(answer.folder) if answer.folder else {}
         if not incident:
             raise RunRefused(answer.because)

@@ -56,7 +56,9 @@ class Printer(Listener):
         news = [found.group(1) for line in lines if (found := PROGRESS.match(line))]
         self.told = news[-1].strip() if news else self.told
         rest = minutes(left_s(state, number, elapsed_s))
-        line = f"{_at(state, number)} {state.rows[number].scenario_id} {elapsed_s:.0f} s, {rest} left: {self.told}"
+        line = (
+            f"{_at(state, number)} {state.rows[number].scenario_id} {elapsed_s:.0f} s (suite: {rest} left) {self.told}"
+        )
         if self.terminal:
             width = max(20, console().width - 1)
             sys.stdout.write(f"\r\x1b[K{line[:width]}")

@@ -21,6 +21,7 @@ from harness.suite_state import read_state
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
+DISTRIBUTED = ("--master", "--worker", "--processes")
 
 
 def add_run(verbs: Any) -> None:
@@ -65,6 +66,8 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     words = [word for one in options.scenario for word in split(one)]
     if options.resume is not None:
         return _resume(options, [*words, *rest])
+    if (distributed := [one for one in rest if one.startswith(DISTRIBUTED)]) and is_suite(words):
+        return _refuse(f"{distributed[0]}: with workers, one scenario a run")
     if not words:
         return _refuse("run: a scenario, a category, all or a file is expected; see grace-chaos list")
     asked = Asked(

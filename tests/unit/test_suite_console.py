@@ -74,7 +74,7 @@ def test_progress_names_the_scenario_the_time_left_and_what_it_does(capsys: pyte
     printer.ended(state(ended("a", "PASS"), ended("b", "FAIL")), 1)
     said = capsys.readouterr().out
     assert "suite of 2, seed 7" in said and "1 to run" in said
-    assert "[2/2] b 4 s, 56 s left: faults   [##..]  2.0 s  cpu_spike" in said and "5 s" not in said
+    assert "[2/2] b 4 s (suite: 56 s left) faults   [##..]  2.0 s  cpu_spike" in said and "b 5 s" not in said
     assert "[2/2] b: FAIL after 60 s: because of [b]" in said
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import cli, suite_door
-from harness.suite_check import GRACE, Asked, SuiteRefused, check
+from harness.scenario import ScenarioError
+from harness.suite_check import GRACE, Asked, SuiteRefused, _tried, check
 from harness.suite_door import parted, to_suite
+from harness.suite_entries import entries
+from tests.drafts import PaperTarget
 from tests.processes import ROOT
 
 TWO = "multi_fault,layer2"
@@ -106,6 +110,30 @@ def test_run_of_several_is_a_suite(monkeypatch: pytest.MonkeyPatch, suites: list
     (asked,) = suites
     assert asked.scenarios == ("MF01_triple_threat", "layer2", "external")
     assert asked.shared and asked.words == GRACE and asked.plant == "p" and asked.out == Path(suite_door.OUT)
+
+
+@pytest.mark.parametrize("word", ["--master", "--processes=2", "--worker"])
+def test_a_suite_has_no_workers(
+    monkeypatch: pytest.MonkeyPatch, suites: list[Any], capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert grace_chaos(monkeypatch, "run", "all", word) == 2 and suites == []
+    assert "with workers, one scenario a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_a_word_that_only_the_target_knows_is_tried_before_the_start(tmp_path: Path, control: bool) -> None:
+    path = tmp_path / "mine.yaml"
+    pause = "faults: [{{type: kernel_pause, target: {}, params: {{pause_seconds: 45}}}}]"
+    texts = [f"- scenario_id: {name}\n  {pause.format(name)}\n" for name in ("librarian", "libraryan")]
+    path.write_text("".join(texts))
+    asked = Asked(scenarios=(str(path),), out=tmp_path, seed=1, time_scale=0.1, control=control)
+    found = entries(asked.scenarios)
+    with pytest.raises(ScenarioError, match="Did you mean 'librarian'"):
+        _tried(found, asked, PaperTarget())  # type: ignore[arg-type]
+    in_a_category = [replace(one, named=False) for one in found]
+    good, bad = _tried(in_a_category, asked, PaperTarget())  # type: ignore[arg-type]
+    assert not good.lacks and "the target has no kernel 'libraryan'" in bad.lacks
+    assert good.expected_s > 20 and (control or good.expected_s == 6 + 5 + 5 + 15)
 
 
 def test_resume_takes_nothing_beside(
