@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from faults.file_corruption import FileCorruption
 
@@ -13,6 +14,8 @@ class ModelCorruption(FileCorruption):
 
     target: str = "models"
     corruption_type: str = "truncate"
+
+    target_ends_it: ClassVar[bool] = True
 
 
 FAULT = ModelCorruption

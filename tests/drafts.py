@@ -69,11 +69,12 @@ class PaperTarget:
         *("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog"),
         *("rate_limiter", "intent_validator", "queue_pressure_monitor"),
         *("model_integrity_check", "snapshot_hygiene_manager", "config_drift_guard"),
-        "error_recognition_system",
+        *("error_recognition_system", "dependency_latency_monitor"),
     )
     playbooks: tuple[str, ...] = (
         *("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart"),
         *("queue_backpressure", "model_restore", "snapshot_regenerate", "config_restore"),
+        *("resource_pressure_memory", "resource_pressure_disk", "dependency_bypass"),
     )
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
