@@ -81,6 +81,9 @@ def test_every_route_of_the_table_answers_on_one_kept_connection(client: Client)
         ("POST", "/api/chat", b'{"message": "' + b"A" * (1 << 20) + b'"}', 413, "body_too_large"),
         ("GET", "/api/htm/intents/none", None, 404, "unknown_intent"),
         ("GET", "/api/immutable-log?limit=many", None, 422, "invalid_field"),
+        ("GET", "/api/htm/intents?since=-1", None, 422, "invalid_field"),
+        ("GET", "/api/htm/intents?since=" + "9" * 30, None, 422, "invalid_field"),
+        ("POST", "/api/chat", b'{"message": ' + b"[" * 200 + b"]" * 200 + b"}", 400, "invalid_json"),
     ],
     ids=str,
 )

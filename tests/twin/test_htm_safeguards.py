@@ -169,6 +169,13 @@ def test_an_endless_loop_is_interrupted_and_not_before_its_time() -> None:
     assert ended == ["interrupted"] and timeout.overdue(1e6) == (0, 0.0)
 
 
+def test_time_in_which_the_process_was_away_does_not_count() -> None:
+    timeout = ThreadTimeout(2.0)
+    timeout.begin(7, 100.0)
+    timeout.forgive(30.0)
+    assert timeout.overdue(131.9) == (0, 0.0) and timeout.overdue(132.0)[0] == 7
+
+
 def test_what_has_ended_in_time_is_left_alone() -> None:
     timeout = ThreadTimeout(2.0)
     timeout.begin(7, time.monotonic())

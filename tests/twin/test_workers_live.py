@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,18 @@ def test_the_scheduler_dies_in_mid_work_and_each_intent_is_carried_out_once(tmp_
             wait_for(lambda: client.ask("GET", "/api/htm/queue")[0] == 200, 10, "its route")
         all_once(client, 300)
         assert client.engaged("worker_watchdog") == []
+
+
+def test_a_scheduler_that_was_stopped_for_a_while_blames_no_worker_for_it(tmp_path: Path) -> None:
+    with running(tmp_path, off="kernel_watchdog") as client:
+        send(client, 300)
+        scheduler, workers = pid_of(tmp_path, "scheduler"), [pid_of(tmp_path, name) for name in (ONE, TWO)]
+        os.kill(scheduler, signal.SIGSTOP)
+        began_s = time.monotonic()
+        wait_for(lambda: time.monotonic() - began_s > 5.0, 6, "longer than a worker may be silent")
+        os.kill(scheduler, signal.SIGCONT)
+        all_once(client, 300)
+        assert client.incidents() == [] and [pid_of(tmp_path, name) for name in (ONE, TWO)] == workers
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "scheduler", ONE])

@@ -156,6 +156,13 @@ class Crew:
         if late:
             await self.write(lambda: [self.queue.give_back(number) for number in late])
 
+    def forgive(self, lag_s: float) -> None:
+        """The scheduler itself was away for so long: what it did not hear then is held against nobody."""
+        for life in self.lives.values():
+            life.last_beat_s += lag_s
+            if life.busy_since_s is not None:
+                life.busy_since_s += lag_s
+
     def told(self) -> dict[str, dict[str, Any]]:
         """The workers, for whoever asks."""
         return {

@@ -19,6 +19,7 @@ from twin.safeguards.thread_timeout import Interrupted, ThreadTimeout
 
 LOOK_EVERY_S = 0.25
 BEAT_EVERY_S = 1.0
+AWAY_S = 1.5  # between two looks: longer than an answer takes, so this process was stopped or starved
 ANSWER_LIMIT_S = 5.0
 BEAT_LIMIT_S = 1.0
 AGAIN_AFTER_S = 0.05
@@ -92,10 +93,13 @@ class Worker:
 
     def run(self) -> None:
         threading.Thread(target=self._work, name="work", daemon=True).start()
-        beat_s = 0.0
+        beat_s, looked_s = 0.0, time.monotonic()
         while True:
             time.sleep(LOOK_EVERY_S)
             now_s = time.monotonic()
+            if now_s - looked_s > AWAY_S:
+                self.timeout.forgive(now_s - looked_s)
+            looked_s = now_s
             if self.interrupts:
                 self._look(now_s)
             if now_s - beat_s >= BEAT_EVERY_S:

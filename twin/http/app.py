@@ -23,6 +23,7 @@ KERNEL_LIMIT_S = 2.0
 BODY_BYTES_MAX = 1 << 20
 RETRY_AFTER_S = 2
 DEFERRABLE_BELOW = 5  # priorities IDLE, MINIMUM and LOW
+WHOLE_MAX = 1 << 62  # a cursor or a limit that SQLite can take
 INTENTS = "/api/htm/intents"
 KNOWLEDGE = "/api/knowledge"
 RETROSPECTIVE = "/api/meta_loop/retrospective"
@@ -212,6 +213,9 @@ class App:
 
 def _whole(value: str, name: str) -> int:
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
-        raise KernelError(422, "invalid_field", field=name, expected="a whole number") from None
+        number = -1
+    if not 0 <= number < WHOLE_MAX:
+        raise KernelError(422, "invalid_field", field=name, expected="a whole number")
+    return number

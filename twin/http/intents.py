@@ -18,6 +18,7 @@ from twin.safeguards.intent_validator import NORMAL, PRIORITIES, IntentValidator
 BATCH = 200
 BATCH_BYTES_MAX = 4 << 20
 WAITING_MAX = 5_000
+WAITING_BYTES_MAX = 16 << 20
 LIMIT_S = 2.0
 RETRY_AFTER_S = 2
 Answer = tuple[int, dict[str, Any]]
@@ -30,14 +31,16 @@ class Batches:
     def __init__(self, rpc: RpcClient) -> None:
         self.rpc = rpc
         self._waiting: list[tuple[Row, asyncio.Future[str]]] = []
+        self._bytes = 0
         self._sending: asyncio.Task[None] | None = None
 
     async def put(self, row: Row) -> str:
         """The scheduler's word. Raises KernelTimeout when it does not say one in time."""
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._waiting) >= WAITING_MAX or self._bytes >= WAITING_BYTES_MAX:
             raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, future))
+        self._bytes += len(row[2])
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
         try:
@@ -73,6 +76,7 @@ class Batches:
             if size > BATCH_BYTES_MAX:
                 break
         batch, self._waiting = self._waiting[:used], self._waiting[used:]
+        self._bytes -= size
         return [one for one in batch if not one[1].done()]
 
 

@@ -24,6 +24,7 @@ from twin.safeguards.intent_validator import IntentValidator
 from twin.safeguards.rate_limiter import RateLimiter
 
 LOOK_EVERY_S = 0.5
+KEEP_ALIVE_S = 30  # of an idle connection: longer than anybody who is at work stays away
 
 
 class _Server(uvicorn.Server):
@@ -76,6 +77,7 @@ class ApiServer(Kernel):
             access_log=False,
             log_config=None,
             ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         self.server = _Server(config)
         self.spawn(self.server.serve(sockets=[listener]))

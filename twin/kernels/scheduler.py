@@ -21,6 +21,7 @@ from twin.safeguards.thread_timeout import ThreadTimeout
 from twin.safeguards.worker_watchdog import WorkerLife, WorkerWatchdog
 
 LOOK_EVERY_S = 0.25
+AWAY_S = 1.0  # between two looks: then this kernel was stopped or starved, and knows nothing of the time between
 BEATS_WITHIN_S = 1.5
 AGAIN_AFTER_S = 10.0  # a restart that has not helped by then is asked for anew
 PAGE_MAX = 1000
@@ -77,9 +78,13 @@ class Scheduler(Kernel):
     # Safeguards
 
     async def _watch(self) -> None:
+        looked_s = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now_s = time.monotonic()
+            if now_s - looked_s > AWAY_S:
+                self.crew.forgive(now_s - looked_s)
+            looked_s = now_s
             await self.crew.look(now_s, self.config.thresholds.work_lease_s)
             if self.config.enabled(self.pressure.name):
                 await self._pressure(now_s)

@@ -84,17 +84,29 @@ class SelfHealing(Kernel):
 
     async def _undo(self, incident: dict[str, Any]) -> dict[str, Any]:
         async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
-            done: dict[str, Any] = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
+            newer = self._newer(incident)
+            done: dict[str, Any] = {"left_to": newer}
+            if not newer:
+                done = await MODULES[incident["playbook"]].undo(self.rpc, incident["subject"])
             # Also for one that was never run: should its order still come, it comes too late.
             row = (incident["incident_id"], json.dumps(incident))
             self.db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 'undone')", row)
         self.locks.pop(incident["incident_id"], None)
-        if MODULES[incident["playbook"]] is resource_pressure:
+        if MODULES[incident["playbook"]] is resource_pressure and not newer:
             await self.bus.publish(
                 "scheduler.load_shedding",
                 {"state": "off", "subject": incident["subject"], "timestamp": time.time()},
             )
         return done
+
+    def _newer(self, incident: dict[str, Any]) -> str:
+        """The id of a newer incident that needs what this one's playbook did; "" for none."""
+        rows = self.db.execute("SELECT incident FROM runs WHERE state IN ('started', 'succeeded')").fetchall()
+        for other in (json.loads(row["incident"]) for row in rows):
+            same = all(other[key] == incident[key] for key in ("playbook", "subject"))
+            if same and other["timestamp"] > incident["timestamp"]:
+                return str(other["incident_id"])
+        return ""
 
     async def _tell(self, topic: str, incident: dict[str, Any], **more: Any) -> None:
         about = {key: incident[key] for key in ("playbook", "incident_id", "subject")}

@@ -34,6 +34,11 @@ class ThreadTimeout:
             self._lease = 0
         return mine
 
+    def forgive(self, lag_s: float) -> None:
+        """The whole process was away for so long: the thread could not work either."""
+        with self._lock:
+            self._since_s += lag_s
+
     def overdue(self, now_s: float) -> tuple[int, float]:
         """(the lease that has taken too long, or 0; for how long it has been at it)."""
         with self._lock:
