@@ -37,7 +37,7 @@ class Connection:
 
     __slots__ = (
         "answer_ns", "closing", "failures", "fd", "head", "head_key", "late_ns", "method", "missing", "partial",
-        "parts", "place", "plain", "rare", "recv", "request", "retried", "send", "sent_ns", "sock", "source_address",
+        "parts", "place", "plain", "rare", "recv", "request", "send", "sent_ns", "sock", "source_address",
         "state", "token", "unsent", "until_ns", "used",
     )  # fmt: skip
 
@@ -57,7 +57,6 @@ class Connection:
         self.method = b""
         self.sent_ns = 0
         self.late_ns = 0  # how much later it was sent than intended
-        self.retried = False
         self.used = 0  # answers that came on this socket
         self.closing = False  # the other side has said that it will read no more
         self.plain = False  # in mid-flight, reused, all sent and nothing received: the fast path may read it

@@ -140,7 +140,6 @@ class Exchange:
         connection.token, connection.request, since_ns = took
         connection.method = connection.request[: connection.request.find(b" ", 0, 16)]
         connection.sent_ns, connection.late_ns = now_ns, now_ns - since_ns
-        connection.retried = False
         if connection.sock is None:
             self.connect(connection, now_ns)
         else:
@@ -178,7 +177,6 @@ class Exchange:
     def transmit_short(self, connection: Connection, sent: int) -> None:
         """The fast path could not send all of the request of the connection's token; nothing, perhaps for an error."""
         request = self.encoded_anew(connection)
-        connection.retried = False
         self.short_sends += 1
         connection.unsent = memoryview(request)[sent:]
         connection.plain = False
@@ -403,11 +401,10 @@ class Exchange:
             self.feed_rare(connection, b"")
             return
         begun = bool(connection.partial or connection.head or connection.rare)
-        if not begun and connection.used and not connection.retried and self.may_repeat(connection):
+        if not begun and connection.used and self.may_repeat(connection):  # on a new connection it is no race
             self.retried += 1
             self.encoded_anew(connection)
             self.bury(connection)
-            connection.retried = True
             self.connect(connection, perf_counter_ns())
             return
         self.lost(connection, "cut" if begun and why == "closed" else why)

@@ -121,6 +121,13 @@ def test_each_body_can_be_checked() -> None:
         assert flood(server, longer).counts.totals == {("GET /plain", "failed", 200): 50}
 
 
+def test_a_connection_that_said_more_than_it_had_to_is_not_used_again() -> None:
+    with hostile() as server:
+        engine = flood(server, ShapeSource(["more_than_told"], 6), connections=1)
+    assert engine.counts.totals == {("POST /more_than_told", "ok", 200): 6}
+    assert engine.facts["unsolicited"] == 6 and engine.facts["connects"] == 6
+
+
 def test_an_answer_to_head_has_no_body() -> None:
     with hostile() as server:
         source = ShapeSource(["no_content_with_length", "empty"], 20, method="HEAD")

@@ -106,7 +106,7 @@ def test_each_deadline_is_met_once_and_never_before(deadlines: list[int], step_n
     for one in waiting:
         wheel.put(one)
     met: list[Waiter] = []
-    for now_ns in range(0, 4 * PLACES * TICK_NS, step_ns):
+    for now_ns in range(0, 4 * PLACES * TICK_NS + 2 * step_ns, step_ns):
         for one in wheel.due(now_ns):
             assert isinstance(one, Waiter)
             assert one.deadline_ns <= now_ns <= one.deadline_ns + 2 * TICK_NS + step_ns

@@ -1,0 +1,116 @@
+"""The exchange by hand, where what matters is what has come by the time that it is looked at."""
+
+from __future__ import annotations
+
+import socket
+from time import perf_counter_ns
+
+import pytest
+from gevent.monkey import get_original
+
+from locustfiles.engine.exchange import Exchange
+from tests.flood.hostile import plain
+from tests.flood.shapes import ShapeSource
+
+SECOND_NS = 1_000_000_000
+
+
+class ByHand:
+    """One connection, and its other end in the test's hand; nothing happens but at look()."""
+
+    def __init__(self, source: ShapeSource) -> None:
+        self.epoll = get_original("select", "epoll")()
+        self.listener = get_original("socket", "socket")()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.exchange = Exchange(
+            self.listener.getsockname(),
+            source,
+            self.epoll,
+            connections=1,
+            connect_ns=SECOND_NS,
+            answer_ns=SECOND_NS,
+        )
+        self.exchange.start(perf_counter_ns())
+        self.exchange.feed(perf_counter_ns())
+
+    def look(self) -> list[int]:
+        """Handles what has come; the flags of its events."""
+        events = self.epoll.poll(5)
+        for fd, flags in events:
+            self.exchange.ready(self.exchange.by_fd[fd], fd, flags)
+        return [flags for _, flags in events]
+
+    def accept(self) -> socket.socket:
+        self.look()
+        peer: socket.socket = self.listener.accept()[0]
+        return peer
+
+    def totals(self) -> dict[tuple[str, str, int], int]:
+        self.exchange.counts.flush()
+        return dict(self.exchange.counts.totals)
+
+    def close(self) -> None:
+        self.exchange.abandon()
+        self.listener.close()
+        self.epoll.close()
+
+
+def test_an_answer_that_comes_with_the_end_of_its_connection_costs_no_request() -> None:
+    """The next request goes to a new connection at once: it must not be sent at all where nobody reads."""
+    hand = ByHand(ShapeSource(["plain"], 2))
+    for _ in range(2):
+        peer = hand.accept()
+        assert peer.recv(9999).startswith(b"POST /plain/")
+        peer.sendall(plain(200))
+        peer.close()
+        hand.look()
+    assert hand.totals() == {("POST /plain", "ok", 200): 2}
+    assert hand.exchange.retried == 0 and hand.exchange.connects == 2
+    hand.close()
+
+
+def test_words_that_nobody_asked_for_end_an_idle_connection() -> None:
+    source = ShapeSource(["plain"], 1)
+    hand = ByHand(source)
+    peer = hand.accept()
+    peer.recv(9999)
+    peer.sendall(plain(200))
+    hand.look()
+    peer.sendall(plain(408))
+    hand.look()
+    assert hand.exchange.unsolicited == 1 and len(hand.exchange.graves) == 1
+    assert hand.totals() == {("POST /plain", "ok", 200): 1} and hand.exchange.outstanding == 0
+    hand.close()
+
+
+def test_an_event_of_a_closed_connection_is_not_taken_for_one_of_its_successor() -> None:
+    hand = ByHand(ShapeSource(["plain"], 2))
+    peer = hand.accept()
+    fd = hand.exchange.all[0].fd
+    peer.recv(9999)
+    peer.sendall(plain(200, "Connection: close"))
+    hand.look()
+    successor = hand.exchange.all[0]
+    assert successor.fd != fd and len(hand.exchange.graves) == 1
+    hand.exchange.ready(hand.exchange.by_fd[fd], fd, 1 | 4 | 16 | 8192)
+    assert successor.state != 0 and successor.fd in hand.exchange.by_fd and hand.exchange.connects == 2
+    hand.close()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_request_that_cannot_be_sent_may_have_been_answered_before(answered: bool) -> None:
+    """A target that reads no further, answers and closes: sending fails, but the answer is there."""
+    source = ShapeSource(["refused_early"], 1)
+    hand = ByHand(source)
+    peer = hand.accept()
+    peer.recv(100)
+    if answered:
+        peer.sendall(plain(413))
+    peer.shutdown(socket.SHUT_RDWR)
+    connection = hand.exchange.all[0]
+    assert connection.unsent is not None
+    hand.exchange.broken_pipe(connection)
+    key = ("POST /refused_early", "failed", 413 if answered else 0)
+    assert hand.totals() == {key: 1}
+    hand.close()
