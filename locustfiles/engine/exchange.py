@@ -364,7 +364,6 @@ class Exchange:
             whole = rare.feed(data)
         except BadAnswer:
             self.lost(connection, "no HTTP" if data else "cut")
-            connection.used = 0
             self.renew(connection)
             return
         if whole:
@@ -392,10 +391,9 @@ class Exchange:
 
     def ended(self, connection: Connection, why: str) -> None:
         """The other side has closed or reset the connection."""
-        if connection.state != BUSY:
-            idle = connection.state == IDLE and why == "closed"
+        if connection.state != BUSY:  # it is opened again when it is needed
             self.bury(connection)
-            self.shut.append(connection) if idle else self.renew(connection)
+            self.shut.append(connection)
             return
         if connection.rare is not None and why == "closed":
             self.feed_rare(connection, b"")
