@@ -48,7 +48,7 @@ def parse(data: bytes) -> Settings:
     """Raises SettingsError; a file that is half right is not followed at all."""
     try:
         document = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except Exception as error:  # damaged YAML can make its reader fail in any way
         raise SettingsError(f"it is no YAML: {type(error).__name__}") from None
     if not isinstance(document, dict) or not all(isinstance(one, dict) for one in document.values()):
         raise SettingsError("sections are expected, each with its settings")

@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise SnapshotError(f"it cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SnapshotError("it is no JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get(SEALS), dict):
         raise SnapshotError("it has no checksums")
@@ -77,7 +77,7 @@ def backup_of(config: Config) -> Path:
 def take(config: Config, values: Mapping[str, Any]) -> dict[str, Any]:
     """A new snapshot; the one before stays as the backup, if it is whole: a backup of damage is worth nothing."""
     path, backup = config.state_snapshot, backup_of(config)
-    data = sealed({**values, "taken_at": time.time()})
+    data = sealed({**values, "taken_at": round(time.time(), 3)})
     if not trouble(path):
         write_whole(backup, path.read_bytes())
     write_whole(path, data)

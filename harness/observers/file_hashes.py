@@ -15,7 +15,7 @@ from harness.model import Kind, Reading
 
 WATCHED = ("models", "state_snapshot", "config")  # names of the manifest's paths: files, or folders of files
 FILES_MAX = 100
-FILE_BYTES_MAX = 64 << 20
+FILE_BYTES_MAX = 16 << 20
 SEALS = "checksums"
 Seen = tuple[int, int, int, int]
 
@@ -103,7 +103,7 @@ def sealed_keys(data: bytes) -> dict[str, Any]:
     """
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     seals = document.get(SEALS) if isinstance(document, dict) else None
     if not isinstance(seals, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -187,7 +188,34 @@ def test_governance_decides_by_the_rules_of_the_snapshot(config: Config) -> None
     assert rules_of(config) == RULES, "what has not the shape of rules is none, sealed or not"
 
 
+def test_every_flipped_bit_of_a_snapshot_is_seen(config: Config) -> None:
+    data = config.state_snapshot.read_bytes()
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        config.state_snapshot.write_bytes(bytes(damaged))
+        assert snapshots.trouble(config.state_snapshot), f"bit {place % 8} of byte {place}"
+    for hostile in (b"[" * 100_000, b"\xff\xfe", b"", b"[]", b'{"checksums": []}'):
+        config.state_snapshot.write_bytes(hostile)
+        assert snapshots.trouble(config.state_snapshot) and snapshots.begin_with(config, "memory_index") is not None
+
+
 # Settings
+
+
+@pytest.mark.parametrize("hostile", [b"a: !!bool x", b"[" * 3000, b"\x00", b"? {a: b}\n: c", b"&a [*a]", b"2024-13-45"])
+def test_settings_that_no_reader_takes_are_refused_in_words(hostile: bytes) -> None:
+    with pytest.raises(settings.SettingsError):
+        settings.parse(hostile)
+
+
+def test_a_flipped_bit_in_the_settings_is_refused_or_read_and_never_more() -> None:
+    for place in range(len(settings.FIRST)):
+        for bit in range(8):
+            damaged = bytearray(settings.FIRST)
+            damaged[place] ^= 1 << bit
+            with contextlib.suppress(settings.SettingsError):
+                assert isinstance(settings.parse(bytes(damaged)), settings.Settings)
 
 
 def test_settings_that_drift_are_followed_seen_and_taken_back(config: Config) -> None:

@@ -102,7 +102,7 @@ def test_the_keys_of_a_sealed_document_are_judged_one_by_one(disk: Disk) -> None
     assert valid == {"gone": False, "index": False, "rules": True, "taken_at": True}
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"checksums": 1}', b"\xff\xfe", b"a: b"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"checksums": 1}', b"\xff\xfe", b"a: b", b"[" * 100_000])
 def test_what_is_not_sealed_has_no_keys(data: bytes) -> None:
     assert sealed_keys(data) == {}
 
