@@ -78,6 +78,17 @@ def finish(process: subprocess.Popen[str], limit_s: float = 150.0) -> tuple[int,
     return process.returncode, said
 
 
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """*process* is told to stop when the block ends without having waited for it."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
 def run_folder(out: Path) -> Path:
     return wait_for(lambda: next(iter(out.glob("*/*/timeline.jsonl")), None), 30, "a run folder").parent
 
