@@ -161,7 +161,7 @@ class Exchange:
         if sent < len(request):
             self.short_sends += 1
             connection.unsent = memoryview(request)[sent:]
-        connection.plain = bool(connection.used) and connection.unsent is None and connection.method != b"HEAD"
+        connection.plain = bool(connection.used) and connection.unsent is None
 
     def transmit_rest(self, connection: Connection) -> None:
         while connection.unsent is not None:

@@ -18,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 BODY = b'{"status":"accepted"}'
@@ -101,6 +102,7 @@ GOOD = {
     "not_found": Shape((plain(404),), 404, outcome="failed"),
     "broken": Shape((plain(500, "Connection: close"),), 500, outcome="failed", then="close"),
     "refused_early": Shape((plain(413, "Connection: close"),), 413, outcome="failed", then="drain", reads=False),
+    "refused_early_kept": Shape((plain(413),), 413, outcome="failed", then="drain", reads=False),
     "read_slowly": Shape((plain(200),), slowly=True),
 }
 BAD = {
@@ -124,11 +126,16 @@ BAD = {
     "silent_in_body": cut(plain(200)[:-3], then="silent"),
 }
 SHAPES = {**GOOD, **BAD}
+RACING_AFTER = 3  # answers on one connection, of racing_later
 RACING = Shape((plain(200),), then="late")  # it has not said that it will close: the next request is on its way
 LATE_S = 0.01
 REQUEST = re.compile(rb"(?:GET|HEAD|POST) /(\w+)/(\w+) HTTP/1\.1\r\nHost: \S+(?:\r\n|$)")
 ANY = [name for name in SHAPES if not name.startswith("silent") and SHAPES[name].reads] + ["plain"] * 100
-BULKY = ("refused_early", "read_slowly")  # they are asked with a body that no socket takes at once
+BULKY = (
+    "refused_early",
+    "refused_early_kept",
+    "read_slowly",
+)  # they are asked with a body that no socket takes at once
 
 
 class Hostile:
@@ -163,12 +170,14 @@ class Hostile:
     def serve(self, peer: socket.socket) -> None:
         with contextlib.suppress(OSError), peer:
             data = b""
-            while True:
+            for number in count():
                 peer.settimeout(self.idle_s)
                 request = self.request(peer, data)
                 if request is None:
                     return
                 name, shape, data = request
+                if name == "racing_later":
+                    shape = RACING if number == RACING_AFTER else GOOD["plain"]
                 peer.settimeout(None)
                 if not self.answer(peer, name, shape):
                     return
@@ -202,7 +211,7 @@ class Hostile:
         return name, shape, body[length:]
 
     def shape(self, name: str) -> Shape:
-        if name == "racing":
+        if name.startswith("racing"):
             return RACING
         if name != "any":
             return SHAPES[name]

@@ -41,6 +41,27 @@ def test_a_request_that_met_a_closing_connection_is_sent_again_and_counted_apart
     assert engine.facts["retried"] >= 20 and told["received"] == {"racing": 60}
 
 
+def test_what_the_fast_path_had_sent_is_sent_again_as_it_was() -> None:
+    with hostile() as server:
+        engine = engine_for(server.port, get("/racing_later", 200))
+        engine.run()
+        told = server.told()
+    assert engine.counts.totals == {("GET /racing_later", "ok", 200): 200}
+    assert engine.facts["retried"] >= 20
+    assert told["received"] == {"racing_later": 200} and told["twice"] == []
+
+
+def test_an_answer_that_was_cut_is_not_asked_for_again() -> None:
+    source = Repeatable(["plain"], 4)
+    source.left = [("cut_head", 3), ("plain", 2), ("cut_body", 1), ("plain", 0)]
+    with hostile() as server:
+        engine = engine_for(server.port, source, connections=1)
+        engine.run()
+        told = server.told()
+    assert engine.facts["retried"] == 0 and told["twice"] == []
+    assert source.lost_why == {("cut_body", "cut"): 1, ("cut_head", "cut"): 1}
+
+
 def test_one_that_must_not_be_sent_twice_is_lost_instead() -> None:
     with hostile() as server:
         engine = engine_for(server.port, ShapeSource(["racing"], 60))
