@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
 
-.PHONY: help venv run test test-fast lint clean bench matrix soak killmatrix
+.PHONY: help venv run test test-fast lint clean bench matrix soak killmatrix seeds
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -46,6 +46,9 @@ soak: $(STAMP) ## 200 SIGKILLs at random moments
 
 killmatrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
 	@$(BIN)/grace-chaos killmatrix
+
+seeds: $(STAMP) ## MF03_randomized_assault with ten seeds, a verdict each: benchmarks/results/seeds.md
+	@$(BIN)/python -m benchmarks.seeds
 
 clean: ## removes what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
