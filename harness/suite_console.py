@@ -13,7 +13,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from harness.console import STYLES, console, say
+from harness.console import STYLES, console
 from harness.model import Verdict
 from harness.suite_check import SuiteRefused
 from harness.suite_pause import QUIET_S
@@ -91,6 +91,12 @@ class Printer(Listener):
     def _clear(self) -> None:
         if self.terminal:
             sys.stdout.write("\r\x1b[K")
+
+
+def say(text: str) -> None:
+    """In one line, however long: a log is searched by lines."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def table(state: State) -> Table:

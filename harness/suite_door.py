@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.console import say
 from harness.model import Verdict
 from harness.suite_check import GRACE, Asked, SuiteRefused
-from harness.suite_console import run_to_exit_code
+from harness.suite_console import run_to_exit_code, say
 from harness.suite_entries import is_suite, split
 from harness.suite_result import judged_again
 from harness.suite_run import resume_suite, start_suite
