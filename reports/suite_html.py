@@ -14,7 +14,7 @@ ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.PAS
 WAITS = {"waiting": "not run", "running": "runs"}
 # the page's own, beside what it shares with the report of a run
 STYLE = """
-main td { vertical-align: top; } main td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+main td { vertical-align: top; } main td.n { text-align: right; white-space: nowrap; }
 main small { display: block; color: var(--dim); } .live { color: var(--dim); font-weight: 650; }
 """
 
