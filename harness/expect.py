@@ -198,8 +198,15 @@ def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:
     }
     if not any(map(_sends_invalid, steps)):
         del cross_layer["invalid_rejected"]  # nothing to reject: it would say nothing
+    deep_complexity = {
+        "api_responsive": "operational throughout",
+        "graceful_degradation": "only graceful degradation",
+        "kernels_survive": "all kernels survive",
+        "state_consistent": "state consistent",
+    }
     mine = {
         **general,
+        **(deep_complexity if scenario.category == "deep_complexity" else {}),
         **(multi_fault if scenario.category == "multi_fault" else {}),
         **(cross_layer if scenario.category in CROSS_LAYER else {}),
     }

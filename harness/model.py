@@ -184,6 +184,8 @@ class Slo:
     loop_lag_ms_p99_max: float = 250.0
     responsive_success_percent_min: float = 95.0
     responsive_latency_ms_p99_max: float = 5000.0
+    goodput_percent_min: float = 50.0  # of the baseline's, while a target degrades gracefully
+    degraded_latency_ms_p95_max: float = 2000.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,10 @@ class Traffic:
         )
 
     @property
+    def served(self) -> int:
+        return self.count - self.failed - self.shed - self.limited
+
+    @property
     def failed_percent(self) -> float:
         return 100 * self.failed / self.count if self.count else 0.0
 

@@ -35,8 +35,7 @@ class AuditComplete:
             for row in record.ledger
             if row.kind == "intent" and row.outcome == "rejected" and row.status in REJECTIONS
         ]
-        wrong = Wrongs()
-        _chain(held, wrong)
+        wrong = chain_problem(held)
         _entries(decided, rejected, held, wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
@@ -51,21 +50,23 @@ def entry_hash(row: HeldRow, previous: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _chain(held: Sequence[HeldRow], wrong: Wrongs) -> None:
+def chain_problem(held: Sequence[HeldRow]) -> Wrongs:
     """The first row that does not follow from the one before it; those behind it prove nothing more."""
-    previous = GENESIS
+    wrong, previous = Wrongs(), GENESIS
     for number, row in enumerate(held, 1):
         sequence = row.fields.get("sequence")
+        why = ""
         if sequence != number:
-            wrong.add(f"entry has another number than {number}, which is missing", [(str(sequence), row)])
-            return
-        if row.text("previous_hash") != previous:
-            wrong.add("entry does not carry the hash of the one before it", [(str(sequence), row)])
-            return
+            why = f"entry has another number than {number}, which is missing"
+        elif row.text("previous_hash") != previous:
+            why = "entry does not carry the hash of the one before it"
+        elif row.text("entry_hash") != entry_hash(row, previous):
+            why = "entry is not what its hash was made of"
+        if why:
+            wrong.add(why, [(str(sequence), row)])
+            break
         previous = row.text("entry_hash")
-        if previous != entry_hash(row, row.text("previous_hash")):
-            wrong.add("entry is not what its hash was made of", [(str(sequence), row)])
-            return
+    return wrong
 
 
 def _entries(

@@ -24,6 +24,13 @@ CRITERIA = {
     "audit_complete": "audit trail complete",
 }
 
+DEEP = {
+    "api_responsive": "operational throughout",
+    "graceful_degradation": "only graceful degradation",
+    "kernels_survive": "all kernels survive",
+    "state_consistent": "state consistent",
+}
+
 
 def planned(folder: Path, category: str = "layer2", more: str = ", invalid_ratio: 0.5", verification: str = "") -> Plan:
     path = folder / "mine.yaml"
@@ -44,9 +51,13 @@ def test_a_scenario_across_layers_claims_the_four(tmp_path: Path, category: str)
     assert criteria(planned(tmp_path, category)) == CRITERIA
 
 
-@pytest.mark.parametrize("category", ["multi_fault", "deep_complexity"])
-def test_no_other_does(tmp_path: Path, category: str) -> None:
-    assert criteria(planned(tmp_path, category)) == {}
+def test_no_other_does(tmp_path: Path) -> None:
+    assert criteria(planned(tmp_path, "multi_fault")) == {}
+
+
+def test_deep_complexity_has_four_of_its_own(tmp_path: Path) -> None:
+    claims = {claim.check: claim.claim for claim in planned(tmp_path, "deep_complexity").claims}
+    assert {name: claims.get(name) for name in DEEP} == DEEP and "valid_processed" not in claims
 
 
 def test_what_sends_nothing_invalid_claims_no_rejection(tmp_path: Path) -> None:

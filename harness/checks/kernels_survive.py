@@ -1,0 +1,49 @@
+"""All kernels survived: each has a process at the end, none is given up, stopped or away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Event, Finding, Kind, Verdict
+from harness.record import Record
+
+WELL = ("running", "R", "S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelsSurvive:
+    """A kernel that was restarted and runs survives; one that is quarantined does not."""
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        lines: dict[str, str] = {}
+        gone, unseen = [], []
+        for kernel in record.plan.kernels:
+            pids = record.signals("kernel_pid", kernel).rows
+            if not pids:
+                unseen.append(kernel)
+                continue
+            lines[kernel] = f"signals.csv:{pids[-1][2]}"
+            if not pids[-1][1]:
+                gone.append(kernel)
+        last: dict[tuple[str, str], Event] = {}
+        for event in record.of_kind(Kind.KERNEL_CHANGED):
+            if event.detail.get("what") == "state":
+                last[event.subject, event.source] = event
+        ill = [e for (kernel, _), e in last.items() if kernel in record.plan.kernels and e.detail.get("to") not in WELL]
+        if gone or ill:
+            names = {**dict.fromkeys(gone, "gone"), **{event.subject: event.detail.get("to") for event in ill}}
+            told = ", ".join(f"{kernel} is {state}" for kernel, state in sorted(names.items()))
+            return finding(self, Verdict.FAIL, f"at the end {told}", *ill, *(lines[kernel] for kernel in gone))
+        if unseen or not record.plan.kernels:
+            return finding(self, Verdict.INCONCLUSIVE, f"nobody saw a process of {', '.join(unseen) or 'any kernel'}")
+        if record.finished is None:
+            return finding(self, Verdict.INCONCLUSIVE, "the run did not come to its end")
+        restarts = sum(e.detail.get("what") == "process" for e in record.of_kind(Kind.KERNEL_CHANGED))
+        why = f"all {len(record.plan.kernels)} run at the end, after {restarts} restarts"
+        return finding(self, Verdict.PASS, why, *list(lines.values())[:1], *list(lines.values())[-1:])
+
+
+CHECK = KernelsSurvive
