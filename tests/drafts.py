@@ -23,6 +23,7 @@ from harness.model import Kind, Plan
 from harness.plan import Options, build_plan, plan_to_json
 from harness.record import Record
 from harness.traffic import HEADER, RequestRow
+from twin.config import PLAYBOOKS, SAFEGUARDS
 
 STARTED_WALL_S = 1_790_000_000.0
 NAME = "20260921T141320.000000Z"
@@ -65,17 +66,8 @@ class PaperTarget:
         route(INTENT, "scheduler"),
         route(RETRO, "meta_loop", witness_of="meta_loop"),
     )
-    safeguards: tuple[str, ...] = (
-        *("acl_violation_monitor", "resource_pressure_monitor", "kernel_watchdog"),
-        *("rate_limiter", "intent_validator", "queue_pressure_monitor"),
-        *("model_integrity_check", "snapshot_hygiene_manager", "config_drift_guard"),
-        *("error_recognition_system", "dependency_latency_monitor"),
-    )
-    playbooks: tuple[str, ...] = (
-        *("message_bus_acl_violation_fix", "resource_pressure_cpu", "kernel_restart"),
-        *("queue_backpressure", "model_restore", "snapshot_regenerate", "config_restore"),
-        *("resource_pressure_memory", "resource_pressure_disk", "dependency_bypass"),
-    )
+    safeguards: tuple[str, ...] = SAFEGUARDS
+    playbooks: tuple[str, ...] = PLAYBOOKS
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

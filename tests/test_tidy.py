@@ -49,6 +49,7 @@ FLOORS = {
     "read_back": 3,
     "record": 3,
     "metrics": 3,
+    "mendings": 3,
     "target": 3,
     "guardian": 3,
     "guardian_link": 3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.checks.told_files import damaged, mendings, sum_up
+from harness.mendings import damaged, mendings, sum_up
 from harness.model import Finding, Verdict
 from harness.record import Record
 

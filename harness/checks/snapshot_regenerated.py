@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checks import finding
-from harness.checks.told_files import Mending, damaged, rows_of, sum_up
+from harness.mendings import Mending, damaged, rows_of, sum_up
 from harness.model import Finding, Verdict
 from harness.record import FaultRecord, Record
 
