@@ -69,6 +69,7 @@ class Thresholds:
     heartbeat_missed_s: float = 2.5
     heartbeat_fresh_s: float = 1.0
     kernel_start_limit_s: float = 10.0
+    playbook_repeat_s: float = 20.0
     restart_budget: int = 3
     restart_budget_window_s: float = 300.0
     client_rate_per_s: float = 200.0

@@ -45,8 +45,10 @@ class SelfHealing(Kernel):
     async def setup(self) -> None:
         self.db = self.open_db("self_healing", SCHEMA)
         self.locks: dict[str, asyncio.Lock] = {}
-        for row in self.db.execute("SELECT incident FROM runs WHERE state = 'started'").fetchall():
-            self.spawn(self._run(json.loads(row["incident"])))
+        rows = self.db.execute("SELECT incident, state FROM runs WHERE state IN ('started', 'succeeded')").fetchall()
+        for row in rows:
+            incident = json.loads(row["incident"])
+            self.spawn(self._run(incident) if row["state"] == "started" else self._repeat(incident))
 
     async def on_message(self, message: dict[str, Any]) -> None:
         incident = message["payload"]
@@ -70,6 +72,23 @@ class SelfHealing(Kernel):
                     "scheduler.load_shedding",
                     {"state": "on", "subject": incident["subject"], "timestamp": time.time()},
                 )
+        if outcome == "succeeded":
+            self.spawn(self._repeat(incident))
+
+    async def _repeat(self, incident: dict[str, Any]) -> None:
+        """A pressure that lasts: what was set may be lost with the kernel that holds it, and is set anew meanwhile."""
+        action = MODULES[incident["playbook"]]
+        while action is resource_pressure:
+            await asyncio.sleep(self.config.thresholds.playbook_repeat_s)
+            async with self.locks.setdefault(incident["incident_id"], asyncio.Lock()):
+                row = self.db.execute(
+                    "SELECT state FROM runs WHERE incident_id = ?", (incident["incident_id"],)
+                ).fetchone()
+                if row is None or row["state"] != "succeeded":
+                    return
+                await self._tell("playbook.started", incident)
+                outcome, details = await self._try(action.run, incident["subject"])
+                await self._tell("playbook.finished", incident, outcome=outcome, details=details)
 
     async def _try(self, action: Any, subject: str) -> tuple[str, dict[str, Any]]:
         """A kernel that it needs may be down for a moment: a few attempts, then it has failed."""
