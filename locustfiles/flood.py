@@ -47,7 +47,7 @@ class FloodUser(User):
     arrivals_seed: object = 0
     connect_timeout_s = 3.0
     answer_timeout_s = 30.0
-    drain_s = 1.0  # how long a graceful stop waits for answers; a stop without --stop-timeout does not wait
+    drain_s: float | None = None  # how long a graceful stop waits for answers; None: as long as --stop-timeout says
     engine: Engine | None = None
 
     def source(self) -> Source:
@@ -85,7 +85,7 @@ class FloodUser(User):
             permitted=getattr(self.environment.parsed_options, "permitted", ()),
             connect_timeout_s=self.connect_timeout_s,
             answer_timeout_s=self.answer_timeout_s,
-            drain_s=self.drain_s,
+            drain_s=float(self.environment.stop_timeout or 0) if self.drain_s is None else self.drain_s,
             sink=lambda batches: count(self.environment, self.user_name, batches),
         )
 

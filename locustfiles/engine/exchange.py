@@ -367,6 +367,7 @@ class Exchange:
             self.renew(connection)
             return
         if whole:
+            self.unsolicited += rare.more
             self.finish(connection, Head(rare.status, 0, rare.keep_alive, rare.retry_after_s), rare.body)
 
     def finish(self, connection: Connection, head: Head, body: bytes) -> str:

@@ -21,6 +21,7 @@ class RareAnswer:
         self._parser.send(h11.EndOfMessage())
         self.status = 0
         self.keep_alive = False
+        self.more = False  # something came after it
         self.retry_after_s: float | None = None
         self.body = b""
         self._parts: list[bytes] = []
@@ -47,6 +48,7 @@ class RareAnswer:
             elif isinstance(event, h11.EndOfMessage):
                 self.body = b"".join(self._parts)
                 rest, closed = self._parser.trailing_data
+                self.more = bool(rest)
                 self.keep_alive = self._parser.their_state is h11.DONE and not rest and not closed
                 return True
             elif isinstance(event, h11.ConnectionClosed):

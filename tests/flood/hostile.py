@@ -67,6 +67,7 @@ def halves(data: bytes, at: int) -> tuple[bytes, ...]:
 GOOD = {
     "plain": Shape((plain(200),)),
     "bytewise": Shape(bytewise(plain(200))),
+    "late": Shape((b"",) * 300 + (plain(200),)),
     "split_head": Shape(halves(plain(200), 20)),
     "split_line_end": Shape(halves(plain(200), plain(200).index(b"\r\n\r\n") + 3)),
     "split_body": Shape(halves(plain(200), len(plain(200)) - 7)),
@@ -96,6 +97,7 @@ GOOD = {
     "folded": Shape((plain(200, "X-Long: a", "  b", "\tc"),)),
     "line_feeds": Shape((plain(200).replace(b"\r\n", b"\n"),)),
     "more_than_told": Shape((plain(200) + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)),
+    "chunked_and_more": Shape((CHUNKED + b"HTTP/1.1 200 OK\r\n",)),
     "limited": Shape((plain(429, "Retry-After: 2"),), 429, outcome="limited"),
     "shed": Shape((plain(503, "Retry-After: 1"),), 503, outcome="shed"),
     "unavailable": Shape((plain(503),), 503, outcome="failed"),

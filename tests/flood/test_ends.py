@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import gevent
 import pytest
@@ -130,6 +132,22 @@ def test_a_connection_that_is_never_made_times_out() -> None:
         for one in waiting:
             one.close()
     assert source.lost_why == {("plain", "connect timed out"): 2} and perf_counter() - began < 5
+
+
+def test_connections_that_are_over_are_closed_meanwhile() -> None:
+    class Looking(ShapeSource):
+        most = 0
+
+        def answered(self, *words: Any) -> str:
+            self.most = max(self.most, len(list(Path("/proc/self/fd").iterdir())))
+            return super().answered(*words)
+
+    source = Looking(["close_told"], 300)
+    with hostile() as server:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        engine = engine_for(server.port, source, connections=3)
+        engine.run()
+    assert engine.facts["connects"] >= 300 and source.most < before + 50
 
 
 def test_several_own_addresses_are_bound_in_turn() -> None:

@@ -121,10 +121,11 @@ def test_each_body_can_be_checked() -> None:
         assert flood(server, longer).counts.totals == {("GET /plain", "failed", 200): 50}
 
 
-def test_a_connection_that_said_more_than_it_had_to_is_not_used_again() -> None:
+@pytest.mark.parametrize("name", ["more_than_told", "chunked_and_more"])
+def test_a_connection_that_said_more_than_it_had_to_is_not_used_again(name: str) -> None:
     with hostile() as server:
-        engine = flood(server, ShapeSource(["more_than_told"], 6), connections=1)
-    assert engine.counts.totals == {("POST /more_than_told", "ok", 200): 6}
+        engine = flood(server, ShapeSource([name], 6), connections=1)
+    assert engine.counts.totals == {(f"POST /{name}", "ok", 200): 6}
     assert engine.facts["unsolicited"] == 6 and engine.facts["connects"] == 6
 
 

@@ -165,7 +165,7 @@ def of_page(port: int, total: int) -> dict[str, tuple[int, int]] | None:
     return found if found.get("Aggregated", (0, 0))[0] >= total else None
 
 
-@pytest.mark.parametrize("words", [(), ("--stop-timeout", "5")], ids=["at once", "graceful"])
+@pytest.mark.parametrize("words", [(), ("--stop-timeout", "20")], ids=["at once", "graceful"])
 def test_a_stop_is_honoured_at_once(words: tuple[str, ...]) -> None:
     """A flood without end. What was under way when it was killed may have been answered, and is not counted."""
     with hostile() as server:
@@ -177,7 +177,7 @@ def test_a_stop_is_honoured_at_once(words: tuple[str, ...]) -> None:
             said = run.end(signal.SIGINT)
             took_s = time.monotonic() - began
         true = both(of_server(server.told()))[0]
-    assert took_s < 6, said[-2000:]
+    assert took_s < 15, said[-2000:]
     counted = of_console(said)["Aggregated"][0]
     assert counted == true if words else counted <= true <= counted + 20
 

@@ -6,8 +6,10 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 
+import gevent
 import pytest
 from gevent.pool import Group
 from locust import task
@@ -190,6 +192,35 @@ def test_one_that_waits_too_long_is_told_so() -> None:
         start(kind, environment, group, 1)
         group.join(timeout=30)
     assert [(answer.status, answer.why) for _, answer in kind.answers] == [(0, "timed out"), (200, "")]
+
+
+def test_an_answer_that_comes_too_late_for_its_user_wakes_nobody() -> None:
+    with hostile() as server:
+        pool = Pool(("127.0.0.1", server.port))
+        pool.join()
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.02):
+            pool.send("GET /late", encode("GET", "/late/0", "x"))
+        began = perf_counter()
+        gevent.sleep(1.0)
+        assert perf_counter() - began >= 0.99
+        assert pool.send("GET /plain", encode("GET", "/plain/1", "x")).status == 200
+        pool.leave()
+    assert pool.counts.totals == {("GET /late", "ok", 200): 1, ("GET /plain", "ok", 200): 1}
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
+    with hostile() as server:
+        pool = Pool(("127.0.0.1", server.port), answer_timeout_s=0.5)
+        pool.join()
+        first = gevent.spawn(pool.send, "GET /silent", encode("GET", "/silent/0", "x"))
+        until(lambda: server.told()["received"] == {"silent": 1})
+        second = gevent.spawn(pool.send, "GET /plain", encode("GET", "/plain/1", "x"))
+        gevent.idle()
+        second.kill()
+        assert first.get(timeout=30).why == "timed out"
+        assert pool.send("GET /plain", encode("GET", "/plain/2", "x")).status == 200
+        assert server.told()["received"] == {"silent": 1, "plain": 1}
+        pool.leave()
 
 
 def test_a_judge_that_fails_is_its_users_own_error() -> None:
