@@ -32,7 +32,7 @@ from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
 from harness.web import TAB, blueprint
 from harness.web_state import Board
-from harness.worker import ROWS, listen, read, work
+from harness.worker import ROWS, Reports, listen, read, work
 
 VERSION = "0.1.0"
 TICK_S = 0.2
@@ -58,6 +58,7 @@ class Session:
         self.distributed = isinstance(environment.runner, MasterRunner)
         self.run: Run | None = None
         self.sinks: Sinks | None = None
+        self.reports = Reports()
         self.gates: RunGates | None = None
         self.twin: EmbeddedTwin | None = None
         self.greenlet: gevent.Greenlet | None = None
@@ -216,6 +217,7 @@ class Session:
         say(f"  run folder {folder}")
         here = Attackers(self.environment, self.kinds)
         self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)
+        self.reports = Reports()
         self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
@@ -244,6 +246,7 @@ class Session:
             self.sinks.request(request_type, name, response_time, context, exception)
 
     def told_by_worker(self, worker: str, told: Mapping[str, Any]) -> None:
+        self.reports.heard(worker, told)
         if self.run is not None:
             samples, rows = read(told, self.run.clock)
             for name, at_s, value in samples:
@@ -313,6 +316,8 @@ class Session:
         if sinks is not None and gates is not None:
             gates.here.shut_all()
             pour(sinks, gates.here, run, all_of_it=True)
+        if missing := self.reports.missing():
+            run.spoil(missing)
         self.judging = run
         try:
             self.verdict = run.settle()

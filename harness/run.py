@@ -136,6 +136,7 @@ class Run:
             "control_plane": False,
             "file_hashes": of_files,
             "model_answers": "models_restored" in checks,
+            "model_fallback": "fallback_model_activated" in checks,
         }
         return needed.get(observer, True)
 
@@ -334,6 +335,13 @@ class Run:
         self.conductor.halt()
         detail = {"reason": reason, **({"not_applicable": list(not_applicable)} if not_applicable else {})}
         self.journal.append(Kind.RUN_ABORTED, self.plan.scenario_id, "run", detail, durable=True)
+
+    def spoil(self, reason: str) -> None:
+        """What came in is not all that happened: the run is cut short, also when it had come to its end."""
+        if self._finished or not self.done:
+            self._enter("load")
+            self._finished = False
+            self.abort(reason)
 
     # The end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +24,9 @@ def read(told: Mapping[str, Any], clock: Clock) -> tuple[list[tuple[str, float, 
     It gives its own times: a saturated worker tells late of what was then.
     """
     at_s, rows = clock.from_wall(told["at_s"]), told["rows"]
-    counted = float(sum(row[5] for row in rows))
-    return [("worker_requests", at_s, counted), ("loop_lag_ms", at_s, float(told["lag_ms"]))], [
+    samples = [("worker_requests", at_s, float(sum(row[5] for row in rows)))]
+    samples += [("loop_lag_ms", at_s, float(told["lag_ms"]))] if told["lag_ms"] is not None else []
+    return samples, [
         RequestRow(clock.from_wall(row_s), user, name, outcome, status, count, tuple((ms, n) for ms, n in spread))
         for row_s, user, name, outcome, status, count, spread in rows
     ]
@@ -37,29 +39,69 @@ def listen(environment: Any, take: Any) -> None:
     environment.events.request.add_listener(on_request)
 
 
+class Reports:
+    """Whether the messages of one run's workers are whole: none missing in between, and each one's last there."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._ended: set[str] = set()
+        self._gaps: dict[str, int] = {}
+
+    def heard(self, worker: str, told: Mapping[str, Any]) -> None:
+        number = int(told["number"])
+        expected = self._last.get(worker, number - 1) + 1
+        if number != expected:
+            self._gaps[worker] = self._gaps.get(worker, 0) + abs(number - expected)
+        self._last[worker] = number
+        if told["last"]:
+            self._ended.add(worker)
+
+    def missing(self) -> str:
+        """What is not known of the load, in words; "" when all of it is."""
+        words = [f"{count} messages of worker {worker} are missing" for worker, count in sorted(self._gaps.items())]
+        silent = sorted(set(self._last) - self._ended)
+        words += [f"the last rows of worker {worker} never came" for worker in silent]
+        return "; ".join(words)
+
+
 def work(environment: Any, kinds: Kinds) -> None:
     """A worker only loads and attacks: it starts no target, fault, guardian or journal.
 
-    About twice a second it sends {at_s (epoch), lag_ms, rows, ledger, prefix, attacks}: how late its event loop is,
-    what it has counted and settled, and how far its attacks are. An attack is told as shut in the message that
-    brings the last of its rows, or in a later one.
+    About twice a second it sends {number, last, at_s (epoch), lag_ms, rows, ledger, prefix, attacks}: how late its
+    event loop is, what it has counted and settled, and how far its attacks are. An attack is told as shut in the
+    message that brings the last of its rows, or in a later one. The `last` one of a run comes when its users have
+    stopped, before Locust tells the master so on the same connection.
     """
     sinks = Sinks(time.time)
     sinks.attach(environment)
     attackers = Attackers(environment, kinds)
+    numbers = itertools.count(1)
+
+    def tell(lag_ms: float | None, last: bool) -> None:
+        attacks = attackers.told()  # before the rows: what it calls settled is in them
+        for row in attackers.take_rows():
+            sinks.ledger(row)
+        rows = [[r.at_s, r.user, r.name, r.outcome, r.status, r.count, r.latency_ms] for r in sinks.take(last)]
+        told: dict[str, Any] = {
+            "number": next(numbers),
+            "last": last,
+            "at_s": time.time(),
+            "lag_ms": lag_ms,
+            "rows": rows,
+        }
+        told |= {"ledger": sinks.take_ledger(), "prefix": attackers.prefix, "attacks": attacks}
+        if environment.runner is not None:
+            environment.runner.send_message(ROWS, told)
 
     def send() -> None:
         while True:
-            lag_ms = worst_lag_ms()
-            attacks = attackers.told()  # before the rows: what it calls settled is in them
-            for row in attackers.take_rows():
-                sinks.ledger(row)
-            rows = [[r.at_s, r.user, r.name, r.outcome, r.status, r.count, r.latency_ms] for r in sinks.take()]
-            told = {"at_s": time.time(), "lag_ms": lag_ms, "rows": rows, "ledger": sinks.take_ledger()}
-            if environment.runner is not None:
-                environment.runner.send_message(ROWS, {**told, "prefix": attackers.prefix, "attacks": attacks})
+            tell(worst_lag_ms(), last=False)
+
+    def stopped(**_: Any) -> None:
+        attackers.shut_all()
+        tell(None, last=True)
 
     listen(environment, sinks.request)
     environment.runner.register_message(ATTACK, lambda msg, **_: attackers.obey(msg.data))
-    environment.events.test_stop.add_listener(lambda **_: attackers.shut_all())
+    environment.events.test_stop.add_listener(stopped)
     gevent.spawn(send)

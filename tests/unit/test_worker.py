@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness.clock import Clock
-from harness.worker import read
+from harness.worker import Reports, read
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -21,7 +21,8 @@ from harness.contracts import Told
 from harness.worker import ROWS, work
 
 sent, listeners, orders = [], [], []
-events = S(request=S(add_listener=listeners.append), test_stop=S(add_listener=lambda listener: None))
+stops = []
+events = S(request=S(add_listener=listeners.append), test_stop=S(add_listener=stops.append))
 runner = S(
     send_message=lambda name, data: sent.append((name, data)),
     register_message=lambda name, listener: orders.append(listener),
@@ -64,6 +65,8 @@ hold()
 with gevent.Timeout(20):
     while len(sent) < 4:
         gevent.sleep(0.05)
+listeners[0]("GET", "/last", 5.0, {"user": "legitimate", "status": 200}, None)
+stops[0]()
 assert {name for name, _ in sent} == {ROWS}
 print(json.dumps([data for _, data in sent]))
 """
@@ -75,6 +78,10 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     sent = json.loads(done.stdout)
+    *sent, last = sent
+    assert [one["number"] for one in (*sent, last)] == list(range(1, len(sent) + 2))
+    assert last["last"] and not any(one["last"] for one in sent)
+    assert [row[2] for row in last["rows"]][-1:] == ["GET /last"], "not kept for a bin that is not over"
     worst_ms = max(one["lag_ms"] for one in sent)
     assert worst_ms >= 250.0 if held_s else worst_ms < 250.0
     assert sorted(one["lag_ms"] for one in sent)[1] < 250.0, "one look was held up, not all"
@@ -89,7 +96,25 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
 def test_what_it_sends_is_read_in_the_time_of_the_run() -> None:
     clock = Clock(monotonic_base_s=0.0, wall_base_s=1000.0)
     row = [1003.2, "legitimate", "GET /x", "ok", 200, 2, [[5, 2]]]
+    assert read({"at_s": 1003.5, "lag_ms": None, "rows": []}, clock)[0] == [("worker_requests", 3.5, 0.0)]
     samples, rows = read({"at_s": 1003.5, "lag_ms": 12, "rows": [row]}, clock)
     assert samples == [("worker_requests", 3.5, 2.0), ("loop_lag_ms", 3.5, 12.0)]
     (one,) = rows
     assert one.at_s == pytest.approx(3.2) and (one.count, one.latency_ms) == (2, ((5, 2),))
+
+
+def told(number: int, last: bool = False) -> dict[str, object]:
+    return {"number": number, "last": last}
+
+
+def test_messages_that_are_missing_and_ends_that_never_came_are_told() -> None:
+    whole = Reports()
+    for number in (7, 8, 9):
+        whole.heard("a", told(number, last=number == 9))
+    assert whole.missing() == "" == Reports().missing()
+    whole.heard("b", told(1))
+    assert whole.missing() == "the last rows of worker b never came"
+    gap = Reports()
+    for number in (1, 2, 5):
+        gap.heard("a", told(number, last=number == 5))
+    assert gap.missing() == "2 messages of worker a are missing"
