@@ -1,6 +1,6 @@
 """Layers 2 and 3: as shipped they pass; without one safeguard, or with one defect planted, they fail and say why.
 
-The flood is a fifth as long here: its rates, its bursts and all that is claimed of it are the shipped ones.
+The flood is a fifth as long here, the stall half: rates, bursts and all that is claimed of them are the shipped ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import yaml
 from tests.processes import ROOT, findings, finish, locust, run_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-FLOOD, STORM, CASCADE = "L2_HTM_queue_flood", "L3_governance_intent_storm", "L3_retro_cascade_failure"
-SHORTER: dict[str, dict[str, Any]] = {FLOOD: {"total_requests": 2000}}
+FLOOD, STALL = "L2_HTM_queue_flood", "L2_worker_stall"
+STORM, CASCADE = "L3_governance_intent_storm", "L3_retro_cascade_failure"
+SHORTER: dict[str, dict[str, Any]] = {FLOOD: {"total_requests": 2000}, STALL: {"stall_seconds": 15}}
 
 
 def run(scenario: str, out: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -34,16 +35,25 @@ def red(found: list[dict[str, Any]]) -> dict[str, str]:
     return {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
 
 
-@pytest.mark.parametrize("scenario", [FLOOD, STORM, CASCADE])
+@pytest.mark.parametrize("scenario", [FLOOD, STALL, STORM, CASCADE])
 def test_as_shipped_it_passes(tmp_path: Path, scenario: str) -> None:
     code, found, said = run(scenario, tmp_path)
     assert code == 0, said[-6000:]
     assert {one["verdict"] for one in found} == {"PASS"}
 
 
-@pytest.mark.parametrize("safeguard", ["rate_limiter", "intent_validator", "queue_pressure_monitor"])
-def test_without_a_safeguard_the_flood_fails_and_names_it(tmp_path: Path, safeguard: str) -> None:
-    code, found, said = run(FLOOD, tmp_path, "--safeguards-off", safeguard)
+@pytest.mark.parametrize(
+    ("scenario", "safeguard"),
+    [
+        (FLOOD, "rate_limiter"),
+        (FLOOD, "intent_validator"),
+        (FLOOD, "queue_pressure_monitor"),
+        (STALL, "worker_watchdog"),
+        (STALL, "thread_timeout"),
+    ],
+)
+def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, scenario: str, safeguard: str) -> None:
+    code, found, said = run(scenario, tmp_path, "--safeguards-off", safeguard)
     assert code == 1, said[-6000:]
     assert any(safeguard in claim + why for claim, why in red(found).items())
 
