@@ -17,6 +17,7 @@ KINDS = ("intent", "decision", "retrospective")
 OUTCOMES = ("accepted", "rejected", "refused", "unanswered")
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
 COMPLETED = "completed"
+OVER = (COMPLETED, "failed", "timeout")  # nothing more will become of work in one of these
 # kind → the target's ledger that holds it, and the field there that names it
 HELD_IN = {"intent": ("intents", "intent_id"), "retrospective": ("retrospectives", "id")}
 AUDIT, REFERENCE = "audit", "reference"

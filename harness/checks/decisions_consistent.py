@@ -35,6 +35,13 @@ class DecisionsConsistent:
         if not again:
             why = f"no question was asked twice, of {len(by_question)}"
             return finding(self, Verdict.INCONCLUSIVE, why)
+        asked = [row for row in record.ledger if row.attack and row.kind == "decision"]
+        stormed = {question: rows for question, rows in again.items() if sum(row.attack for row in rows) > 1}
+        if asked and not stormed:  # the users' own questions say nothing of those that were asked all at once
+            had = sum(row.outcome == "accepted" for row in asked)
+            why = "no question of the attacks was answered twice: "
+            why += f"{had} of the {len(asked)} that they asked had an answer"
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(asked))
         count = sum(map(len, again.values()))
         most = max(again.values(), key=len)
         why = (

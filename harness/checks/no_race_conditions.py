@@ -18,7 +18,8 @@ SHOWN = 3
 class NoRaceConditions:
     """What a client was told (the answer, and which decision it is) against what the target has on record of it.
 
-    A race shows as one decision told to two clients, as a record of another question, or of another answer.
+    A race shows as one decision told to two clients, as a record of another question, or of another answer. That
+    a decision is lost is for audit_complete to say; here it leaves open whose it was.
     """
 
     claim: str
@@ -45,8 +46,18 @@ class NoRaceConditions:
         seen = [row for row in asked if row.reference in on_record]
         if not seen:
             return finding(self, Verdict.INCONCLUSIVE, "none of the decisions is on record", asked[0].place)
+        attacks = [row for row in record.ledger or () if row.attack and _decided(row)]
+        unseen = [row for row in attacks if row.reference not in on_record]
+        if unseen:
+            why = f"{len(unseen)} of {len(attacks)} decisions of the attacks are not on record, so whose they are"
+            why += f" is not known: {_ids(unseen)}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *(row.place for row in unseen[:SHOWN]))
         why = f"{len(seen)} decisions, each told once and on record as what was asked and answered"
         return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference].place)
+
+
+def _decided(row: LedgerRow) -> bool:
+    return row.kind == "decision" and (row.outcome == "accepted" or bool(row.reference))
 
 
 def _question(row: HeldRow) -> str:

@@ -1,11 +1,11 @@
-"""The target's queues came back to nothing: no work is open in what it holds, and the depth that it told fell to 0."""
+"""The target's queues came back to nothing: no work is open in what it holds, and the depth that it told ended at 0."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.ledger import COMPLETED, HELD_IN, Wrongs, not_read, span
+from harness.ledger import HELD_IN, OVER, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -28,7 +28,7 @@ class QueueDrained:
                 unread = unread or not_read(name)
                 continue
             open_ones = [
-                (f"{row.text(field)}: {row.text('status')}", row) for row in held if not _over(row.text("status"))
+                (f"{row.text(field)}: {row.text('status')}", row) for row in held if row.text("status") not in OVER
             ]
             wrong.add(f"of {len(held)} {name} are still open", open_ones)
             told.append(f"{len(held)} {name}, none of them open")
@@ -36,13 +36,14 @@ class QueueDrained:
         depth = record.signals(DEPTH).rows
         if depth:
             peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
-            back = next((row for row in depth if row[0] >= peak_s and row[1] == 0), None)
-            if back is None:
+            busy = max((n for n, row in enumerate(depth) if row[1]), default=-1)
+            if busy == len(depth) - 1:  # a queue that was empty once, and fills again, has not drained
                 words = (
                     f"the depth of the queue was {peak:.0f} at {peak_s:.1f} s and {depth[-1][1]:.0f} at its last sample"
                 )
                 why = "; ".join([*wrong.words, words])
                 return finding(self, Verdict.FAIL, why, *wrong.cited, f"signals.csv:{depth[-1][2]}")
+            back = depth[busy + 1]
             told.append(f"the depth was {peak:.0f} at most and back at 0 at {back[0]:.1f} s")
             cited += [f"signals.csv:{peak_line}", f"signals.csv:{back[2]}"]
         if wrong:
@@ -50,10 +51,6 @@ class QueueDrained:
         if unread:
             return finding(self, Verdict.INCONCLUSIVE, unread, *cited)
         return finding(self, Verdict.PASS, "; ".join(told), *cited)
-
-
-def _over(status: str) -> bool:
-    return status in (COMPLETED, "failed", "timeout")
 
 
 CHECK = QueueDrained

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.checks import finding
@@ -33,13 +33,18 @@ class ValidProcessed:
         held = record.held(LEDGER)
         if held is not None:
             _compare(intents, record.ledger, held, wrong)
-        _analysed(accepted, record.held(HELD_IN[RETRO][0]), wrong)
+        analyses = record.held(HELD_IN[RETRO][0])
+        _analysed(valid, record.ledger, analyses, wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
         if not accepted:
             return finding(self, Verdict.INCONCLUSIVE, "no valid request was sent")
         if intents and held is None:
             return finding(self, Verdict.INCONCLUSIVE, not_read(LEDGER))
+        if analyses is None and any(row.kind == RETRO for row in accepted):
+            return finding(self, Verdict.INCONCLUSIVE, not_read(HELD_IN[RETRO][0]))
+        if untold := _untold(intents, held or ()):
+            return finding(self, Verdict.INCONCLUSIVE, str(untold), *untold.cited)
         done = sum(row.kind == "intent" for row in accepted)
         why = (
             f"{len(accepted)} of {len(valid)} valid requests were accepted; {done} of them intents, each executed once"
@@ -47,12 +52,34 @@ class ValidProcessed:
         return finding(self, Verdict.PASS, why, *span(accepted), *span(held or ()))
 
 
-def _analysed(accepted: Sequence[LedgerRow], held: Sequence[HeldRow] | None, wrong: Wrongs) -> None:
+def _analysed(
+    valid: Sequence[LedgerRow], sent: Sequence[LedgerRow], held: Sequence[HeldRow] | None, wrong: Wrongs
+) -> None:
     """The retrospectives, where the target tells of them: see retros_completed."""
-    if held is not None:
-        done = {row.text(HELD_IN[RETRO][1]) for row in held if row.text("status") == COMPLETED}
-        open_ones = [(row.id, row) for row in accepted if row.kind == RETRO and row.id not in done]
-        wrong.add("accepted retrospectives are lost or not completed", open_ones)
+    if held is None:
+        return
+    ours, by_id = [row for row in valid if row.kind == RETRO], {row.text(HELD_IN[RETRO][1]): row for row in held}
+    done = {one for one, row in by_id.items() if row.text("status") == COMPLETED}
+    open_ones = [(row.id, row) for row in ours if row.outcome == "accepted" and row.id not in done]
+    wrong.add("accepted retrospectives are lost or not completed", open_ones)
+    wrong.add("retrospectives are held that nobody sent", _strange(by_id, ours, sent))
+
+
+def _strange(
+    by_id: Mapping[str, HeldRow], ours: Sequence[LedgerRow], sent: Sequence[LedgerRow]
+) -> list[tuple[str, HeldRow]]:
+    """What is held under an id of this run that was never sent; a target that lives on also holds other runs'."""
+    known, prefixes = {row.id for row in sent}, {row.id.partition("-")[0] for row in ours}
+    return [(one, row) for one, row in by_id.items() if one not in known and one.partition("-")[0] in prefixes]
+
+
+def _untold(intents: Sequence[LedgerRow], held: Sequence[HeldRow]) -> Wrongs:
+    """Accepted intents that are completed, and of which the target does not say how often it executed them."""
+    accepted, untold = {row.id for row in intents if row.outcome == "accepted"}, Wrongs()
+    rows = [row for row in held if row.text(ID) in accepted and row.fields.get("executions") is None]
+    words = "completed intents: the target does not tell how often it executed them"
+    untold.add(words, [(row.text(ID), row) for row in rows])
+    return untold
 
 
 def _completed(held: Sequence[HeldRow]) -> set[str]:
@@ -81,7 +108,7 @@ def _compare(intents: Sequence[LedgerRow], sent: Sequence[LedgerRow], held: Sequ
     done = [row for row in found if row.text("status") == COMPLETED]
     never = [(row.text(ID), row) for row in done if row.fields.get("executions") == 0]
     wrong.add("accepted intents are called completed, and were never executed", never)
-    often = [row for row in done if row.fields.get("executions") not in (0, 1)]
+    often = [row for row in done if row.fields.get("executions") not in (0, 1, None)]  # None: see _untold
     maybe = {row.id for row in intents if row.outcome == "unanswered"}
     often += [
         rows[0] for one, rows in by_id.items() if one in maybe and rows[0].fields.get("executions") not in (0, 1, None)
@@ -92,13 +119,12 @@ def _compare(intents: Sequence[LedgerRow], sent: Sequence[LedgerRow], held: Sequ
     wrong.add("intents are held twice", twice)
     kept = [(row.id, by_id[row.id][0]) for row in intents if row.outcome in ("refused", "rejected") and row.id in by_id]
     wrong.add("intents were refused, and yet the target holds them", kept)
-    known, prefixes = {row.id for row in sent}, {row.id.partition("-")[0] for row in intents}
-    strange = [(one, rows[0]) for one, rows in by_id.items() if one not in known and one.partition("-")[0] in prefixes]
-    wrong.add("intents are held that nobody sent", strange)
+    firsts = {one: rows[0] for one, rows in by_id.items()}
+    wrong.add("intents are held that nobody sent", _strange(firsts, intents, sent))
 
 
 def _executed(row: HeldRow) -> str:
-    return f"{row.text(ID)}: executions {row.text('executions') or 'unknown'}"
+    return f"{row.text(ID)}: executions {row.text('executions')}"
 
 
 CHECK = ValidProcessed

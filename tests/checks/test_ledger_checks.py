@@ -12,7 +12,7 @@ from harness import catalog
 from harness.model import Finding, Kind, Verdict
 from harness.traffic import RequestRow
 from tests.drafts import CHECK, CPU_END, END, INTENT
-from tests.ledgers import FLOOD, LEGITIMATE, World, entry, intent, invalid, sent, world
+from tests.ledgers import FLOOD, LEGITIMATE, World, decision, entry, intent, invalid, sent, world
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 Change = Callable[[World], object]
@@ -105,6 +105,12 @@ def served(outcome: str, count: int, latency_ms: int, at_s: float, status: int =
     return lambda world: world.draft.requests.append(row)
 
 
+def asked_twice_by_users(world: World) -> None:
+    world.sent = [*(world.sent or []), *(decision(f"run-ld{n}", 0, f"l{n}") for n in range(2))]
+    for row in world.sent[-2:]:
+        row["user"] = LEGITIMATE
+
+
 def hung(world: World) -> None:
     world.draft.requests = [row for row in world.draft.requests if not 20.0 < row.at_s < 24.5]
 
@@ -116,7 +122,18 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("valid_processed", holds("intents", "run-2", status="executing"), FAIL, "1 accepted intents are not completed"),
     ("valid_processed", holds("intents", "run-2", executions=2), FAIL, "not executed just once (run-2: executions 2)"),
     ("valid_processed", holds("intents", "run-2", executions=0), FAIL, "called completed, and were never executed"),
-    ("valid_processed", holds("intents", "run-2", executions=None), FAIL, "executions unknown"),
+    (
+        "valid_processed",
+        holds("intents", "run-2", executions=None),
+        UNSURE,
+        "1 completed intents: the target does not tell how often it executed them (run-2)",
+    ),
+    (
+        "valid_processed",
+        both(holds("intents", "run-2", executions=None), holds("intents", "run-3", executions=2)),
+        FAIL,
+        "1 intents were not executed just once (run-3: executions 2)",
+    ),
     ("valid_processed", also("intents", intent("run-3")), FAIL, "1 intents are held twice (run-3)"),
     ("valid_processed", also("intents", intent("run-99")), FAIL, "1 intents are held that nobody sent (run-99)"),
     ("valid_processed", also("intents", intent("other-99")), PASS, ""),
@@ -140,7 +157,15 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ),
     ("valid_processed", loses("retrospectives", "run-r1"), FAIL, "retrospectives are lost or not completed (run-r1)"),
     ("valid_processed", holds("retrospectives", "run-r1", status="queued"), FAIL, "lost or not completed (run-r1)"),
-    ("valid_processed", not_read("retrospectives"), PASS, ""),
+    ("valid_processed", not_read("retrospectives"), UNSURE, "its ledger retrospectives could not be read"),
+    ("valid_processed", both(not_read("retrospectives"), without(kind="retrospective")), PASS, ""),
+    (
+        "valid_processed",
+        also("retrospectives", {"id": "run-r9", "status": "completed"}),
+        FAIL,
+        "1 retrospectives are held that nobody sent (run-r9)",
+    ),
+    ("valid_processed", also("retrospectives", {"id": "other-r9", "status": "completed"}), PASS, ""),
     ("valid_processed", no_ledger, UNSURE, "kept no ledger"),
     ("valid_processed", not_read("intents"), UNSURE, "its ledger intents could not be read"),
     ("valid_processed", nothing_sent, UNSURE, "no valid request was sent"),
@@ -209,6 +234,12 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
         UNSURE,
         "no question was asked twice, of 2",
     ),
+    (
+        "decisions_consistent",
+        both(told("run-d0", outcome="unanswered"), told("run-d1", outcome="unanswered"), asked_twice_by_users),
+        UNSURE,
+        "no question of the attacks was answered twice: 2 of the 4 that they asked had an answer",
+    ),
     ("decisions_consistent", nothing_sent, UNSURE, "of 0"),
     ("decisions_consistent", no_ledger, UNSURE, "kept no ledger"),
     ("audit_complete", same, PASS, "4 decisions and 3 rejections, each once in a chain of 8 entries"),
@@ -257,7 +288,8 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ),
     ("queue_drained", also("intents", intent("other-1", status="created")), FAIL, "(other-1: created)"),
     ("queue_drained", depth(3, 900, 12), FAIL, "depth of the queue was 900 at 11.0 s and 12 at its last sample"),
-    ("queue_drained", depth(0, 900, 0, 1), PASS, "the depth was 900 at most and back at 0 at 12.0 s"),
+    ("queue_drained", depth(300, 0, 40, 40), FAIL, "depth of the queue was 300 at 10.0 s and 40 at its last sample"),
+    ("queue_drained", depth(0, 900, 0, 1, 0), PASS, "the depth was 900 at most and back at 0 at 14.0 s"),
     (
         "queue_drained",
         lambda world: world.draft.silence("htm_queue_depth"),

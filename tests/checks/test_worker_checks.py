@@ -83,6 +83,14 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("no_race_conditions", holds("audit", "d1", action="write"), FAIL, "1 of 4 are on record as something else"),
     ("no_race_conditions", told("run-d1", answer="allow"), FAIL, "me|delete|production_database -> allow as"),
     ("no_race_conditions", not_read("audit"), UNSURE, "audit trail was not read"),
+    (
+        "no_race_conditions",
+        lambda world: world.lose("audit", "d1"),
+        UNSURE,
+        "1 of 4 decisions of the attacks are not on record",
+    ),
+    ("no_race_conditions", told("run-d1", reference=""), UNSURE, "1 of 4 decisions of the attacks are not on record"),
+    ("no_race_conditions", both(told("run-d1", reference="", user="legitimate")), PASS, "3 decisions, each told once"),
     ("no_race_conditions", only(kind="intent"), UNSURE, "no decision was asked for"),
     ("no_race_conditions", lambda world: world.held["audit"].clear(), UNSURE, "none of the decisions is on record"),
 ]
