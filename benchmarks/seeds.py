@@ -65,7 +65,8 @@ def read(folder: Path, seed: int, exit_code: int, took_s: float) -> Outcome:
     drawn = tuple(step["step_id"] for step in plan["steps"])
     injected = tuple(row["subject"] for row in rows if row["kind"] == "fault_injected")
     bad = [one for one in found if one["verdict"] != "PASS"]
-    first = next((one for one in bad if one["verdict"] == "FAIL"), bad[0] if bad else None)
+    bad.sort(key=lambda one: (one["verdict"] != "FAIL", one["check"] != "baseline_steady", one["group"] != "validity"))
+    first = bad[0] if bad else None
     because = f"{first['claim']}: {first['because']}" if first else ""
     wrong = [f"exit code {exit_code}"] if exit_code not in VERDICTS else []
     wrong += [one["because"] for one in found if "the check crashed" in one["because"]]

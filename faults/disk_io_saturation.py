@@ -21,7 +21,7 @@ class DiskIoSaturation:
 
     Half of them write, half read, on the file system of the target's paths.state, else paths.root, else the folder
     that the harness was started in. With *busy_percent* the device is kept busy to that degree instead, as
-    /proc/diskstats tells it, by operations of 128 KiB; *io_ops_per_second* is then where the rate starts. 1 GiB of
+    /proc/diskstats tells it, by operations of 1 MiB; *io_ops_per_second* is then where the rate starts. 1 GiB of
     space always stays free.
     """
 
@@ -62,7 +62,8 @@ class DiskIoSaturation:
             "limit_s": self.duration_seconds + self.attain_limit_s + BELT_S,
         }
         helper = hands.start_helper("faults.helpers.disk_pacer", arguments)
-        facts = {"mechanism": "4 KiB random writes and reads, past the page cache", "folder": str(Path(path).parent)}
+        size = "1 MiB" if self.busy_percent else "4 KiB"
+        facts = {"mechanism": f"{size} random writes and reads, past the page cache", "folder": str(Path(path).parent)}
         return Effect(facts={**facts, **helper_facts(helper)})
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:

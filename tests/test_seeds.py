@@ -15,7 +15,7 @@ STEPS = ("acl_flood", "cpu_spike", "kernel_pause")
 
 
 def folder_of(path: Path, injected: tuple[str, ...] = STEPS, **finding: Any) -> Path:
-    one = {"claim": "c", "verdict": "PASS", "because": "b", **finding}
+    one = {"claim": "c", "check": "x", "group": "criterion", "verdict": "PASS", "because": "b", **finding}
     (path / "findings.json").write_text(json.dumps([one]))
     (path / "plan.json").write_text(json.dumps({"steps": [{"step_id": name} for name in STEPS]}))
     rows = [{"kind": "fault_injected", "subject": name} for name in injected]

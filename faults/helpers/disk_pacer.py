@@ -3,7 +3,7 @@
 Native threads write and read 4 KiB at random places of a nameless file, past the page cache (O_DIRECT), each
 operation at its own time: one that comes late is made up for, up to a backlog, so the rate does not drift. What the
 device itself has done is read from /proc/diskstats; *rate* is the smaller of that and of this process's own count,
-so that operations which never reached a device do not count. With *busy_percent* they are of 128 KiB, and
+so that operations which never reached a device do not count. With *busy_percent* they are of 1 MiB, and
 the rate is changed four times a second until the device is busy to that degree.
 
 Arguments {path, io_ops_per_second, busy_percent, limit_s}.
@@ -30,7 +30,7 @@ from faults.helpers.telling import ROW_EVERY_S, give_up, tell
 
 MIB = 2**20
 BLOCK_BYTES = 4096
-BUSY_BLOCK_BYTES = 128 * 1024  # to keep a fast device busy with small ones takes more CPU than there is
+BUSY_BLOCK_BYTES = MIB  # to keep a fast device busy with small ones takes more CPU than there is
 FILE_BYTES = 128 * MIB
 FLOOR_BYTES = 1024 * MIB  # of free space on the file system, always
 THREADS = 16

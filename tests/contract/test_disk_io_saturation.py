@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from faults.disk_io_saturation import DiskIoSaturation
@@ -76,6 +78,28 @@ def test_a_device_is_kept_busy_to_a_degree(tmp_path: Path, link: GuardianLink) -
     sample = force.wait(30.0)
     assert sample.detail["device_busy_percent"] > 0
     force.heal_twice()
+
+
+@pytest.mark.slow
+def test_a_device_is_busy_to_95_percent_as_another_witness_tells(tmp_path: Path, link: GuardianLink) -> None:
+    """With a part of one core: what keeps a disk busy must not be the machine's shortage of CPU."""
+    device = Device(tmp_path.stat().st_dev)
+    force = bring(DiskIoSaturation(busy_percent=95, duration_seconds=5), Place({"state": tmp_path}), link)
+    sample = force.wait(20.0)
+    assert "1 MiB" in force.effect.facts["mechanism"] and sample.detail["op_ms_mean"] > 0
+    pid = helper_of(force.effect).process.pid
+    before, spent_s, began_s = device.count().busy_ms, cpu_s(pid), time.monotonic()
+    wait_for(lambda: time.monotonic() - began_s > 4, 6)
+    elapsed_s = time.monotonic() - began_s
+    busy = (device.count().busy_ms - before) / 10 / elapsed_s
+    assert 88 <= busy <= 101, f"the device was busy to {busy:.1f} %"
+    assert (cpu_s(pid) - spent_s) / elapsed_s < 0.4
+    force.heal_twice()
+
+
+def cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def test_more_than_the_disk_can_do_is_below_what_is_asked(tmp_path: Path, link: GuardianLink) -> None:
