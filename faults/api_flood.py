@@ -94,13 +94,18 @@ class ApiFlood:
 
 
 def sample_of(hands: Hands) -> Sample:
-    """How far the load generator is with it."""
+    """How far the load generator is with it. What never left this machine was no attack."""
     told = hands.traffic()
-    detail = {"sent": told.sent, "settled": told.settled}
+    detail = {key: getattr(told, key) for key in ("sent", "answered", "settled", "given_up")}
     if told.problem:
         return Sample(achieved=None, hold=Hold.LOST, because=told.problem, detail=detail)
     done = 0 < told.total <= told.settled
-    because = f"{told.settled} of {told.total} requests have their last answer"
+    if done and not told.sent:
+        whys = ", ".join(f"{count} x {why}" for why, count in told.unreached.items()) or "nothing was tried"
+        because = f"nothing reached the target: {whys}"
+        return Sample(achieved=None, hold=Hold.LOST, because=because, detail=detail)
+    because = f"{told.settled - told.given_up} of {told.total} requests have their last answer"
+    because += f", {told.given_up} were given up" if told.given_up else ""
     return Sample(achieved=float(told.sent), hold=Hold.DONE if done else Hold.HOLDS, because=because, detail=detail)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -173,8 +173,11 @@ class Told:
     """What the load generator says of an attack: requests, each counted once however often it was tried."""
 
     total: int = 0
-    sent: int = 0  # at least once
+    sent: int = 0  # written to the target, or answered by it, at least once; what never left is not sent
+    answered: int = 0  # at least once, whatever the answer
     settled: int = 0  # with their last answer, or given up
+    given_up: int = 0
+    unreached: Mapping[str, int] = field(default_factory=dict)  # {why: settled ones of which nothing ever left}
     problem: str = ""  # why it is no longer what was asked for
 
 

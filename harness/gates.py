@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from harness.contracts import TargetError, Told
 
 ATTACK = "grace_attack"  # the message that tells a worker what to do
 ANY = "*"  # the attacker for a route that has none of its own
+COUNTED = ("total", "sent", "answered", "settled", "given_up")  # of Told, what adds up
 SHUT_LIMIT_S = 5.0
 SILENT_S = 10.0  # a worker that sends has so long to tell how far it is
 
@@ -169,8 +171,11 @@ class RunGates:
         problems += [f"worker {name} was lost" for name in names if name not in here]
         if not all(found):
             return Told(problem="; ".join(problems))  # not all have begun
-        total, sent, settled = (sum(int(one[key]) for one in found) for key in ("total", "sent", "settled"))
-        return Told(total=total, sent=sent, settled=settled, problem="; ".join(problems))
+        sums = {key: sum(int(one[key]) for one in found) for key in COUNTED}
+        unreached: Counter[str] = Counter()
+        for one in found:
+            unreached.update(one["unreached"])
+        return Told(**sums, unreached=dict(unreached), problem="; ".join(problems))
 
     def _silent(self, name: str) -> bool:
         return time.monotonic() - self._node(name).heard_s > SILENT_S

@@ -50,8 +50,12 @@ class _Open:
     payload: Payload
     attempts: int = 0
     losses: int = 0
+    written: bool = False  # all of this attempt has left for the target
+    reached: bool = False  # an attempt was written or answered
+    replied: bool = False
     doubtful: bool = False  # an answer was lost: the target may hold it, whatever it says later
     status: int = 0
+    why: str = ""  # the last attempt was lost
 
 
 class Settling:
@@ -73,7 +77,9 @@ class Settling:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.name = f"POST {path}"
-        self.begun = self.done = 0  # payloads that were sent at least once, and those that are settled
+        self.begun = self.replied = 0  # payloads that were written, or answered, at least once; and those answered
+        self.done = self.given_up = 0  # payloads that are settled; and those of them without a last answer
+        self.unreached: Counter[str] = Counter()  # of payloads that never left, though it was tried: why
         self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
         self.deadline_ns = deadline_ns
         self._fresh: Iterator[Payload] | None = payloads
@@ -110,6 +116,9 @@ class Settling:
         """The outcome under which this attempt is counted: ok, limited, shed, rejected, failed."""
         if self._out.pop(token.payload.number, None) is None:
             return "failed"  # it was given up before
+        self.written(token)
+        self.replied += not token.replied
+        token.replied = True
         token.status = status
         outcome = self._judge(token, status, body, retry_after_s)
         self.outcomes[outcome] += 1
@@ -117,9 +126,15 @@ class Settling:
 
     def lost(self, token: _Open, why: str) -> None:
         if self._out.pop(token.payload.number, None) is not None:
-            token.status = 0
+            token.status, token.why = 0, why
             self.outcomes["failed"] += 1
-            self._doubt(token)
+            self._doubt(token) if token.written else self._once_more(token)
+
+    def written(self, token: _Open) -> None:
+        """All of it was handed over on an open connection: from now on the target may hold it."""
+        token.written = True
+        self.begun += not token.reached
+        token.reached = True
 
     @property
     def settled(self) -> bool:
@@ -137,8 +152,8 @@ class Settling:
         self.deadline_ns = self._clock_ns()
         while self._out:
             _, token = self._out.popitem()
-            token.doubtful = True
-            self._settle(token, "unanswered")
+            token.doubtful = token.doubtful or token.written
+            self._settle(token, _unfinished(token))
         while self._settle_some():
             pass
 
@@ -146,7 +161,7 @@ class Settling:
 
     def _send(self, token: _Open) -> tuple[_Open, bytes]:
         token.attempts += 1
-        self.begun += token.attempts == 1
+        token.written = False
         self._out[token.payload.number] = token
         body = token.payload.body
         return token, f"{self._head}{len(body)}\r\n\r\n".encode() + body
@@ -197,6 +212,9 @@ class Settling:
 
     def _doubt(self, token: _Open) -> None:
         token.doubtful = True
+        self._once_more(token)
+
+    def _once_more(self, token: _Open) -> None:
         token.losses += 1
         wait_s = min(LOST_WAIT_S * 2 ** min(token.losses - 1, 10), LOST_WAIT_MAX_S)
         self._again(token, wait_s / 2, wait_s)
@@ -220,6 +238,9 @@ class Settling:
     def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
         payload, said = token.payload, answer or {}
         self.done += 1
+        self.given_up += outcome not in ("accepted", "rejected")
+        if token.why and not token.reached:
+            self.unreached[token.why] += 1
         if payload.valid:
             self._fates[payload.id] = outcome == "accepted"
         for waiting in self._parked.pop(payload.id, ()) if payload.valid else ():

@@ -76,6 +76,7 @@ class Exchange:
         self.learns = isinstance(source, Template) and source.valid is None and arrivals is None
         self._safe = bool(getattr(source, "safe_to_repeat", False))
         self._never_safe = getattr(source, "safe_to_repeat", None) is False
+        self._written: Callable[[Any], None] | None = getattr(source, "written", None)
         self._name_of: Callable[[Any], str] | None = getattr(source, "name_of", None)
         self._backoff = random.Random(0)
 
@@ -161,6 +162,8 @@ class Exchange:
         if sent < len(request):
             self.short_sends += 1
             connection.unsent = memoryview(request)[sent:]
+        elif self._written is not None:
+            self._written(connection.token)
         connection.plain = bool(connection.used) and connection.unsent is None
 
     def transmit_rest(self, connection: Connection) -> None:
@@ -173,6 +176,8 @@ class Exchange:
                 self.broken_pipe(connection)
                 return
             connection.unsent = connection.unsent[sent:] if sent < len(connection.unsent) else None
+            if connection.unsent is None and self._written is not None:
+                self._written(connection.token)
 
     def transmit_short(self, connection: Connection, sent: int) -> None:
         """The fast path could not send all of the request of the connection's token; nothing, perhaps for an error."""

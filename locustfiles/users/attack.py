@@ -84,7 +84,15 @@ class Attack:
         problem = self.user.problem
         if not len(self._group) and not source.settled and not problem:
             problem = "the flood ended before all of it was settled"
-        return Told(total=self.user.share, sent=source.begun, settled=source.done, problem=problem)
+        return Told(
+            total=self.user.share,
+            sent=source.begun,
+            answered=source.replied,
+            settled=source.done,
+            given_up=source.given_up,
+            unreached=dict(source.unreached),
+            problem=problem,
+        )
 
     def take_rows(self) -> list[dict[str, Any]]:
         rows = self.user.source().take_rows()

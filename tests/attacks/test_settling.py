@@ -77,6 +77,7 @@ class Drive:
             while len(under_way) < connections and isinstance(found := source.take(self.now_ns), tuple):
                 token, data = found
                 self.sent[token.payload.id] += 1
+                source.written(token)
                 answer = target.answer(data, self.now_ns / S)
                 under_way.append((self.now_ns + int(latency_ms * MS), token, answer))
             else:
@@ -208,6 +209,7 @@ def test_a_refusal_after_a_lost_answer_is_not_sure() -> None:
     source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=2))
     first = source.take(0)
     assert isinstance(first, tuple)
+    source.written(first[0])
     source.lost(first[0], "time-out")
     due = source.take(0)
     assert isinstance(due, int)
@@ -260,16 +262,35 @@ def test_at_the_deadline_everything_is_settled_as_it_stands() -> None:
     assert sum(row["attempts"] for row in rows) == target.count
 
 
+def test_only_what_was_written_or_answered_counts_as_sent() -> None:
+    source = Drive().source(intents.generate(7, 3, 0.0), bounds=Bounds(losses_max=1))
+    refused, written, answered = (source.take(0) for _ in range(3))
+    assert isinstance(refused, tuple) and isinstance(written, tuple) and isinstance(answered, tuple)
+    assert source.begun == 0, "given to the engine is not sent"
+    source.written(written[0])
+    source.written(written[0])
+    source.lost(written[0], "timed out")
+    source.lost(refused[0], "refused")
+    source.answered(answered[0], 200, b"{}", None, MS)
+    assert (source.begun, source.replied, source.done, source.given_up) == (2, 1, 3, 2)
+    assert source.unreached == {"refused": 1}
+    assert [row["outcome"] for row in source.take_rows()] == ["unanswered", "refused", "accepted"]
+
+
 def test_giving_up_leaves_nothing_open_and_says_what_is_not_known() -> None:
     drive = Drive()
     source = drive.source(intents.generate(7, 1000, 0.5))
-    tokens = [source.take(0) for _ in range(50)]
+    tokens = [source.take(0) for _ in range(51)]
+    for token in tokens[:50]:
+        assert isinstance(token, tuple)
+        source.written(token[0])
     source.give_up()
     assert source.settled and source.take(0) is None
     rows = source.take_rows()
     assert Counter((row["outcome"], row["attempts"]) for row in rows) == {
-        ("unanswered", 50 // 50): 50,
-        ("refused", 0): 950,
+        ("unanswered", 1): 50,
+        ("refused", 1): 1,  # it never left
+        ("refused", 0): 949,
     }
     late = tokens[0]
     assert isinstance(late, tuple) and source.answered(late[0], 200, b"{}", None, MS) == "failed"

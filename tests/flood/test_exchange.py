@@ -114,3 +114,37 @@ def test_a_request_that_cannot_be_sent_may_have_been_answered_before(answered: b
     key = ("POST /refused_early", "failed", 413 if answered else 0)
     assert hand.totals() == {key: 1}
     hand.close()
+
+
+def test_a_request_is_written_when_all_of_it_was_handed_over_and_not_before() -> None:
+    source = ShapeSource(["plain", "refused_early"], 2)
+    source.left.sort(reverse=True)  # the plain one first
+    written: list[str] = []
+    source.written = lambda token: written.append(token[0])  # type: ignore[attr-defined]
+    hand = ByHand(source)
+    assert written == [], "no connection, nothing sent"
+    peer = hand.accept()
+    assert written == ["plain"]
+    peer.recv(9999)
+    peer.sendall(plain(200))
+    hand.look()
+    assert hand.exchange.all[0].unsent is not None and written == ["plain"], "some of it waits still"
+    peer.close()
+    hand.close()
+
+
+def test_what_meets_a_closed_port_is_never_written() -> None:
+    source = ShapeSource(["plain"], 1)
+    source.written = lambda token: pytest.fail("nothing was sent")  # type: ignore[attr-defined]
+    hand = ByHand.__new__(ByHand)
+    hand.epoll = get_original("select", "epoll")()
+    hand.listener = get_original("socket", "socket")()
+    hand.listener.bind(("127.0.0.1", 0))  # and does not listen
+    hand.exchange = Exchange(
+        hand.listener.getsockname(), source, hand.epoll, connections=1, connect_ns=SECOND_NS, answer_ns=SECOND_NS
+    )
+    hand.exchange.start(perf_counter_ns())
+    hand.exchange.feed(perf_counter_ns())
+    hand.look()
+    assert source.lost_why == {("plain", "refused"): 1}
+    hand.close()

@@ -53,6 +53,24 @@ def test_a_generator_in_trouble_loses_it() -> None:
     assert (lost.hold, lost.because) == (Hold.LOST, "worker x was lost")
 
 
+def test_an_attack_that_never_left_the_machine_is_lost_and_never_attained() -> None:
+    refused = {"refused": 98, "no free port": 2}
+    lost = sample(Told(total=100, sent=0, settled=100, given_up=100, unreached=refused))
+    assert (lost.achieved, lost.hold) == (None, Hold.LOST)
+    assert lost.because == "nothing reached the target: 98 x refused, 2 x no free port"
+    trying = sample(Told(total=100, sent=0, settled=99, given_up=99, unreached={"refused": 99}))
+    assert (trying.achieved, trying.hold) == (0.0, Hold.HOLDS), "the target may come back yet"
+
+
+def test_what_is_given_up_is_told_apart_from_what_is_answered() -> None:
+    some = sample(Told(total=100, sent=100, answered=90, settled=100, given_up=30))
+    assert some.hold is Hold.DONE
+    assert some.because == "70 of 100 requests have their last answer, 30 were given up"
+    none = sample(Told(total=100, sent=100, settled=100, given_up=100))
+    assert (none.achieved, none.hold) == (100.0, Hold.DONE), "a target that takes all and never answers was attacked"
+    assert none.because == "0 of 100 requests have their last answer, 100 were given up"
+
+
 def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() -> None:
     hands: Any = Hands(Told())
     build_fault("api_flood", {**FLOOD, "clients": 3}).inject(TARGET, Undo(), hands)

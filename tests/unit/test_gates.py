@@ -20,7 +20,7 @@ class Attack:
 
     def __init__(self, environment: Any, order: Order) -> None:
         self.order, self.state = order, "made"
-        self.answer = Told(total=10, sent=4, settled=1)
+        self.answer = Told(total=10, sent=4, answered=3, settled=2, given_up=1, unreached={"refused": 1})
         Attack.made.append(self)
 
     def start(self) -> None:
@@ -62,7 +62,7 @@ def test_a_gate_opens_at_its_own_route_and_shuts() -> None:
         Order(step_id="f", params={"endpoint": "/x"}, seed=7, prefix="p-"),
         "started",
     )
-    assert gates.told("f") == Told(total=10, sent=4, settled=1)
+    assert gates.told("f") == Attack.made[0].answer
     gates.shut("f")
     assert one.state == "stopped" and gates.told("f").sent == 4, "what it did stays known"
     assert gates.here.take_rows() == [{"id": 0}]
@@ -105,7 +105,7 @@ def test_workers_get_a_share_each_and_what_they_tell_adds_up() -> None:
     runner.report(gates, "a")
     assert gates.told("f").total == 0, "one has not begun"
     runner.report(gates, "b")
-    assert gates.told("f") == Told(total=20, sent=8, settled=2)
+    assert gates.told("f") == Told(total=20, sent=8, answered=6, settled=4, given_up=2, unreached={"refused": 2})
 
 
 def test_a_worker_that_is_gone_or_silent_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,8 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
     rows = sorted(row[1:6] for one in sent for row in one["rows"])
     assert rows == [["flood", "POST /y", "limited", 429, 3], ["legitimate", "GET /x", "ok", 200, 1]]
     assert [row["id"] for one in sent for row in one["ledger"]] == ["a", "b"]
-    attack = {"total": 4, "sent": 3, "settled": 2, "problem": "", "shut": True}
+    attack = {"total": 4, "sent": 3, "answered": 0, "settled": 2, "given_up": 0, "unreached": {}}
+    attack |= {"problem": "", "shut": True}
     assert all((one["prefix"], one["attacks"]) == ("p-", {"f": attack}) for one in sent)
     assert all(one["at_s"] > 0 for one in sent), "it tells also when it has counted nothing"
 

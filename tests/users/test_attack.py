@@ -22,6 +22,7 @@ from types import SimpleNamespace as S
 from locust.env import Environment
 import gevent
 from harness.gates import Order
+from faults.api_flood import sample_of
 from locustfiles.users import attack, governance, htm, retro, spam
 
 asked = json.loads(sys.argv[1])
@@ -42,7 +43,9 @@ with gevent.Timeout(asked["stop_after_s"] or 30, False):
 before = one.told()
 one.stop()
 told = one.told()
+sample = sample_of(S(traffic=lambda: told))
 print(json.dumps({"told": [told.total, told.sent, told.settled, told.problem], "before": before.problem,
+    "achieved": sample.achieved, "hold": sample.hold.name, "because": sample.because,
     "rows": one.take_rows(), "counted": counted, "requests": environment.stats.total.num_requests}))
 """
 
@@ -156,3 +159,22 @@ def test_a_target_that_refuses_connections_leaves_it_unsettled_until_its_time_is
     answer = attack(server, "spam", 5, params={"duration_seconds": 1.5})
     assert answer["told"][0] == 5 and answer["told"][2] == 5 and answer["before"] == ""
     assert {row[2] for row in answer["counted"]} == {"failed"}
+
+
+def test_an_attack_at_a_closed_port_is_lost_and_never_attained(server: Server) -> None:
+    server.close()
+    answer = attack(server, "htm", 20, params={"duration_seconds": 1.0})
+    assert answer["told"] == [20, 0, 20, ""], "what was never written is not sent"
+    assert (answer["achieved"], answer["hold"]) == (None, "LOST")
+    assert answer["because"].startswith("nothing reached the target: ") and " x refused" in answer["because"]
+    assert {row["outcome"] for row in answer["rows"]} <= {"refused"}, "the target surely does not hold it"
+
+
+def test_an_attack_that_is_taken_and_never_answered_was_sent_all_the_same() -> None:
+    silent = Server(silent=True)
+    try:
+        answer = attack(silent, "htm", 4, stop_after_s=1)
+        assert answer["told"] == [4, 4, 4, ""] and answer["achieved"] == 4.0
+        assert answer["because"] == "0 of 4 requests have their last answer, 4 were given up"
+    finally:
+        silent.close()
