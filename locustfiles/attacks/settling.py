@@ -136,6 +136,12 @@ class Settling:
         self.begun += not token.reached
         token.reached = True
 
+    def resent(self, token: _Open) -> None:
+        """The engine sends it once more by itself, after a connection that was closed under it."""
+        if token.payload.number in self._out:
+            token.attempts += 1
+            token.doubtful = True
+
     @property
     def settled(self) -> bool:
         return not (self._out or self._due or self._ready or self._parked or self._fresh is not None)

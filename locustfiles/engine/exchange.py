@@ -76,6 +76,7 @@ class Exchange:
         self.learns = isinstance(source, Template) and source.valid is None and arrivals is None
         self._safe = bool(getattr(source, "safe_to_repeat", False))
         self._never_safe = getattr(source, "safe_to_repeat", None) is False
+        self._resent: Callable[[Any], None] | None = getattr(source, "resent", None)
         self._written: Callable[[Any], None] | None = getattr(source, "written", None)
         self._name_of: Callable[[Any], str] | None = getattr(source, "name_of", None)
         self._backoff = random.Random(0)
@@ -407,6 +408,8 @@ class Exchange:
         begun = bool(connection.partial or connection.head or connection.rare)
         if not begun and connection.used and self.may_repeat(connection):  # on a new connection it is no race
             self.retried += 1
+            if self._resent is not None:
+                self._resent(connection.token)
             self.encoded_anew(connection)
             self.bury(connection)
             self.connect(connection, perf_counter_ns())

@@ -17,7 +17,8 @@ class Source(Protocol):
 
     May also have: `name_of(token) -> str`, when not all requests go by `name`; `safe_to_repeat` (True: what a
     connection that was closed meanwhile left unanswered may be sent again, because of its id or key); `encode(token)`;
-    `written(token)`, to be told when all of a request was handed over on an open connection: before, nothing was sent.
+    `written(token)`, to be told when all of a request was handed over on an open connection: before, nothing was sent;
+    `resent(token)`, to be told when it is sent once more on a new connection: the first sending may have been read.
     """
 
     name: str  # METHOD and route, as it is counted: "POST /api/htm/intents"

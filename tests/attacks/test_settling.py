@@ -262,6 +262,19 @@ def test_at_the_deadline_everything_is_settled_as_it_stands() -> None:
     assert sum(row["attempts"] for row in rows) == target.count
 
 
+def test_what_was_sent_once_more_by_the_engine_is_doubtful_and_counted() -> None:
+    """The target may hold it by the first sending: a refusal of the second does not take that back."""
+    source = Drive().source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=2))
+    found = source.take(0)
+    assert isinstance(found, tuple)
+    source.written(found[0])
+    source.resent(found[0])
+    source.answered(found[0], 429, b"", 1.0, MS)
+    assert [(row["outcome"], row["attempts"]) for row in source.take_rows()] == [("unanswered", 2)]
+    source.resent(found[0])  # settled: an end of the engine's is no news
+    assert found[0].attempts == 2
+
+
 def test_only_what_was_written_or_answered_counts_as_sent() -> None:
     source = Drive().source(intents.generate(7, 3, 0.0), bounds=Bounds(losses_max=1))
     refused, written, answered = (source.take(0) for _ in range(3))

@@ -148,3 +148,26 @@ def test_what_meets_a_closed_port_is_never_written() -> None:
     hand.look()
     assert source.lost_why == {("plain", "refused"): 1}
     hand.close()
+
+
+def test_a_source_is_told_when_a_request_is_sent_once_more_after_a_close_race() -> None:
+    source = ShapeSource(["plain"], 2)
+    source.safe_to_repeat = True  # type: ignore[attr-defined]
+    again: list[int] = []
+    source.resent = lambda token: again.append(token[1])  # type: ignore[attr-defined]
+    hand = ByHand(source)
+    peer = hand.accept()
+    peer.recv(9999)
+    peer.sendall(plain(200))
+    hand.look()
+    second = hand.exchange.all[0].token
+    peer.recv(9999)  # it may be carried out
+    peer.close()
+    hand.look()
+    assert hand.exchange.retried == 1 and again == [second[1]]
+    peer = hand.accept()
+    peer.recv(9999)
+    peer.sendall(plain(200))
+    hand.look()
+    assert hand.totals() == {("POST /plain", "ok", 200): 2}
+    hand.close()
