@@ -186,6 +186,7 @@ class Slo:
     responsive_latency_ms_p99_max: float = 5000.0
     goodput_percent_min: float = 50.0  # of the baseline's, while a target degrades gracefully
     degraded_latency_ms_p95_max: float = 2000.0
+    grown_mb_max: float = 64.0  # of each process of the target, from the baseline on
 
 
 @dataclass(frozen=True, kw_only=True)

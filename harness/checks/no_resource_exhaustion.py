@@ -16,11 +16,10 @@ class NoResourceExhaustion:
 
     claim: str
 
-    grown_mb_max: ClassVar[float] = 64.0
     memory_percent_max: ClassVar[float] = 90.0
 
     def check(self, record: Record) -> Finding:
-        start_s = record.first_injection_s
+        start_s, grown_mb_max = record.first_injection_s, record.plan.slo.grown_mb_max
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
         grown: dict[str, tuple[float, int]] = {}
@@ -40,10 +39,10 @@ class NoResourceExhaustion:
         fullest = max(peaks, key=lambda one: peaks[one][0])
         where = "the target's memory" if fullest else "the machine's memory"
         why = (
-            f"{worst} grew most, by {grown[worst][0]:.0f} MB, at most {self.grown_mb_max:g} are allowed;"
+            f"{worst} grew most, by {grown[worst][0]:.0f} MB, at most {grown_mb_max:g} are allowed;"
             f" {where} was full to {peaks[fullest][0]:.0f} %, at most {self.memory_percent_max:g} % are allowed"
         )
-        held = grown[worst][0] <= self.grown_mb_max and peaks[fullest][0] <= self.memory_percent_max
+        held = grown[worst][0] <= grown_mb_max and peaks[fullest][0] <= self.memory_percent_max
         lines = (f"signals.csv:{grown[worst][1]}", f"signals.csv:{peaks[fullest][1]}")
         return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines)
 
