@@ -99,8 +99,8 @@ class Thresholds:
     dependency_looks: int = 2
     dependency_quiet_s: float = 1.5
     dependency_told_s: float = 2.0
-    retro_queue_max: int = 200
-    retro_rate_per_s: float = 50.0
+    retro_queue_max: int = 60
+    retro_rate_per_s: float = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,12 @@ DEFECTS = {
     "intent_lost": 50,  # an accepted intent vanishes from the queue
     "intent_doubled": 50,  # an intent is carried out twice
     "invalid_accepted": 0,  # an intent with a negative SLA gets through
+    "answers_swapped": 20,  # of two questions asked at the same time each gets the other's answer
     "decision_by_order": 0,  # a decision depends on how often the same was asked before
     "audit_row_dropped": 50,  # a decision never reaches the immutable log
     "rejection_unlogged": 50,  # nor does a rejection
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
+    "retro_unbounded": 0,  # the queue of retrospectives has no end, and each stays in memory many times over
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01

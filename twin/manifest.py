@@ -92,6 +92,9 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
                 "counters": {
                     "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
                     "htm_queue_depth": "grace_htm_queue_depth",
+                    "retro_queue_depth": "grace_retro_queue_depth",
+                    "retro_queue_bound": "grace_retro_queue_bound",
+                    "retro_queue_refused": "grace_retro_queue_refused_total",
                 },
             },
         },

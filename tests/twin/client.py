@@ -75,6 +75,13 @@ class Client:
         wanted = safeguards or MINE
         return [one["payload"] for one in self.events("event.incident") if one["payload"]["trigger_id"] in wanted]
 
+    def figures(self) -> dict[str, float]:
+        """What the platform counts, of what has no labels."""
+        self.connection.request("GET", "/metrics")
+        lines = self.connection.getresponse().read().decode().splitlines()
+        rows = [line.split() for line in lines if not line.startswith("#") and "{" not in line]
+        return {name: float(value) for name, value in rows}
+
     def worker(self, name: str) -> dict[str, Any]:
         told: dict[str, Any] = self.get("/api/htm/queue")["workers"][name]
         return told

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from twin.commit import GroupCommit
@@ -74,6 +75,7 @@ class Crew:
             self.lives[name] = WorkerLife(name, payload["pid"], completed=known.completed, timed_out=known.timed_out)
             self._suspects.pop(name, None)
         self.lives[name].last_beat_s = time.monotonic()
+        self.lives[name].hellos += 1
         await self.write(lambda: self._take_away(name, payload["lease"]))
         return {}
 
@@ -84,16 +86,18 @@ class Crew:
 
     async def _next(self, life: WorkerLife, done: dict[str, Any] | None) -> dict[str, Any]:
         """What it has done is written down and new work is given out in one transaction."""
+        hellos = life.hellos
         deadline_s = time.monotonic() + WAIT_S
         while True:
             if done is not None or self.queue.waiting:
-                completed, piece = await self.write(lambda done=done: self._step(life, done))  # type: ignore[misc]
-                self._note(life, completed, piece is not None)
+                step = partial(self._step, life, done, hellos)
+                completed, piece = await self.write(step)
+                self._note(life, completed, bool(self.queue.held_by(life.name)))
                 done = None
                 if piece is not None:
                     return {"piece": piece}
             left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or self.lives[life.name] is not life or life.gone:
+            if left_s <= 0 or not self._asks(life, hellos):
                 return {"piece": None}
             if not self.queue.waiting:
                 self.arrived.clear()
@@ -101,7 +105,11 @@ class Crew:
                     async with asyncio.timeout(left_s):
                         await self.arrived.wait()
 
-    def _step(self, life: WorkerLife, done: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
+    def _asks(self, life: WorkerLife, hellos: int) -> bool:
+        """Whether it still waits for an answer over the connection that it had after so many hellos."""
+        return self.lives[life.name] is life and life.hellos == hellos and not life.gone
+
+    def _step(self, life: WorkerLife, done: dict[str, Any] | None, hellos: int) -> tuple[str, dict[str, Any] | None]:
         """(the intent that is completed by this or "", the next piece of work)."""
         completed = ""
         if done is not None and done["failed"]:
@@ -110,9 +118,9 @@ class Crew:
             completed = self.queue.finish(life.name, done["lease"], done["result"], time.time())
         if completed:
             self._clear(life, completed)
+        if not self._asks(life, hellos):
+            return completed, None  # what it holds by now, it has been given over its new connection
         self._take_away(life.name)  # whatever else was given to it, it is not at it
-        if self.lives[life.name] is not life or life.gone:
-            return completed, None
         return completed, self.queue.take(life.name, time.monotonic())
 
     def _note(self, life: WorkerLife, completed: str, works: bool) -> None:

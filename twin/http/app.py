@@ -202,13 +202,14 @@ class App:
             except (KernelTimeout, KernelUnavailable, KernelError):
                 return None
 
-        bus, kernels, queue, safeguards = await asyncio.gather(
+        bus, kernels, queue, retros, safeguards = await asyncio.gather(
             ask("message_bus", "stats"),
             ask("control_plane", "kernels"),
             ask("scheduler", "queue"),
+            ask("meta_loop", "queue"),
             ask("control_plane", "safeguards"),
         )
-        return render(Gauges(bus, kernels, queue, safeguards), self.requests, bool(self.shedding))
+        return render(Gauges(bus, kernels, queue, retros, safeguards), self.requests, bool(self.shedding))
 
 
 def _whole(value: str, name: str) -> int:

@@ -14,6 +14,7 @@ class Gauges:
     bus: dict[str, Any] | None
     kernels: dict[str, Any] | None
     queue: dict[str, Any] | None
+    retros: dict[str, Any] | None
     safeguards: dict[str, Any] | None
 
 
@@ -38,6 +39,10 @@ def render(gauges: Gauges, requests: Mapping[tuple[str, int], int], shedding: bo
         )
     if gauges.queue:
         family("grace_htm_queue_depth", "gauge", [("", gauges.queue["depth"])])
+    if gauges.retros:
+        family("grace_retro_queue_depth", "gauge", [("", gauges.retros["depth"])])
+        family("grace_retro_queue_bound", "gauge", [("", gauges.retros["bound"])])
+        family("grace_retro_queue_refused_total", "counter", [("", gauges.retros["refused"])])
     if gauges.safeguards:
         family(
             "grace_safeguard_engaged",

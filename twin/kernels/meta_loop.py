@@ -8,6 +8,7 @@ import sqlite3
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +28,7 @@ PAGE_MAX = 1000
 RETRY_AFTER_S = 2
 FINDINGS_MAX = 5
 EVENT_CHARS_MAX = 200
+HOARDED = 40  # copies of each body, where that is planted: what no bound holds back is meant to weigh something
 
 
 def analyse(events: list[str]) -> list[dict[str, Any]]:
@@ -45,7 +47,9 @@ class MetaLoop(Kernel):
         self.db = self.open_db("meta_loop", SCHEMA)
         self.commits = GroupCommit(self.db)
         self.defects = Defects(self.config.defects)
-        self.waiting: int = self.db.execute("SELECT count(*) FROM retros WHERE status = 'queued'").fetchone()[0]
+        self.waiting = self.refused = 0
+        self._count()
+        self._hoard: list[list[str]] = []
         self.arrived = asyncio.Event()
         self.arrived.set()
         self.spawn(self._work())
@@ -53,6 +57,8 @@ class MetaLoop(Kernel):
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "retrospective":
             return await self._submit(payload)
+        if op == "queue":
+            return {"depth": self.waiting, "bound": self._bound, "refused": self.refused}
         if op == "list":
             return self._page(int(payload.get("since", 0)), int(payload.get("limit", PAGE_MAX)))
         raise KernelError(404, "unknown_operation", op=op)
@@ -64,16 +70,34 @@ class MetaLoop(Kernel):
             raise KernelError(422, "invalid_field", field="events", expected=f"a list of at most {EVENTS_MAX}")
         identity = text(payload, "retro_id", 100) if "retro_id" in payload else uuid.uuid4().hex
         kept = json.dumps([str(event)[:EVENT_CHARS_MAX] for event in events])
-        if not await self.commits.write(lambda db: self._keep(db, identity, subject, kept)):
+        if not await self._write(lambda db: self._keep(db, identity, subject, kept)):
+            self.refused += 1
             raise KernelError(503, "retro_queue_full", retry_after_s=RETRY_AFTER_S)
         self.arrived.set()
+        if "retro_unbounded" in self.defects.planted:
+            self._hoard += (json.loads(kept) for _ in range(HOARDED))
         return {"id": identity, "status": "queued"}
+
+    @property
+    def _bound(self) -> int:
+        return int(self.config.thresholds.retro_queue_max)
+
+    def _count(self) -> None:
+        self.waiting = self.db.execute("SELECT count(*) FROM retros WHERE status = 'queued'").fetchone()[0]
+
+    async def _write(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """*work* in the next transaction. When that fails, what *work* had counted is undone: the disk is right."""
+        try:
+            return await self.commits.write(work)
+        except sqlite3.Error:
+            self._count()
+            raise
 
     def _keep(self, db: sqlite3.Connection, identity: str, subject: str, events: str) -> bool:
         """False when there is no room for a new one."""
         if db.execute("SELECT 1 FROM retros WHERE id = ?", (identity,)).fetchone():
             return True
-        if self.waiting >= self.config.thresholds.retro_queue_max:
+        if self.waiting >= self._bound and "retro_unbounded" not in self.defects.planted:
             return False
         db.execute(
             "INSERT INTO retros (id, subject, events, status, at) VALUES (?, ?, ?, 'queued', ?)",
@@ -95,15 +119,23 @@ class MetaLoop(Kernel):
                 await self._forget(seq)
             else:
                 await self._finish(seq, json.dumps(analyse(json.loads(row["events"]))))
-            self.waiting -= 1
             await asyncio.sleep(1 / self.config.thresholds.retro_rate_per_s)
 
     async def _finish(self, seq: int, findings: str) -> None:
         sql = "UPDATE retros SET status = 'completed', findings = ?, events = '' WHERE seq = ?"
-        await self.commits.write(lambda db: db.execute(sql, (findings, seq)))
+        await self._end(sql, findings, seq)
 
     async def _forget(self, seq: int) -> None:
-        await self.commits.write(lambda db: db.execute("DELETE FROM retros WHERE seq = ?", (seq,)))
+        await self._end("DELETE FROM retros WHERE seq = ?", seq)
+
+    async def _end(self, sql: str, *values: Any) -> None:
+        """One that waited does no longer; it is counted in the transaction that says so."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(sql, values)
+            self.waiting -= 1
+
+        await self._write(work)
 
     def _page(self, since: int, limit: int) -> dict[str, Any]:
         rows = self.db.execute(

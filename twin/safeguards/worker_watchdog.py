@@ -15,6 +15,7 @@ class WorkerLife:
     name: str
     pid: int = 0  # 0: it has never said hello
     gone: bool = False
+    hellos: int = 0  # its connections so far; what it asked over an earlier one is no longer waited for
     last_beat_s: float = 0.0  # for one that has never said hello: since when it is waited for
     busy_since_s: float | None = None  # since when it has had work and completed none
     timeouts_in_row: int = 0
