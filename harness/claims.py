@@ -43,6 +43,10 @@ ALIASES = {
     "playbooks_ran_concurrently": "playbooks_concurrent",
     "concurrent_playbook_execution": "playbooks_concurrent",
     "all_faults_detected": "each_fault_detected",
+    "drift_detected": "each_fault_detected",
+    "model_drift_detected": "each_fault_detected",
+    "fallback_activated": "fallback_model_activated",
+    "alerts_sent": "alerts_raised",
 }
 
 

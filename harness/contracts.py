@@ -63,11 +63,16 @@ class LedgerPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A request to which the target always gives the same answer, by one of its models."""
+    """A request to which the target always gives the same answer, by one of its models.
+
+    With *fields* it may give other answers: they say where in its JSON stand the name of the *model* that answered,
+    its *label* and its *confidence*.
+    """
 
     method: str
     path: str
     body: Mapping[str, Any] | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Target(Protocol):

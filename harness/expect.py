@@ -227,7 +227,7 @@ def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
         return tuple(step.step_id for step in steps if (step.asked.name, step.asked.unit) == wanted)
     if claim.check in NEEDED_DAMAGE:
         return tuple(step.step_id for step in steps if step.type == NEEDED_DAMAGE[claim.check])
-    if claim.check == "all_safeguards_triggered":
+    if claim.check in ("all_safeguards_triggered", "alerts_raised"):
         return tuple(step.step_id for step in steps)
     return ()
 
@@ -235,10 +235,12 @@ def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
 # check → the type of fault whose mending it judges
 NEEDED_DAMAGE = {
     "models_restored": "model_corruption",
+    "fallback_model_activated": "model_degradation",
     "snapshot_regenerated": "snapshot_corruption",
     "config_restored": "config_corruption",
 }
 MENDED = {
+    "fallback_model_activated": "clients are answered by another model, as surely as before, until the first is well",
     "models_restored": "the models are what they were, on the disk and in what the target answers",
     "snapshot_regenerated": "each key of the snapshot fits its checksum again",
     "config_restored": "the configuration on the disk is what it was",

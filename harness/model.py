@@ -23,6 +23,7 @@ class Kind(StrEnum):
     FILE_CHANGED = "file_changed"
     SAFEGUARD_ENGAGED = "safeguard_engaged"
     SAFEGUARD_RELEASED = "safeguard_released"
+    ALERT_RAISED = "alert_raised"
     PLAYBOOK_STARTED = "playbook_started"
     PLAYBOOK_FINISHED = "playbook_finished"
     SIGNAL_LOST = "signal_lost"

@@ -40,6 +40,7 @@ KEYS = (
     "ledgers",
     "models",
 )
+ANSWERED = ("model", "label", "confidence")
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
 BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
@@ -50,7 +51,7 @@ TOLD = tuple(
     kind.value
     for kind in (
         *(Kind.SAFEGUARD_ENGAGED, Kind.SAFEGUARD_RELEASED, Kind.PLAYBOOK_STARTED, Kind.PLAYBOOK_FINISHED),
-        *(Kind.SYMPTOM_SEEN, Kind.KERNEL_CHANGED),
+        *(Kind.ALERT_RAISED, Kind.SYMPTOM_SEEN, Kind.KERNEL_CHANGED),
     )
 )
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # MODULE:FUNCTION
@@ -234,11 +235,13 @@ class _Manifest:
         )
 
     def question(self, node: yaml.Node, what: str) -> Question:
-        found = self.fields(node, what, ("method", "path", "body"), ("method", "path"))
+        found = self.fields(node, what, ("method", "path", "body", "fields"), ("method", "path"))
+        named = found["fields"].value if "fields" in found else None
         return Question(
             method=self.word(found["method"], f"{what}.method", METHODS) if "method" in found else "",
             path=self.request_path(found["path"], f"{what}.path") if "path" in found else "",
             body=self.body(found, what),
+            fields=self.texts(named, f"{what}.fields", ANSWERED, ANSWERED) if named is not None else {},
         )
 
     def body(self, found: Mapping[str, Field], what: str) -> Any:

@@ -26,6 +26,7 @@ SAFEGUARDS = (
     "snapshot_hygiene_manager",
     "config_drift_guard",
     "error_recognition_system",
+    "drift_detector",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
@@ -39,6 +40,7 @@ PLAYBOOKS = (
     "model_restore",
     "snapshot_regenerate",
     "config_restore",
+    "model_fallback",
 )
 
 
@@ -99,6 +101,12 @@ class Thresholds:
     dependency_looks: int = 2
     dependency_quiet_s: float = 1.5
     dependency_told_s: float = 2.0
+    drift_probes_per_s: float = 12.5
+    drift_window: int = 25  # answers: two seconds
+    drift_reference: int = 256  # answers: eight to each probe
+    drift_alpha: float = 0.001  # of a model in order, so many windows are taken for drift
+    drift_windows: int = 2
+    drift_well_windows: int = 2
     retro_queue_max: int = 60
     retro_rate_per_s: float = 20.0
 

@@ -87,16 +87,16 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
     await serve(config.run_dir / f"{kernel.name}.sock", kernel.answer)
     if config.enabled("dependency_latency_monitor") and (called := callees(kernel.name)):
         kernel.spawn(Teller(kernel, called).run())
-    beat = asyncio.create_task(_beat(heartbeat, config.thresholds.heartbeat_every_s))
+    beating = asyncio.create_task(beat(heartbeat, config.thresholds.heartbeat_every_s))
     await stop.wait()
-    beat.cancel()
+    beating.cancel()
     await kernel.teardown()
     if kernel.on_bus:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(kernel.bus.close(), 0.5)
 
 
-async def _beat(heartbeat: int, every_s: float) -> None:
+async def beat(heartbeat: int, every_s: float) -> None:
     """From the loop that does the work, so that a blocked loop is a missed heartbeat."""
     while True:
         with contextlib.suppress(BlockingIOError):

@@ -13,6 +13,7 @@ from typing import Any
 
 from twin.config import Config
 from twin.kernels import KERNELS
+from twin.upstream import SERVICES
 
 LOOK_EVERY_S = 0.1
 ADDRESS_BYTES_MAX = 512
@@ -21,14 +22,23 @@ FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest
 GATEWAY = ("api_server",)
 CALLERS: dict[str, tuple[str, ...]] = {
     "api_server": ("self_healing",),
+    "agentic_spine": ("api_server", "self_healing"),
+    "upstream_model": ("agentic_spine",),
     "memory_fusion": ("api_server", "infrastructure_manager", "librarian", "self_healing"),
     "health_monitor": (
-        *("api_server", "governance", "infrastructure_manager", "learning_integration", "librarian"),
+        *("agentic_spine", "api_server", "governance", "infrastructure_manager", "learning_integration", "librarian"),
         *("scheduler", "self_healing", "trigger_mesh", "verification_framework"),
     ),
     "immutable_log": ("api_server", "governance"),
     "self_healing": (
-        *("api_server", "health_monitor", "infrastructure_manager", "learning_integration", "scheduler"),
+        *(
+            "agentic_spine",
+            "api_server",
+            "health_monitor",
+            "infrastructure_manager",
+            "learning_integration",
+            "scheduler",
+        ),
         *("trigger_mesh", "verification_framework"),
     ),
     "librarian": ("api_server", "self_healing"),
@@ -45,9 +55,9 @@ def callees(caller: str) -> tuple[str, ...]:
 
 
 def write_addresses(config: Config) -> None:
-    """An address file for every kernel and for the control plane; those of an earlier life are overwritten."""
+    """An address file for each kernel, service and the control plane; those of an earlier life are overwritten."""
     folder = config.run_dir / "links"
-    for name in (*KERNELS, "control_plane"):
+    for name in (*KERNELS, *SERVICES, "control_plane"):
         for own in folder.glob(f"*/{name}.addr"):
             own.unlink()
         path = folder / f"{name}.addr"
@@ -60,10 +70,10 @@ def write_addresses(config: Config) -> None:
 
 
 def links(config: Config) -> dict[str, dict[str, Any]]:
-    """{name: {address_file, callee, callers, framing}}: a kernel's way for all who call it, and for each of them."""
+    """{name: {address_file, callee, callers, framing}}: the way to each for all who call it, and for each caller."""
     folder = config.run_dir / "links"
     found: dict[str, dict[str, Any]] = {}
-    for callee in KERNELS:
+    for callee in (*KERNELS, *SERVICES):
         callers = CALLERS.get(callee, GATEWAY)
         about = {"callee": callee, "framing": FRAMING}
         found[callee] = {"address_file": str(folder / f"{callee}.addr"), "callers": list(callers), **about}

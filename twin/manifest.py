@@ -14,6 +14,7 @@ from twin.links import links
 from twin.memory import limited_groups
 from twin.models import CLASSIFIER, TRUST
 from twin.routes import ROUTES
+from twin.upstream import MODEL
 
 EVENT_RULES = [
     {"topic": "event.incident", "kind": "safeguard_engaged", "name": "trigger_id", "subject": "subject"},
@@ -23,6 +24,7 @@ EVENT_RULES = [
         "name": "trigger_id",
         "subject": "subject",
     },
+    {"topic": "security.alert", "kind": "alert_raised", "name": "kind", "subject": "subject"},
     {"topic": "playbook.started", "kind": "playbook_started", "name": "playbook", "subject": "subject"},
     {"topic": "playbook.finished", "kind": "playbook_finished", "name": "playbook", "subject": "subject"},
 ]
@@ -40,6 +42,13 @@ QUESTIONS = {
         "method": "POST",
         "path": "/api/knowledge/trust",
         "body": {"category": "platform", "content": "a sentence", "source": "handbook", "confidence": 0.5},
+    },
+    # not the same answer every time: who gives it, what it says and how sure that is stand in these fields
+    MODEL: {
+        "method": "POST",
+        "path": "/api/chat",
+        "body": {"message": "what is the status of the queue", "user": "reader"},
+        "fields": {"model": "model", "label": "intent", "confidence": "confidence"},
     },
 }
 

@@ -1,4 +1,4 @@
-"""The control plane: starts the 20 kernels and the workers, hears heartbeats, restarts them, keeps the events.
+"""The control plane: starts kernels, workers and services, hears heartbeats, restarts them, keeps the events.
 
 Its own knowledge never comes by the bus: a stopped broker must not blind the watchdog.
 """
@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ from twin.manifest import write_manifest
 from twin.playbooks.kernel_restart import KernelRestart, begins, end_process, kill
 from twin.rpc import KernelError, serve
 from twin.safeguards.kernel_watchdog import KernelLife, KernelWatchdog, Verdict
+from twin.upstream import SERVICES
 
 LISTENS_TO = ("event.", "security.", "playbook.", "scheduler.", "system.control")
 WATCH_EVERY_S = 0.1
 READY_LIMIT_S = 20.0
 STOP_LIMIT_S = 1.5
+SERVICE_AGAIN_AFTER_S = 1.0
 
 
 class Supervisor:
@@ -45,6 +48,7 @@ class Supervisor:
         self.until_stdin_closes = until_stdin_closes
         self.lives = {name: KernelLife(name) for name in KERNELS}
         self.workers = {name: KernelLife(name) for name in WORKERS}  # whether they work is the scheduler's to see
+        self.services = {name: KernelLife(name) for name in SERVICES}
         self.watchdog = KernelWatchdog(config.thresholds)
         self.stop = asyncio.Event()
         self.exit_code = 0
@@ -69,7 +73,7 @@ class Supervisor:
         write_addresses(self.config)
         await serve(self.config.run_dir / "control_plane.sock", self.handle)
         await self.spawn("message_bus")
-        await asyncio.gather(*(self.spawn(name) for name in (*KERNELS, *WORKERS) if name != "message_bus"))
+        await asyncio.gather(*(self.spawn(name) for name in (*KERNELS, *WORKERS, *SERVICES) if name != "message_bus"))
         await self.bus["orchestrator"].start()
         await self.bus["control_plane"].start(LISTENS_TO, self._from_bus)
         watch = asyncio.create_task(self._watch())
@@ -97,10 +101,10 @@ class Supervisor:
     # Processes
 
     def _all(self) -> list[KernelLife]:
-        return [*self.lives.values(), *self.workers.values()]
+        return [*self.lives.values(), *self.workers.values(), *self.services.values()]
 
     def _life(self, name: str) -> KernelLife:
-        return self.lives[name] if name in self.lives else self.workers[name]
+        return (self.lives | self.workers | self.services)[name]
 
     async def spawn(self, name: str) -> int:
         """A new process for kernel or worker *name*; its pid."""
@@ -176,6 +180,10 @@ class Supervisor:
         restart = KernelRestart(self)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            for life in self.services.values():
+                if life.gone and life.state in ("starting", "running"):
+                    life.state = "restarting"
+                    self._in_background(self._serve_again(life.name))
             for life in self.lives.values():
                 if life.gone and life.state == "running" and not self.config.enabled("kernel_watchdog"):
                     life.state = "failed"
@@ -199,9 +207,18 @@ class Supervisor:
         }
         self.record("event.incident", incident)
         work = restart.run(life, incident) if verdict.action == "restart" else restart.give_up(life, incident)
+        self._in_background(work)
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve_again(self, name: str) -> None:
+        """A service that has ended comes back as its owner would bring it back: no safeguard has a part in it."""
+        await asyncio.sleep(SERVICE_AGAIN_AFTER_S)
+        if not self.stop.is_set():
+            await self.spawn(name)
 
     # Events
 
@@ -209,9 +226,7 @@ class Supervisor:
         """An event of the control plane itself: kept here at once; the bus is told as well, when it can be."""
         payload.setdefault("timestamp", time.time())
         self.events.append(topic, "control_plane", payload)
-        task = asyncio.create_task(self._tell(topic, payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._in_background(self._tell(topic, payload))
 
     async def _tell(self, topic: str, payload: dict[str, Any]) -> None:
         with contextlib.suppress(Exception):

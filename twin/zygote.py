@@ -1,4 +1,4 @@
-"""The process that kernels and workers are forked from: it has imported everything, and holds no thread or database.
+"""The process that all others are forked from: it has imported everything, and holds no thread or database.
 
 It takes one datagram a command from the supervisor ("spawn NAME" with the heartbeat's descriptor) and tells of
 each child's end. Whoever dies takes those below along: kernels die with the zygote, the zygote with the supervisor.
@@ -20,6 +20,8 @@ from twin.htm import WORKERS
 from twin.htm.worker import run_worker
 from twin.kernel import run_kernel
 from twin.kernels import KERNELS, load
+from twin.upstream import SERVICES
+from twin.upstream.service import run_service
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -105,6 +107,8 @@ def _fork(name: str, heartbeat: int, config: Config, close: tuple[int, ...]) -> 
     _libc.prctl(PR_SET_NAME, f"g-{name}".encode()[:15])
     if name in WORKERS:
         run_worker(name, config, heartbeat)
+    elif name in SERVICES:
+        run_service(name, config, heartbeat)
     else:
         run_kernel(load(name), config, heartbeat)
     os._exit(0)

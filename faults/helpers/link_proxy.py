@@ -1,8 +1,8 @@
 """A proxy on one link: `python -m faults.helpers.link_proxy JSON`. What it does to requests makes the fault.
 
 Requests (what callers send) are delayed, dropped, or answered by a reset of their connection; answers pass as they
-are. On a framed link a request is a message; else it is what one read gives. With "hole" nothing is passed on at
-all, and the callee is not even dialled.
+are, unless "degrade" says how those of a model are made worse (see degrader.py). On a framed link a request is a
+message; else it is what one read gives. With "hole" nothing is passed on at all, and the callee is not even dialled.
 
 A row every 0.25 s: {at, seen, forwarded, dropped, resets, answered, refused, connections, open}, all since the start;
 with traffic in that time also added_ms (mean, from a request's arrival to its hand-over, by this process's clock),
@@ -27,6 +27,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from faults.helpers.degrader import Degrader
 
 ROW_EVERY_S = 0.25
 DRAIN_S = 1.5
@@ -128,6 +130,7 @@ class Proxy:
     reset_percent: float = 0.0
     hole: bool = False
     seed: int = 1
+    degrade: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
     added_ms: list[float] = field(default_factory=list)  # since the last row
     moved_s: float = 0.0  # when anything was last passed on
@@ -138,6 +141,7 @@ class Proxy:
         self.drops = Dice(self.drop_percent, self.seed)
         self.cuts = Dice(self.reset_percent, self.seed + 1)
         self.jitter = random.Random(self.seed + 2)
+        self.degrader = Degrader(**self.degrade) if self.degrade else None
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,6 +221,8 @@ class Proxy:
 
     async def _answer(self, far: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async for message in messages(far, self.framing):
+            if self.degrader and not self.clear.is_set():
+                message = self.degrader.degrade(message)
             writer.write(message)
             await writer.drain()
             self.moved_s = time.monotonic()
@@ -234,7 +240,7 @@ class Proxy:
             row["dropped_percent"] = self.drops.chosen_percent
         if self.cuts.chosen_percent is not None:
             row["reset_percent"] = self.cuts.chosen_percent
-        return row
+        return row | (self.degrader.row() if self.degrader else {})
 
     async def report(self) -> None:
         seen = 0

@@ -55,6 +55,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "connection_reset": Recipe(type="connection_reset", params={"target": "victim", "duration_seconds": 60.0}),
     "network_partition": Recipe(type="network_partition", params={"target": "victim", "duration_seconds": 60.0}),
+    "model_degradation": Recipe(
+        type="model_degradation", params={"model_id": "victim", "confidence_drop": 0.4, "duration_seconds": 60.0}
+    ),
     "file_corruption": Recipe(
         type="file_corruption", params={"target": "root", "corrupt_files": ["model.bin", "state.json"]}
     ),

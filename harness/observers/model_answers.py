@@ -27,11 +27,11 @@ class ModelAnswers:
     @staticmethod
     def missing(target: Target) -> str:
         """What the manifest lacks for this observer; "" for nothing."""
-        return "" if target.models else "models"
+        return "" if any(not one.fields for one in target.models.values()) else "models"
 
     @staticmethod
     def instances(target: Target) -> list[ModelAnswers]:
-        return [ModelAnswers(target, model, question) for model, question in target.models.items()]
+        return [ModelAnswers(target, model, one) for model, one in target.models.items() if not one.fields]
 
     def observe(self, view: View) -> Iterable[Reading]:
         status, body = 0, b""

@@ -56,6 +56,7 @@ def test_what_a_manifest_does_not_offer_is_said_and_nothing_is_built(tmp_path: P
         "counters": "signals.metrics",
         "file_hashes": "paths.models",
         "model_answers": "models",
+        "model_fallback": "models with fields",
         "events": "signals.events, signals.safeguards",
     }
     for observer in built(bare):
@@ -110,6 +111,8 @@ def test_a_target_in_peace_is_samples_without_edges(watched: Watched) -> None:
         assert list(samples(taken, name)) == [""], name
     assert samples(taken, "message_bus.acl_violations") == {"": 0.0}
     assert set(samples(taken, "model_answers_same").values()) == {1.0}
+    for name in ("model_first", "model_label_same"):
+        assert samples(taken, name) == {"upstream_model": 1.0}, name
     told = [one for one in taken if one.kind is not None and one.subject != "state_snapshot"]  # it is taken anew
     assert [(one.kind, one.subject, dict(one.detail)) for one in told] == []
 

@@ -17,6 +17,7 @@ from twin.http.app import CALLS
 from twin.kernels import KERNELS
 from twin.links import CALLERS, GATEWAY, LOOK_EVERY_S, AddressBook, links, write_addresses
 from twin.rpc import KernelUnavailable, RpcClient, dial, serve
+from twin.upstream import SERVICES
 
 
 def answering(name: str, after: asyncio.Event | None = None) -> Callable[[str, dict[str, Any]], Awaitable[Any]]:
@@ -140,7 +141,8 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
     users = {
         "playbooks": ("self_healing",),
         "incidents": (
-            *("api_server", "health_monitor", "infrastructure_manager", "learning_integration", "scheduler"),
+            *("agentic_spine", "api_server", "health_monitor", "infrastructure_manager", "learning_integration"),
+            "scheduler",
             *("trigger_mesh", "verification_framework"),
         ),
         "outbox": ("api_server", "governance"),
@@ -157,5 +159,6 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
 def test_the_table_of_callers_is_what_the_sources_do(tmp_path: Path) -> None:
     told = {(caller, callee) for callee in KERNELS for caller in CALLERS.get(callee, GATEWAY)}
     assert callers_in_the_sources() == told
+    told |= {(caller, service) for service in SERVICES for caller in CALLERS[service]}
     offered = links(Config(dir=tmp_path))
-    assert set(offered) == set(KERNELS) | {f"{caller}->{callee}" for caller, callee in told}
+    assert set(offered) == {*KERNELS, *SERVICES} | {f"{caller}->{callee}" for caller, callee in told}

@@ -184,8 +184,8 @@ def test_questions_to_models_are_read(tmp_path: Path) -> None:
     ask = {"method": "POST", "path": "/classify", "body": {"text": "x"}}
     models = target(tmp_path, models={"a.pkl": ask, "b.pkl": {"method": "GET", "path": "/b"}}).models
     assert {name: asdict(one) for name, one in models.items()} == {
-        "a.pkl": ask,
-        "b.pkl": {"method": "GET", "path": "/b", "body": None},
+        "a.pkl": {**ask, "fields": {}},
+        "b.pkl": {"method": "GET", "path": "/b", "body": None, "fields": {}},
     }
     assert target(tmp_path).models == {}
 

@@ -13,6 +13,7 @@ from twin.playbooks import (
     config_restore,
     dependency_bypass,
     message_bus_acl_violation_fix,
+    model_fallback,
     model_restore,
     resource_pressure,
     snapshot_regenerate,
@@ -28,6 +29,7 @@ MODULES = {
     "queue_backpressure": resource_pressure,  # the same deferral, for another reason
     "worker_restart": worker_restart,
     "model_restore": model_restore,
+    "model_fallback": model_fallback,
     "snapshot_regenerate": snapshot_regenerate,
     "config_restore": config_restore,
     "dependency_bypass": dependency_bypass,

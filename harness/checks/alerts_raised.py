@@ -1,0 +1,50 @@
+"""Each fault was told to people: an alert of a safeguard that covers it, for its subject, soon after it began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Event, Finding, Kind, Verdict
+from harness.record import DETECTION_GRACE_S, FaultRecord, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertsRaised:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if not record.faults or any(fault.injected is None for fault in record.faults):
+            return finding(self, Verdict.INCONCLUSIVE, "not every fault was injected: there was nothing to tell of")
+        uncovered = [one.step.step_id for one in record.faults if not record.plan.coverage.get(one.step.step_id)]
+        if uncovered:
+            return finding(self, Verdict.INCONCLUSIVE, f"nobody knows whose alert {', '.join(uncovered)} would be")
+        found = {fault.step.step_id: self._alert(record, fault) for fault in record.faults}
+        silent = [step_id for step_id, alert in found.items() if alert is None]
+        if silent:
+            injected = [record.fault(step_id).injected for step_id in silent]
+            return finding(self, Verdict.FAIL, f"no alert was raised for {', '.join(silent)}", *injected)
+        told = [
+            f"{alert.subject} for {step_id} after {alert.at_s - fault.injected.at_s:.1f} s"
+            for (step_id, alert), fault in zip(found.items(), record.faults, strict=True)
+            if alert is not None and fault.injected is not None
+        ]
+        return finding(self, Verdict.PASS, f"alerts of {'; '.join(told)}", *found.values())
+
+    def _alert(self, record: Record, fault: FaultRecord) -> Event | None:
+        assert fault.injected is not None
+        until_s = (fault.ended.at_s if fault.ended else record.end_s) + DETECTION_GRACE_S
+        covering = {name for name, _ in record.plan.coverage[fault.step.step_id]}
+        return next(
+            (
+                alert
+                for alert in record.of_kind(Kind.ALERT_RAISED)
+                if alert.subject in covering
+                and alert.detail.get("subject") == record.plan.subject_of(fault.step, alert.subject)
+                and fault.injected.at_s <= alert.at_s <= until_s
+            ),
+            None,
+        )
+
+
+CHECK = AlertsRaised
