@@ -25,7 +25,7 @@ ALIASES = {
     "invalid_intents_rejected": "invalid_rejected",
     "invalid_requests_rejected": "invalid_rejected",
     "no_queue_deadlock": "queue_drained",
-    "queue_managed": "queue_drained",
+    "queue_managed": "retro_queue_managed",
     "all_processed": "all_requests_processed",
     "all_analyses_completed": "retros_completed",
     "governance_decisions_consistent": "decisions_consistent",

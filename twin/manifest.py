@@ -35,6 +35,14 @@ LEDGERS = {
     "audit": {"url": "/api/immutable-log?since={next}&limit=1000", "rows": "entries"},
     "retrospectives": {"url": "/api/meta_loop/retrospectives?since={next}&limit=1000", "rows": "retrospectives"},
 }
+# What the page of metrics tells, by the names under which others know it.
+COUNTERS = {
+    "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
+    "htm_queue_depth": "grace_htm_queue_depth",
+    "retro_queue_depth": "grace_retro_queue_depth",
+    "retro_queue_bound": "grace_retro_queue_bound",
+    "retro_queue_refused": "grace_retro_queue_refused_total",
+}
 # What shows that a model is in use: its answer to this is always the same.
 QUESTIONS = {
     CLASSIFIER: {"method": "POST", "path": "/api/knowledge/classify", "body": {"text": "Restart after an incident."}},
@@ -98,13 +106,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "safeguards": {"url": "/api/control-plane/safeguards"},
             "metrics": {
                 "url": "/metrics",
-                "counters": {
-                    "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
-                    "htm_queue_depth": "grace_htm_queue_depth",
-                    "retro_queue_depth": "grace_retro_queue_depth",
-                    "retro_queue_bound": "grace_retro_queue_bound",
-                    "retro_queue_refused": "grace_retro_queue_refused_total",
-                },
+                "counters": COUNTERS,
             },
         },
         "event_rules": EVENT_RULES,

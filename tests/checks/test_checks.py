@@ -15,6 +15,7 @@ from tests.checks.test_deep_checks import CASES as DEEP_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
+from tests.checks.test_retro_queue import CASES as RETRO_CASES
 from tests.checks.test_worker_checks import CASES as WORKER_CASES
 from tests.records import edit_row, write_run
 
@@ -97,7 +98,7 @@ def test_check(tmp_path: Path, check: str, knobs: dict[str, Any], expected: Verd
 
 
 def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
-    others = (*DEEP_CASES, *LEDGER_CASES, *WORKER_CASES, *FILE_CASES, *SPAN_CASES)
+    others = (*DEEP_CASES, *LEDGER_CASES, *WORKER_CASES, *FILE_CASES, *SPAN_CASES, *RETRO_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def full(percent: float, subject: str = "") -> Change:
     return lambda world: world.draft.signals.append((END - 3, "memory_percent", subject, percent))
 
 
+def tightened(grown_mb_max: float) -> Change:
+    def change(world: World) -> None:
+        plan = world.draft.plan
+        world.draft.plan = replace(plan, slo=replace(plan.slo, grown_mb_max=grown_mb_max))
+
+    return change
+
+
 def unweighed(kernel: str) -> Change:
     return lambda world: world.draft.silence("resident_mb", kernel)
 
@@ -74,6 +83,7 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("workers_restarted", same, UNSURE, "no worker was held up or ended"),
     ("no_resource_exhaustion", weighed, PASS, "by 10 MB, at most 64 are allowed"),
     ("no_resource_exhaustion", both(weighed, grows("meta_loop", 400.0)), FAIL, "meta_loop grew most, by 370 MB"),
+    ("no_resource_exhaustion", both(weighed, tightened(8.0)), FAIL, "by 10 MB, at most 8 are allowed"),
     ("no_resource_exhaustion", both(weighed, full(97.0)), FAIL, "the machine's memory was full to 97 %"),
     ("no_resource_exhaustion", both(weighed, full(95.0, "target")), FAIL, "the target's memory was full to 95 %"),
     ("no_resource_exhaustion", both(weighed, unweighed("meta_loop")), UNSURE, "the memory of meta_loop was not"),

@@ -1,0 +1,75 @@
+"""The queue of retrospectives has an end that was met and kept: never deeper, who met it came again, and it drained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.checks import finding
+from harness.checks.retros_completed import KIND
+from harness.ledger import NO_LEDGER
+from harness.model import Finding, Verdict
+from harness.record import Record, Series, cite_rows
+from harness.traffic import RequestRow
+
+# What the target tells of it: how many wait, how many may, and how many it has turned away.
+DEPTH, BOUND, REFUSED = "retro_queue_depth", "retro_queue_bound", "retro_queue_refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetroQueueManaged:
+    """A bound that nobody runs into shows nothing: then this is INCONCLUSIVE.
+
+    The depth is the target's own word. What an attack was answered is not: a 503 that says when to come again is
+    "shed", one that does not is "failed".
+    """
+
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        if record.ledger is None:
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+        users = {row.user for row in record.ledger if row.kind == KIND and row.attack}
+        rows = [row for row in record.requests if row.user in users]
+        depth, bounds = record.signals(DEPTH).rows, record.signals(BOUND).rows
+        if not rows or not depth or not bounds:
+            lacks = "no attack asked for retrospectives" if not rows else "the target tells no depth or no bound of it"
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
+        bound = min(value for _, value, _ in bounds)  # one that is raised while the queue grows is none
+        peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
+        last_s, last, last_line = depth[-1]
+        refused, deferred = _increase(record.signals(REFUSED)), _answers(rows, "shed")
+        unsaid = _answers(rows, "failed")
+        wrong = []
+        if peak > bound:
+            wrong.append(f"{peak:.0f} waited at {peak_s:.1f} s, and the queue is said to end at {bound:.0f}")
+        if last:
+            wrong.append(f"{last:.0f} still waited at its last sample, at {last_s:.1f} s")
+        if unsaid:
+            wrong.append(f"{_total(unsaid)} were answered 503 and not told when to come again")
+        cited = (f"signals.csv:{peak_line}", f"signals.csv:{last_line}")
+        if wrong:
+            return finding(self, Verdict.FAIL, "; ".join(wrong), *cited, *cite_rows(unsaid))
+        if not refused or not deferred:
+            why = f"the end of the queue at {bound:.0f} was never met: {peak:.0f} waited at most"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cited)
+        if last_s < max(row.at_s for row in rows):
+            return finding(self, Verdict.INCONCLUSIVE, "its depth was not told after the last request", *cited)
+        why = f"{peak:.0f} waited at most, {bound:.0f} may; {_total(deferred)} were told to come again, and at"
+        return finding(self, Verdict.PASS, f"{why} {last_s:.1f} s none waited", *cited, *cite_rows(deferred))
+
+
+def _answers(rows: list[RequestRow], outcome: str) -> list[RequestRow]:
+    return [row for row in rows if row.status == 503 and row.outcome == outcome]
+
+
+def _total(rows: list[RequestRow]) -> int:
+    return sum(row.count for row in rows)
+
+
+def _increase(series: Series) -> float:
+    """Of a counter, over all: one that falls has begun anew."""
+    return sum(after - before if after >= before else after for (_, before, _), (_, after, _) in pairwise(series.rows))
+
+
+CHECK = RetroQueueManaged
