@@ -49,6 +49,7 @@ class _Open:
 
     payload: Payload
     attempts: int = 0
+    due_ns: int = 0  # it may be sent from then on
     losses: int = 0
     written: bool = False  # all of this attempt has left for the target
     reached: bool = False  # an attempt was written or answered
@@ -135,6 +136,9 @@ class Settling:
         token.written = True
         self.begun += not token.reached
         token.reached = True
+
+    def due_of(self, token: _Open) -> int:
+        return token.due_ns
 
     def resent(self, token: _Open) -> None:
         """The engine sends it once more by itself, after a connection that was closed under it."""
@@ -239,7 +243,8 @@ class Settling:
             self._settle(token, _unfinished(token))
             return
         self._order += 1
-        heapq.heappush(self._due, (now_ns + int(due_s * NS), self._order, token))
+        token.due_ns = now_ns + int(due_s * NS)
+        heapq.heappush(self._due, (token.due_ns, self._order, token))
 
     def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
         payload, said = token.payload, answer or {}
@@ -251,6 +256,7 @@ class Settling:
             self._fates[payload.id] = outcome == "accepted"
         for waiting in self._parked.pop(payload.id, ()) if payload.valid else ():
             if outcome == "accepted":
+                waiting.due_ns = self._clock_ns()
                 self._ready.append(waiting)
             else:
                 self._settle(waiting, "refused")  # never sent: without the other one it would be no duplicate

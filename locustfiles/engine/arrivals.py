@@ -14,6 +14,9 @@ class Arrivals(Protocol):
     def next_ns(self, previous_ns: int) -> int:
         """When the arrival after that of *previous_ns* is due."""
 
+    def from_ns(self, arrival_ns: int, at_ns: int) -> int:
+        """The first arrival at or after *at_ns*, from that of *arrival_ns* on, which may be the one."""
+
 
 class Constant:
     """Evenly spaced: *rate_per_s* a second, without drift."""
@@ -28,6 +31,16 @@ class Constant:
         self._rest_ns = gap_ns - whole_ns
         return previous_ns + whole_ns
 
+    def from_ns(self, arrival_ns: int, at_ns: int) -> int:
+        """Not one by one: a wait of half a minute may hold a million arrivals."""
+        skipped = max(0, int((at_ns - arrival_ns) / self.gap_ns) - 1)
+        whole_ns = skipped * self.gap_ns + self._rest_ns
+        self._rest_ns = whole_ns - int(whole_ns)
+        arrival_ns += int(whole_ns)
+        while arrival_ns < at_ns:
+            arrival_ns = self.next_ns(arrival_ns)
+        return arrival_ns
+
 
 class Poisson:
     """Independent of each other, as many unrelated clients are: exponential gaps, *rate_per_s* a second on average."""
@@ -38,6 +51,10 @@ class Poisson:
 
     def next_ns(self, previous_ns: int) -> int:
         return previous_ns + int(self._random.expovariate(1 / self.gap_ns))
+
+    def from_ns(self, arrival_ns: int, at_ns: int) -> int:
+        """They have no memory: the wait for the next is as long from any time on."""
+        return arrival_ns if arrival_ns >= at_ns else self.next_ns(at_ns)
 
 
 def checked(rate_per_s: float) -> float:

@@ -72,10 +72,12 @@ class Exchange:
         self.stopping = False
         self.due_ns = 0  # before this time the source need not be asked
         self.intended_ns = 0
+        self.dry_until_ns: int | None = None  # the source had nothing before this time; 0: before an answer came
         self.retried = self.unsolicited = self.connects = self.short_sends = self.abandoned = 0
         self.learns = isinstance(source, Template) and source.valid is None and arrivals is None
         self._safe = bool(getattr(source, "safe_to_repeat", False))
         self._never_safe = getattr(source, "safe_to_repeat", None) is False
+        self._due_of: Callable[[Any], int] | None = getattr(source, "due_of", None)
         self._resent: Callable[[Any], None] | None = getattr(source, "resent", None)
         self._written: Callable[[Any], None] | None = getattr(source, "written", None)
         self._name_of: Callable[[Any], str] | None = getattr(source, "name_of", None)
@@ -96,18 +98,24 @@ class Exchange:
         """(token, request, when it was meant to be sent)."""
         if self.stopping:
             return None
-        if self.arrivals is not None and self.intended_ns > now_ns:
-            self.due_ns = self.intended_ns
-            return None
+        if self.arrivals is not None:
+            if self.dry_until_ns is not None:  # nobody was to come at the arrivals that have passed meanwhile
+                self.intended_ns = self.arrivals.from_ns(self.intended_ns, min(now_ns, self.dry_until_ns or now_ns))
+                self.dry_until_ns = None
+            if self.intended_ns > now_ns:
+                self.due_ns = self.intended_ns
+                return None
         took = self.source.take(now_ns)
         if took is None or isinstance(took, int):
-            self.due_ns = took or 0
+            self.due_ns = self.dry_until_ns = took or 0
             return None
         self.outstanding += 1
         if self.arrivals is None:
             return took[0], took[1], took[2] if len(took) > 2 else now_ns
         intended_ns = self.intended_ns
         self.due_ns = self.intended_ns = self.arrivals.next_ns(intended_ns)
+        if self._due_of is not None:  # it may have become due behind arrivals that found no free connection
+            intended_ns = max(intended_ns, min(self._due_of(took[0]), now_ns))
         self.lag.add((now_ns - intended_ns) // 1000)
         return took[0], took[1], intended_ns
 

@@ -18,6 +18,7 @@ class Source(Protocol):
     May also have: `name_of(token) -> str`, when not all requests go by `name`; `safe_to_repeat` (True: what a
     connection that was closed meanwhile left unanswered may be sent again, because of its id or key); `encode(token)`;
     `written(token)`, to be told when all of a request was handed over on an open connection: before, nothing was sent;
+    `due_of(token) -> int`, from when on it was to be sent, so that in an open loop a retry is not late before that;
     `resent(token)`, to be told when it is sent once more on a new connection: the first sending may have been read.
     """
 
