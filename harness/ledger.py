@@ -161,6 +161,15 @@ def awaited(rows: Iterable[LedgerRow]) -> dict[str, set[str]]:
     return found
 
 
+def maybe_held(rows: Iterable[LedgerRow]) -> dict[str, set[str]]:
+    """What the target may hold of *rows* without our knowing it: ledger → ids that must not be left open there."""
+    found: dict[str, set[str]] = {name: set() for name, _ in HELD_IN.values()}
+    for row in rows:
+        if row.outcome == "unanswered" and row.kind in HELD_IN:
+            found[HELD_IN[row.kind][0]].add(row.id)
+    return found
+
+
 def _content(folder: Path, file: str, torn: list[str]) -> bytes | None:
     try:
         return (folder / file).read_bytes()

@@ -283,6 +283,9 @@ class Session:
     def halt_run(self) -> dict[str, bool] | None:
         """Heals every fault now; then the load stops. {fault: healed and verified}; None when no run goes on."""
         run = self.run
+        if run is None and self.judging is not None:
+            self.judging.abort("halted")  # all is healed; what it still reads of the target ends
+            return {}
         if run is None:
             self.cancelled = bool(self.board.starting or self.prepared)
             return {} if self.cancelled else None
@@ -356,6 +359,8 @@ class Session:
             if self.environment.runner is not None:
                 self.environment.runner.stop()
             self.stop()
+        if self.judging is not None:  # it may still read what the target holds: that would outlast our patience
+            self.judging.abort("interrupted")
         with gevent.Timeout(ENDING_S, False):
             while self.judging is not None:  # another greenlet judges the run and takes its twin away
                 gevent.sleep(TICK_S)

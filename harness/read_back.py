@@ -5,19 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from harness.contracts import LedgerPage, Target
-from harness.ledger import AUDIT, COMPLETED, HELD_IN, REFERENCE, held_file
+from harness.ledger import AUDIT, COMPLETED, HELD_IN, OVER, REFERENCE, held_file
 from harness.loopback import Client
 
-PAGES_MAX = 500
+PAGES_MAX = 5000
 TRIES = 3  # a page that a busy target does not bring is asked for again
 LOOK_EVERY_S = 0.5
 STALLED_S = 15.0  # a target that has finished nothing for so long will not finish the rest
+READING_S = 30.0  # after the waiting, for taking down all that is there
 PAGE_LIMIT_S = 5.0
 Rows = list[dict[str, Any]]
 ID_OF = dict(HELD_IN.values())
@@ -27,6 +29,23 @@ class NotRead(Exception):
     """A ledger of the target that could not be read to its end; the text says why."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Patience:
+    """How long all of it may take, the same for every ledger, and whether somebody wants no more of it."""
+
+    until_s: float  # nothing is waited for any longer
+    end_s: float  # and nothing read
+    now_s: Callable[[], float]
+    pause: Callable[[float], None]
+    stopped: Callable[[], bool]
+
+    def check(self, pages: int) -> None:
+        if self.stopped():
+            raise NotRead("it was interrupted")
+        if self.now_s() >= self.end_s:
+            raise NotRead(f"its time was up, after {pages} pages")
+
+
 def read_back(
     target: Target,
     folder: Path,
@@ -34,90 +53,118 @@ def read_back(
     deadline_s: float,
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    *,
+    maybe: Mapping[str, set[str]] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Writes target/NAME.jsonl below *folder* for each ledger of *target*; what went wrong, in words.
 
-    It first waits until the target holds all that is *awaited* (harness/ledger.py), for at most *deadline_s* and no
-    longer than something is still going on. A ledger that cannot be read has no file.
+    It first waits until the target holds all that is *awaited* (harness/ledger.py) and has nothing open of what it
+    *maybe* holds, for at most *deadline_s* and no longer than something is still going on. Then it reads everything
+    once more and takes it down, for at most READING_S more. A ledger that cannot be read has no file.
     """
     client = Client(target.base_url, timeout_s=PAGE_LIMIT_S, permitted=target.permitted)
     (folder / "target").mkdir(exist_ok=True)
     until_s = now_s() + deadline_s
+    patience = _Patience(until_s=until_s, end_s=until_s + READING_S, now_s=now_s, pause=pause, stopped=stopped)
     problems = []
     try:
         # the audit last: what is done while the others are read is in it all the same
         for name in sorted(target.ledgers, key=lambda one: (one == AUDIT, one)):
-            wanted = awaited.get(name, set())
+            pages = _Pages(client, name, target.ledgers[name], patience)
+            pages.wanted, pages.maybe = awaited.get(name, set()), (maybe or {}).get(name, set())
             try:
-                rows, open_ids = _settled(_Pages(client, name, target.ledgers[name]), wanted, until_s, now_s, pause)
+                open_ids = _settled(pages, patience)
+                _take_down(pages, folder / held_file(name))
             except NotRead as error:
                 problems.append(f"ledger {name} could not be read: {error}")
                 continue
             if open_ids:
                 few = ", ".join(sorted(open_ids)[:3])
-                problems.append(f"ledger {name} still lacked {len(open_ids)} of {len(wanted)} at the end: {few}")
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            (folder / held_file(name)).write_text(text, encoding="utf-8")
+                of = len(pages.wanted | open_ids)
+                problems.append(f"ledger {name} still lacked {len(open_ids)} of {of} at the end: {few}")
     finally:
         client.close()
     return problems
 
 
-def _settled(
-    pages: _Pages, wanted: set[str], until_s: float, now_s: Callable[[], float], pause: Callable[[float], None]
-) -> tuple[Rows, set[str]]:
-    """(rows, what of *wanted* is still open): read again until nothing is, or nothing changes any more."""
-    before, changed_s, failures = -1, now_s(), 0
+def _settled(pages: _Pages, patience: _Patience) -> set[str]:
+    """What is still open of all that is waited for: looked at again until nothing is, or nothing changes any more."""
+    before, changed_s = -1, patience.now_s()
     while True:
-        try:
-            rows = pages.read()
-            failures = 0
-        except NotRead:
-            failures += 1
-            if failures >= TRIES:
-                raise
-            pause(LOOK_EVERY_S)
-            continue
-        done = {pages.id_of(row) for row in rows if pages.is_done(row)}
-        open_ids = wanted - done
-        if len(done) != before:
-            before, changed_s = len(done), now_s()
-        if not open_ids or now_s() >= min(until_s, changed_s + STALLED_S):
-            return rows, open_ids
-        pause(min(LOOK_EVERY_S, max(0.0, until_s - now_s())))
+        finished, open_ids = pages.look()
+        if finished != before:
+            before, changed_s = finished, patience.now_s()
+        if not open_ids or patience.now_s() >= min(patience.until_s, changed_s + STALLED_S):
+            return open_ids
+        patience.pause(min(LOOK_EVERY_S, max(0.0, patience.until_s - patience.now_s())))
 
 
+def _take_down(pages: _Pages, path: Path) -> None:
+    """Every page as it is now, also those that were thought not to change any more; all of them, or no file."""
+    part = path.with_suffix(".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for rows, _ in pages.after(0):
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@dataclass
 class _Pages:
-    """A ledger of the target. What can no longer change is read once: the pages up to the first that has open work."""
+    """A ledger of the target, no more than a page of it in memory."""
 
-    def __init__(self, client: Client, name: str, page: LedgerPage) -> None:
-        self.client = client
-        self.page = page
-        self.field = ID_OF.get(name, REFERENCE)
-        self.has_status = name in ID_OF
-        self._kept: Rows = []
-        self._cursor: Any = 0
-        self._count = 0
+    client: Client
+    name: str
+    page: LedgerPage
+    patience: _Patience
+    wanted: set[str] = field(default_factory=set)
+    maybe: set[str] = field(default_factory=set)
+    _cursor: Any = 0  # what is before it has no open work: looked at once
+    _finished: int = 0  # rows before it
+    _done: set[str] = field(default_factory=set)  # of those that are wanted
 
-    def id_of(self, row: Mapping[str, Any]) -> str:
-        return str(row.get(self.field))
-
-    def is_done(self, row: Mapping[str, Any]) -> bool:
-        return not self.has_status or row.get("status") == COMPLETED
-
-    def read(self) -> Rows:
-        """All rows of the ledger as it is now."""
-        rows, cursor, whole = list(self._kept), self._cursor, True
-        for _ in range(PAGES_MAX - self._count):
-            found, following = self._page(cursor)
-            if not found:
-                return rows
-            rows += found
-            whole = whole and all(map(self.is_done, found))
-            cursor = following
+    def look(self) -> tuple[int, set[str]]:
+        """(rows that are finished, what is open of all that is waited for)."""
+        named, finished, whole = ID_OF.get(self.name, REFERENCE), self._finished, True
+        open_ids: set[str] = set()
+        for rows, following in self.after(self._cursor):
+            for row in rows:
+                status, one = self._status(row), str(row.get(named))
+                if status == COMPLETED:
+                    finished += 1
+                    self._done |= {one} & self.wanted
+                else:
+                    whole = False
+                    open_ids |= {one} & self.maybe if status not in OVER else set()
             if whole:
-                self._kept, self._cursor, self._count = list(rows), cursor, self._count + 1
+                self._cursor, self._finished = following, finished
+        return finished, (self.wanted - self._done) | open_ids
+
+    def _status(self, row: Mapping[str, Any]) -> Any:
+        return row.get("status") if self.name in ID_OF else COMPLETED
+
+    def after(self, cursor: Any) -> Iterator[tuple[Rows, Any]]:
+        """(rows, cursor behind them) of each page from *cursor* to the end."""
+        for number in range(PAGES_MAX):
+            found, following = self._asked(cursor, number)
+            if not found:
+                return
+            yield found, following
+            cursor = following
         raise NotRead(f"it has more than {PAGES_MAX} pages")
+
+    def _asked(self, cursor: Any, number: int) -> tuple[Rows, Any]:
+        for _ in range(TRIES - 1):
+            self.patience.check(number)
+            try:
+                return self._page(cursor)
+            except NotRead:
+                self.patience.pause(LOOK_EVERY_S)
+        self.patience.check(number)
+        return self._page(cursor)
 
     def _page(self, cursor: Any) -> tuple[Rows, Any]:
         path = self.page.url.replace("{next}", quote(str(cursor), safe=""))

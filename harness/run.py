@@ -20,7 +20,7 @@ from harness.contracts import Fault, Gates
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
-from harness.ledger import LedgerWriter, awaited, read_ledger
+from harness.ledger import LedgerWriter, awaited, maybe_held, read_ledger
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.metrics import MEASURED
 from harness.model import Finding, Kind, Plan, Verdict
@@ -34,6 +34,7 @@ from harness.watcher import Watcher
 
 BASELINE_LIMIT_S = 30.0
 READ_BACK_S = 60.0  # so long the target may take for what it has accepted, once nothing more comes
+LAST_LOOK_S = 1.0  # observers look twice as often: they see the target also after its last work
 CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
@@ -111,6 +112,7 @@ class Run:
         self.unwell_at_s = 0.0
         self.unwell_because = ""
         self.recovered_at_s: float | None = None
+        self.reading, self.enough = False, ""  # what the target holds; why somebody wants no more of that
         self._last_s = 0.0
         self._finished = False
 
@@ -328,7 +330,12 @@ class Run:
         self._finished = True
 
     def abort(self, reason: str, not_applicable: Sequence[str] = ()) -> None:
-        """Heals first. What was decided stays decided; the rest is inconclusive, or *not_applicable* for reasons."""
+        """Heals first. What was decided stays decided; the rest is inconclusive, or *not_applicable* for reasons.
+
+        While the target is read back there is nothing left to heal: then that ends, and the run is judged without it.
+        """
+        if self.reading:
+            self.enough = self.enough or reason
         if self.done:
             return
         self._enter("done")
@@ -370,9 +377,22 @@ class Run:
     def _read_back(self) -> None:
         """What the target holds of all that was sent, when it has had time to finish it: the load has stopped."""
         torn: list[str] = []
+        began_s, self.reading = self.clock.now_s(), True
         rows = read_ledger(self.folder, torn) or ()
-        problems = [*torn, *read_back(self.target, self.folder, awaited(rows), READ_BACK_S, pause=gevent.sleep)]
-        detail = {"rows": len(rows), "problems": problems}
+        problems = read_back(
+            self.target,
+            self.folder,
+            awaited(rows),
+            READ_BACK_S,
+            pause=gevent.sleep,
+            maybe=maybe_held(rows),
+            stopped=lambda: bool(self.enough),
+        )
+        if self.target.ledgers and not self.enough:
+            gevent.sleep(LAST_LOOK_S)
+        self.reading = False
+        told: dict[str, Any] = {"rows": len(rows), "problems": [*torn, *problems], "interrupted": self.enough}
+        detail = {**told, "began_s": round(began_s, 3)}
         self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
 
     def _keep_target(self) -> None:

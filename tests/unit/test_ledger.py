@@ -10,7 +10,7 @@ import pytest
 
 from harness.checks.journal_intact import JournalIntact
 from harness.judge import judge
-from harness.ledger import LedgerRow, LedgerWriter, awaited, read_held, read_ledger
+from harness.ledger import LedgerRow, LedgerWriter, awaited, maybe_held, read_held, read_ledger
 from harness.model import Verdict
 from harness.record import Record
 from tests.drafts import healthy
@@ -138,3 +138,4 @@ def test_what_the_target_must_come_to_hold() -> None:
         row(id="t-1", kind="retrospective"),
     ]
     assert awaited(rows) == {"intents": {"r-1"}, "audit": {"x1", "d1"}, "retrospectives": {"t-1"}}
+    assert maybe_held(rows) == {"intents": {"r-2"}, "retrospectives": set()}

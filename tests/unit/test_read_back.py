@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harness.contracts import LedgerPage
-from harness.read_back import PAGES_MAX, STALLED_S, TRIES, read_back
+from harness.read_back import PAGES_MAX, READING_S, STALLED_S, TRIES, read_back
 from tests.drafts import PaperTarget
 from tests.fake_target import Answer, FakeServer, as_json, serving
 
@@ -77,7 +77,7 @@ def test_every_page_is_read_and_kept_as_it_is(server: FakeServer, tmp_path: Path
     server.answers["/intents"] = held.answer
     assert read_back(target(server, intents=PAGE), tmp_path, {"intents": {"r-0", "r-4"}}, 5.0) == []
     assert rows_of(tmp_path, "intents") == held.rows
-    assert held.asked == [0, 2, 4, 5] and {seen[2] for seen in server.seen} == {"127.0.0.3"}
+    assert held.asked == [0, 2, 4, 5] * 2 and {seen[2] for seen in server.seen} == {"127.0.0.3"}
 
 
 def test_it_waits_until_all_that_was_accepted_is_completed(server: FakeServer, tmp_path: Path) -> None:
@@ -86,7 +86,9 @@ def test_it_waits_until_all_that_was_accepted_is_completed(server: FakeServer, t
     wanted = {f"r-{n}" for n in range(6)}
     assert read_back(target(server, intents=PAGE), tmp_path, {"intents": wanted}, 60.0, clock.now, clock.pause) == []
     assert [row["status"] for row in rows_of(tmp_path, "intents")] == ["completed"] * 6
-    assert held.asked.count(0) == 3 < held.asked.count(4) == 7, "pages that cannot change any more are not read again"
+    looks, last = held.asked[:-4], held.asked[-4:]
+    assert looks.count(0) == 3 < looks.count(4) == 7, "pages that cannot change any more are not looked at again,"
+    assert last == [0, 2, 4, 6], "until all of them are taken down at the end"
 
 
 def test_a_target_that_finishes_nothing_more_is_not_waited_for_to_the_end(server: FakeServer, tmp_path: Path) -> None:
@@ -97,6 +99,71 @@ def test_a_target_that_finishes_nothing_more_is_not_waited_for_to_the_end(server
     )
     assert problems == ["ledger intents still lacked 1 of 2 at the end: gone"]
     assert STALLED_S <= clock.now_s < STALLED_S + 2 and len(rows_of(tmp_path, "intents")) == 4
+
+
+def test_what_changes_after_it_was_completed_is_taken_down_as_it_ends(server: FakeServer, tmp_path: Path) -> None:
+    """The second execution of an intent comes after the look that saw it completed."""
+    held, clock = Held(intents(4, "executing"), finish=1), Clock()
+    server.answers["/intents"] = held.answer
+
+    def pause(seconds: float) -> None:
+        clock.pause(seconds)
+        held.rows[0]["executions"] = 2
+
+    wanted = {f"r-{n}" for n in range(4)}
+    assert read_back(target(server, intents=PAGE), tmp_path, {"intents": wanted}, 60.0, clock.now, pause) == []
+    assert [row["executions"] for row in rows_of(tmp_path, "intents")] == [2, 1, 1, 1]
+
+
+def test_what_nobody_had_an_answer_to_is_waited_for_where_the_target_holds_it(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    held, clock = Held([*intents(2), *intents(1, "created")]), Clock()
+    held.rows[2]["intent_id"] = "r-unanswered"
+    held.finish = 1
+    server.answers["/intents"] = held.answer
+    maybe = {"intents": {"r-unanswered", "r-never-came"}}
+    told = read_back(target(server, intents=PAGE), tmp_path, {}, 60.0, clock.now, clock.pause, maybe=maybe)
+    assert told == [] and rows_of(tmp_path, "intents")[2]["status"] == "completed" and clock.waits == 1
+
+
+def test_work_that_failed_for_good_is_not_waited_for(server: FakeServer, tmp_path: Path) -> None:
+    clock = Clock()
+    server.answers["/intents"] = Held(intents(1, "timeout")).answer
+    maybe = {"intents": {"r-0"}}
+    assert read_back(target(server, intents=PAGE), tmp_path, {}, 60.0, clock.now, clock.pause, maybe=maybe) == []
+    assert clock.waits == 0
+
+
+def slow(clock: Clock, seconds: float) -> Callable[[str], Answer]:
+    """Pages without end, each of which takes its time."""
+
+    def answer(path: str) -> Answer:
+        clock.now_s += seconds
+        since = int(path.partition("since=")[2].partition("&")[0])
+        return as_json({"intents": [{"intent_id": f"x-{since}", "status": "created"}], "next": since + 1})
+
+    return answer
+
+
+def test_one_deadline_holds_for_all_the_pages_of_all_ledgers(server: FakeServer, tmp_path: Path) -> None:
+    clock = Clock()
+    server.answers = {"/intents": slow(clock, 4.0), "/audit": as_json({"entries": [], "next": 0})}
+    three = target(server, intents=PAGE, more=PAGE, audit=AUDIT)
+    problems = read_back(three, tmp_path, {}, 20.0, clock.now, clock.pause)
+    assert [problem.partition(": ")[2].partition(",")[0] for problem in problems] == ["its time was up"] * 3
+    assert clock.now_s <= 20.0 + READING_S + 4.0 and not list((tmp_path / "target").iterdir())
+
+
+def test_who_wants_no_more_of_it_has_its_end_at_once(server: FakeServer, tmp_path: Path) -> None:
+    held, clock = Held(intents(3, "executing")), Clock()
+    server.answers = {"/intents": held.answer, "/audit": as_json({"entries": [], "next": 0})}
+    both = target(server, intents=PAGE, audit=AUDIT)
+    problems = read_back(
+        both, tmp_path, {"intents": {"r-0"}}, 60.0, clock.now, clock.pause, stopped=lambda: clock.waits >= 2
+    )
+    assert problems == [f"ledger {name} could not be read: it was interrupted" for name in ("intents", "audit")]
+    assert clock.now_s < 2.0 and not list((tmp_path / "target").iterdir())
 
 
 def test_the_deadline_ends_the_waiting(server: FakeServer, tmp_path: Path) -> None:
@@ -158,13 +225,14 @@ def test_a_page_that_a_busy_target_refuses_is_asked_for_again(server: FakeServer
     assert len(rows_of(tmp_path, "intents")) == 2
 
 
-def test_a_ledger_without_end_is_given_up(server: FakeServer, tmp_path: Path) -> None:
+def test_a_ledger_without_end_is_given_up(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.read_back.PAGES_MAX", 40)
     clock = Clock()
     server.answers["/intents"] = lambda path: as_json(
         {"intents": [{"intent_id": "x", "status": "created"}], "next": int(path.split("=")[1].split("&")[0]) + 1}
     )
     problems = read_back(target(server, intents=PAGE), tmp_path, {}, 30.0, clock.now, clock.pause)
-    assert problems == [f"ledger intents could not be read: it has more than {PAGES_MAX} pages"]
+    assert problems == ["ledger intents could not be read: it has more than 40 pages"] and PAGES_MAX >= 5000
 
 
 def test_a_cursor_is_the_targets_own_word(server: FakeServer, tmp_path: Path) -> None:

@@ -136,3 +136,31 @@ locust_load.EmbeddedTwin = Twin
 print(json.dumps([session.prepare({}), session.board.starting]))
 """)
     assert refused == "RuntimeError: the embedded Grace did not start: no memory" and starting == ""
+
+
+@pytest.mark.parametrize(("call", "reason"), [("session.halt_run()", "halted"), ("session.halt()", "interrupted")])
+def test_a_halt_reaches_a_run_that_is_being_judged(call: str, reason: str) -> None:
+    """It may read what the target holds for longer than the end of the process waits."""
+    reasons, waited_s = on_paper(f"""
+class Judged(Run):
+    def __init__(self):
+        super().__init__()
+        self.reasons = []
+    def abort(self, reason):
+        self.reasons.append(reason)
+    def settle(self):
+        while not self.reasons:
+            gevent.sleep(0.05)
+        return S(exit_code=3)
+import time
+run = session.run = Judged()
+run.done = True
+session.reports = S(missing=lambda: [])
+judges = gevent.spawn(session.stop)
+gevent.sleep(0.1)
+began_s = time.monotonic()
+{call}
+judges.join(timeout=30)
+print(json.dumps([run.reasons, time.monotonic() - began_s]))
+""")
+    assert reasons == [reason] and waited_s < 10.0
