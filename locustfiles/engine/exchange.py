@@ -25,7 +25,7 @@ from locustfiles.engine.connection import (
 from locustfiles.engine.counts import FAILED, Counts
 from locustfiles.engine.heads import END, HEAD_BYTES_MAX, RARE, RARE_HEAD, Head, Heads
 from locustfiles.engine.histogram import Histogram
-from locustfiles.engine.rare import BadAnswer, RareAnswer
+from locustfiles.engine.rare import BODY_BYTES_MAX, BadAnswer, RareAnswer, TooLong
 from locustfiles.engine.sources import Source, Template
 from locustfiles.engine.wheel import Wheel
 
@@ -344,6 +344,10 @@ class Exchange:
         if head.length == RARE:
             self.begin_rare(connection, data)
             return
+        if head.length > BODY_BYTES_MAX:
+            self.lost(connection, "too long")
+            self.renew(connection)
+            return
         connection.head, connection.head_key, connection.missing = head, key, head.length
         connection.partial = b""
         self.body(connection, data[cut:])
@@ -376,8 +380,8 @@ class Exchange:
         assert rare is not None
         try:
             whole = rare.feed(data)
-        except BadAnswer:
-            self.lost(connection, "no HTTP" if data else "cut")
+        except BadAnswer as error:
+            self.lost(connection, "too long" if isinstance(error, TooLong) else "no HTTP" if data else "cut")
             self.renew(connection)
             return
         if whole:

@@ -6,9 +6,15 @@ import h11
 
 from locustfiles.engine.heads import HEAD_BYTES_MAX, retry_after_s
 
+BODY_BYTES_MAX = 4 << 20  # of any answer: a target that never ends one must not fill our memory
+
 
 class BadAnswer(Exception):
     """Bytes that are no HTTP/1.1 answer, or one that was cut."""
+
+
+class TooLong(BadAnswer):
+    """A body of more than BODY_BYTES_MAX."""
 
 
 class RareAnswer:
@@ -25,6 +31,7 @@ class RareAnswer:
         self.retry_after_s: float | None = None
         self.body = b""
         self._parts: list[bytes] = []
+        self._left = BODY_BYTES_MAX
 
     def feed(self, data: bytes) -> bool:
         """Whether the answer is whole; no *data* is the end of the stream. Raises BadAnswer."""
@@ -44,6 +51,9 @@ class RareAnswer:
                 values = [value for name, value in event.headers if name == b"retry-after"]
                 self.retry_after_s = retry_after_s(values[-1])[0] if values else None
             elif isinstance(event, h11.Data):
+                self._left -= len(event.data)
+                if self._left < 0:
+                    raise TooLong(f"more than {BODY_BYTES_MAX} bytes")
                 self._parts.append(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 self.body = b"".join(self._parts)

@@ -35,7 +35,7 @@ class Source(Protocol):
         """The outcome under which it is counted: ok, limited, shed, rejected or failed."""
 
     def lost(self, token: Any, why: str) -> None:
-        """No answer: refused, reset, closed, cut, timed out, no HTTP, stopped."""
+        """No answer: refused, reset, closed, cut, timed out, no HTTP, too long, stopped."""
 
     @property
     def settled(self) -> bool:

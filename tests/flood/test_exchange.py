@@ -9,7 +9,8 @@ import pytest
 from gevent.monkey import get_original
 
 from locustfiles.engine.exchange import Exchange
-from tests.flood.hostile import plain
+from locustfiles.engine.rare import BODY_BYTES_MAX
+from tests.flood.hostile import head, plain
 from tests.flood.shapes import ShapeSource
 
 SECOND_NS = 1_000_000_000
@@ -170,4 +171,47 @@ def test_a_source_is_told_when_a_request_is_sent_once_more_after_a_close_race() 
     peer.sendall(plain(200))
     hand.look()
     assert hand.totals() == {("POST /plain", "ok", 200): 2}
+    hand.close()
+
+
+CHUNK = b"%x\r\n" % 8000 + b"x" * 8000 + b"\r\n"
+
+
+@pytest.mark.parametrize("shape", ["announced", "till closed", "chunked", "one chunk"])
+def test_a_body_beyond_every_measure_fails_and_is_not_kept(shape: str) -> None:
+    """A target that never ends its answer must not fill the generator's memory."""
+    source = ShapeSource(["plain"], 1)
+    hand = ByHand(source)
+    peer = hand.accept()
+    peer.recv(9999)
+    heads = {
+        "announced": head(200, f"Content-Length: {BODY_BYTES_MAX + 1}"),
+        "till closed": head(200),
+        "chunked": head(200, "Transfer-Encoding: chunked"),
+        "one chunk": head(200, "Transfer-Encoding: chunked") + b"%x\r\n" % (1 << 40),
+    }
+    peer.sendall(heads[shape])
+    hand.look()
+    for _ in range(BODY_BYTES_MAX // 8000 + 1):
+        if not hand.exchange.outstanding:
+            break
+        peer.sendall(CHUNK if shape == "chunked" else b"x" * 8000)
+        hand.look()
+    assert source.lost_why == {("plain", "too long"): 1}
+    assert hand.totals() == {("POST /plain", "failed", 0): 1} and hand.exchange.all[0].rare is None
+    hand.close()
+
+
+def test_a_body_of_the_greatest_measure_is_taken() -> None:
+    source = ShapeSource(["plain"], 1)
+    hand = ByHand(source)
+    peer = hand.accept()
+    peer.recv(9999)
+    peer.sendall(head(200, f"Content-Length: {BODY_BYTES_MAX}"))
+    left = BODY_BYTES_MAX
+    while left:
+        peer.sendall(b"x" * min(left, 65_536))
+        left -= min(left, 65_536)
+        hand.look()
+    assert source.answers == {("plain", 200, BODY_BYTES_MAX): 1}
     hand.close()
