@@ -67,13 +67,21 @@ def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, scenario: str
         (FLOOD, "rejection_unlogged", "audit trail complete", "rejection"),
         (STORM, "decision_by_order", "decisions_consistent", "answers to"),
         (STORM, "audit_row_dropped", "audit_trail_complete", "decision"),
-        (CASCADE, "retro_lost", "all_analyses_completed", "retrospectives"),
+        (STORM, "answers_swapped", "no_race_conditions", "are on record as something else"),
+        (CASCADE, "retro_lost", "all_analyses_completed", "accepted ones are lost"),
     ],
 )
 def test_a_planted_defect_is_found(tmp_path: Path, scenario: str, defect: str, claim: str, words: str) -> None:
     code, found, said = run(scenario, tmp_path, "--plant", defect)
     assert code == 1, said[-6000:]
     assert words in red(found).get(claim, ""), red(found)
+
+
+def test_a_queue_without_an_end_is_found_by_its_depth_and_by_its_weight(tmp_path: Path) -> None:
+    code, found, said = run(CASCADE, tmp_path, "--plant", "retro_unbounded")
+    assert code == 1, said[-6000:]
+    assert "and the queue is said to end at 60" in red(found).get("queue_managed", ""), red(found)
+    assert "meta_loop grew most" in red(found).get("no_resource_exhaustion", ""), red(found)
 
 
 def test_a_defect_that_does_not_exist_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
