@@ -11,6 +11,7 @@ from harness.traffic import RequestRow, Traffic
 
 Value = tuple[float, tuple[str, ...]] | None  # (value, evidence)
 PEAK_WINDOW_S = 2.0
+REQUESTS_MIN = 20  # a percentile of fewer is that of one or two of them
 
 
 def _during(record: Record) -> tuple[float, float] | None:
@@ -52,13 +53,19 @@ def _acl_violations(record: Record) -> Value:
 def _latency(percent: float) -> Callable[[Record], Value]:
     def value(record: Record) -> Value:
         window = _during(record)
-        found = record.traffic(*window).percentile(percent) if window else None
+        found = _percentile(record.traffic(*window), percent) if window else None
         if window is None or found is None:
             return None
         slow = (row for row in record.request_rows(*window) if row.latency_ms and row.latency_ms[-1][0] >= found)
         return found, cite_rows(slow)
 
     return value
+
+
+def _percentile(traffic: Traffic, percent: float) -> float | None:
+    """None when too few were served to know."""
+    served = sum(count for _, count in traffic.latencies)
+    return traffic.percentile(percent) if served >= REQUESTS_MIN else None
 
 
 def _failure_percent(record: Record) -> Value:
@@ -80,7 +87,7 @@ def _flood(record: Record) -> list[RequestRow]:
 def _flood_latency_p99(record: Record) -> Value:
     """Of all that was served or failed; who is told to come again has been answered, but not served."""
     rows = [row for row in _flood(record) if row.outcome in ("ok", "failed")]
-    found = Traffic.of(rows).percentile(99)
+    found = _percentile(Traffic.of(rows), 99)
     return None if found is None else (found, cite_rows(row for row in rows if row.latency_ms[-1][0] >= found))
 
 
@@ -118,5 +125,6 @@ UNITS: dict[str, str] = {
     "flood_latency_p99": "ms",
     "flood_failure_percent": "%",
 }
+PERCENTILES = ("latency_p50", "latency_p95", "latency_p99", "flood_latency_p99")
 # What the harness measures itself; the others are counters that the target tells.
 MEASURED = frozenset(UNITS) - {"message_bus.acl_violations"}

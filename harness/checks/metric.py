@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.metrics import METRICS
+from harness.metrics import METRICS, PERCENTILES, REQUESTS_MIN
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -29,7 +29,8 @@ class Metric:
     def check(self, record: Record) -> Finding:
         found = METRICS[self.metric](record)
         if found is None:
-            return finding(self, Verdict.INCONCLUSIVE, f"{self.metric} was not measured")
+            of = f" on at least {REQUESTS_MIN} requests" if self.metric in PERCENTILES else ""
+            return finding(self, Verdict.INCONCLUSIVE, f"{self.metric} was not measured{of}")
         value, evidence = found
         held = OPERATORS[self.op](value, self.number)
         verdict = Verdict.PASS if held else Verdict.FAIL

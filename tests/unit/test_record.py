@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.checks.metric import Metric
 from harness.metrics import METRICS
-from harness.model import Kind
+from harness.model import Kind, Verdict
 from harness.plan import plan_from_json
 from harness.record import Record, Series
 from harness.traffic import RequestRow
@@ -61,10 +62,24 @@ def test_violations_count_from_the_end_of_the_baseline(tmp_path: Path) -> None:
     assert METRICS["message_bus.acl_violations"](old) == (0.0, found[1])
 
 
+@pytest.mark.parametrize("name", ["latency_p50", "latency_p95", "latency_p99", "flood_latency_p99"])
+def test_a_percentile_of_a_few_requests_is_not_known(tmp_path: Path, name: str) -> None:
+    for folder, count, known in (("a", 19, False), ("b", 20, True)):
+        draft = healthy()
+        user = "htm_flood" if name.startswith("flood") else "legitimate"
+        draft.requests = [RequestRow(12.0, user, INTENT, "ok", 200, count, ((5, count),))]
+        draft.requests.append(RequestRow(12.0, user, INTENT, "limited", 429, 50, ((1, 50),)))
+        record = draft.record(tmp_path / folder)
+        assert (METRICS[name](record) is not None) is known
+        told = Metric(claim="it is fast", metric=name, op="<", number=9.0).check(record)
+        words = f"{name} is 5" if known else f"{name} was not measured on at least 20 requests"
+        assert told.verdict is (Verdict.PASS if known else Verdict.INCONCLUSIVE) and told.because == words
+
+
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_what_was_not_measured_is_unknown_and_not_zero(tmp_path: Path, name: str) -> None:
     draft = healthy()
-    draft.requests.append(RequestRow(12.0, "htm_flood", INTENT, "ok", 200, 1, ((5, 1),)))
+    draft.requests.append(RequestRow(12.0, "htm_flood", INTENT, "ok", 200, 30, ((5, 30),)))
     assert METRICS[name](draft.record(tmp_path / "a")) is not None
     draft.signals, draft.requests = [], []
     assert METRICS[name](draft.record(tmp_path / "b")) is None
