@@ -82,11 +82,25 @@ def playbook_for(scenario: Scenario, kind: str) -> str:
 
 
 def _subjects(steps: Sequence[Step], coverage: Coverage) -> dict[str, dict[str, str]]:
-    """What a safeguard names that sees a fault by its effect elsewhere, such as a queue that a flood fills."""
-    rows = [row for rows in _coverage_file()["faults"].values() for row in rows if "subject" in row]
-    named = {row["safeguard"]: str(row["subject"]) for row in rows}
-    found = {step.step_id: {name: named[name] for name, _ in coverage[step.step_id] if name in named} for step in steps}
-    return {step_id: subjects for step_id, subjects in found.items() if subjects}
+    """What a safeguard names that sees a fault by its effect elsewhere, such as a queue that a flood fills.
+
+    It may do so for one type of fault, and name another's own subject. A type for which only the scenario itself
+    counts it as detection has what the safeguard names wherever it is known.
+    """
+    known: dict[tuple[str, str], str] = {}
+    anywhere: dict[str, set[str]] = {}
+    for kind, rows in _coverage_file()["faults"].items():
+        for row in rows:
+            known[kind, row["safeguard"]] = subject = str(row.get("subject", ""))
+            anywhere.setdefault(row["safeguard"], set()).add(subject)
+    found: dict[str, dict[str, str]] = {}
+    for step in steps:
+        for name, _ in coverage[step.step_id]:
+            only = anywhere.get(name, set())
+            subject = known.get((step.type, name), next(iter(only)) if len(only) == 1 else "")
+            if subject:
+                found.setdefault(step.step_id, {})[name] = subject
+    return found
 
 
 def _unknown_words(scenario: Scenario, target: Target) -> list[str]:

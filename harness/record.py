@@ -315,6 +315,13 @@ class Record:
         return max((event.at_s for event in self.events), default=0.0)
 
     @property
+    def load_end_s(self) -> float:
+        """When nobody sent requests any more: from then on the target was read back, where that was done."""
+        event = self.first(Kind.READ_BACK)
+        began_s = event.detail.get("began_s") if event else None
+        return float(began_s) if isinstance(began_s, int | float) else self.end_s
+
+    @property
     def first_injection_s(self) -> float | None:
         return min((f.injected.at_s for f in self.faults if f.injected), default=None)
 

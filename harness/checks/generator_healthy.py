@@ -2,6 +2,7 @@
 
 The bound holds for the 99th percentile of each window by itself: a long quiet run must not hide a fault that disturbs
 the generator. In a distributed run it holds for each worker as well, for it is they who load.
+While the target is read back nobody loads any more.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class GeneratorHealthy:
         """
         baseline = record.baseline
         since_s = max(0.0, baseline.at_s - record.plan.slo.baseline_s + LOOKED_BACK_S) if baseline else 0.0
-        overall = record.loop_lag(since_s, record.end_s, process)
+        overall = record.loop_lag(since_s, record.load_end_s, process)
         if overall is None:
             return {}
         each = {f"during {fault.step.step_id}": record.loop_lag_of(fault, process) for fault in record.faults}
@@ -58,8 +59,9 @@ class GeneratorHealthy:
     @staticmethod
     def _silence(record: Record, process: str) -> str:
         """The longest gap between two looks, when it is too long: a saturated process tells nothing."""
-        times = [row[0] for row in record.signals("loop_lag_ms", process).rows]
-        gap_s = max(end - start for start, end in pairwise([*times, max(record.end_s, times[-1])]))
+        rows = record.signals("loop_lag_ms", process).rows
+        times = [row[0] for row in rows if row[0] <= record.load_end_s] or [rows[0][0]]
+        gap_s = max(end - start for start, end in pairwise([*times, max(record.load_end_s, times[-1])]))
         return f"{gap_s:.1f} s" if gap_s > SILENT_S else ""
 
 

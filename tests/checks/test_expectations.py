@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness import expect
 from harness.judge import judge, verdict
 from harness.metrics import UNITS
 from harness.model import Finding, Kind, Plan, Verdict
@@ -16,7 +17,7 @@ from harness.record import Record
 from harness.run import absent_routes
 from harness.scenario import ScenarioError, load_file
 from harness.traffic import RequestRow
-from tests.drafts import PaperTarget, healthy
+from tests.drafts import END, PaperTarget, healthy
 
 PAUSE = """scenario_id: X
 faults:
@@ -173,6 +174,25 @@ def test_a_route_is_absent_only_when_it_never_answers_anything_else() -> None:
 _PASS = Verdict.PASS
 
 
+def test_a_safeguard_names_something_else_only_for_the_faults_for_which_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two faults of a scenario that the same safeguard sees, one by a queue, the other by itself."""
+    of = {"safeguard": "kernel_watchdog", "playbook": "kernel_restart"}
+    faults = {"cpu_spike": [{**of, "subject": "a_queue"}], "kernel_pause": [of]}
+    monkeypatch.setattr(expect, "_coverage_file", lambda: {"faults": faults, "playbooks": {}})
+    both = PAUSE.replace(
+        "faults:\n", "faults:\n  - {type: cpu_spike, params: {cpu_percent: 90, duration_seconds: 60}}\n"
+    )
+    plan = planned(tmp_path, both)
+    named = {step.type: plan.subject_of(step, "kernel_watchdog") for step in plan.steps}
+    assert named == {"cpu_spike": "a_queue", "kernel_pause": "memory_fusion"}
+    faults["kernel_pause"] = []
+    own = "detected_by: {kernel_pause: [kernel_watchdog]}\n"
+    plan = planned(tmp_path, both + own)
+    assert {plan.subject_of(step, "kernel_watchdog") for step in plan.steps} == {"a_queue"}
+
+
 @pytest.mark.parametrize("check", ["load_shed", "no_cascading_failure"])
 def test_evidence_of_requests_names_lines_that_are_there(tmp_path: Path, check: str) -> None:
     record = healthy().record(tmp_path)
@@ -201,6 +221,18 @@ def test_a_worker_that_falls_silent_is_not_taken_for_a_healthy_one(tmp_path: Pat
     draft.signals += early
     told = found(draft.record(tmp_path), "generator_healthy")
     assert told.verdict is Verdict.INCONCLUSIVE and "worker w1's lag was not measured for 16.5 s" in told.because
+
+
+def test_what_the_workers_do_while_the_target_is_read_back_is_no_silence(tmp_path: Path) -> None:
+    """They are gone by then; before that they must be heard."""
+    for name, began_s, expected in (("a", 21.0, Verdict.PASS), ("b", 26.0, Verdict.INCONCLUSIVE)):
+        draft = healthy()
+        draft.signals += [(a, n, "w1", v) for a, n, s, v in draft.signals if n == "loop_lag_ms" and a < 20.0]
+        draft.signals = [(a, n, s, 900.0 if n == "loop_lag_ms" and a > began_s else v) for a, n, s, v in draft.signals]
+        draft.add(END - 1.0, Kind.READ_BACK, draft.plan.scenario_id, "run", rows=1, problems=[], began_s=began_s)
+        told = found(draft.record(tmp_path / name), "generator_healthy")
+        assert told.verdict is expected, told
+        assert expected is Verdict.PASS or "worker w1's lag was not measured for 6.5 s" in told.because
 
 
 def test_a_generator_that_is_busy_making_its_users_is_not_ill(tmp_path: Path) -> None:
