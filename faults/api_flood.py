@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from harness.contracts import Hands, Target, TargetLacks
+from harness.contracts import Hands, Target, TargetError, TargetLacks
+from harness.hosts import own_address
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
 # 127.0.0.10: neither the legitimate users' address nor that of the probes: a limiter punishes neither for it.
@@ -18,6 +20,15 @@ ARRIVALS = ("closed", "constant", "poisson")
 def addresses(clients: int) -> tuple[str, ...]:
     """The addresses on loopback that so many clients send from."""
     return tuple(f"127.0.0.{FIRST_CLIENT + number}" for number in range(clients))
+
+
+def senders(target: Target, clients: int) -> tuple[str, ...]:
+    """The addresses that the target sees: only in 127/8 has each client one of its own. Raises TargetError."""
+    try:
+        own = own_address(target.base_url, target.permitted)
+    except OSError as error:
+        raise TargetError(str(error)) from None
+    return addresses(clients) if own.startswith("127.") else (own,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +75,9 @@ class ApiFlood:
         """A limiter names the client: the first stands for all of them, who do the same."""
         return addresses(1)[0]
 
+    def subject_on(self, target: Target) -> str:
+        return senders(target, 1)[0]
+
     @property
     def limit_s(self) -> float:
         return self.duration_seconds
@@ -82,12 +96,18 @@ class ApiFlood:
         names = [one.name for one in target.routes]
         if route not in names:
             raise TargetLacks(f"the target has no route {route!r}: {', '.join(names)}")
+        found = senders(target, int(self.clients))
+        if len(found) < self.clients:
+            host = urlsplit(target.base_url).hostname
+            why = f"{self.clients} clients need addresses of their own, and towards {host} there is only {found[0]}"
+            raise TargetLacks(why)
         return Undo()
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        order = {**asdict(self), "addresses": list(addresses(int(self.clients)))}
-        hands.open_gate(order)
-        return Effect(facts={"mechanism": "load generator", "from": order["addresses"]})
+        found = list(senders(target, int(self.clients)))
+        bound = found if found[0].startswith("127.") else []  # else by itself; a worker elsewhere has another one
+        hands.open_gate({**asdict(self), "addresses": bound})
+        return Effect(facts={"mechanism": "load generator", "from": found})
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_of(hands)

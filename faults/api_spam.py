@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from faults.api_flood import ApiFlood, addresses, sample_of
+from faults.api_flood import ApiFlood, sample_of
 from harness.contracts import Hands, Target
 from harness.model import Effect, Magnitude, Sample, Undo
 
@@ -52,7 +52,10 @@ class ApiSpam:
 
     @property
     def subject(self) -> str:
-        return addresses(1)[0]
+        return self._flood().subject
+
+    def subject_on(self, target: Target) -> str:
+        return self._flood().subject_on(target)
 
     @property
     def asked(self) -> Magnitude:

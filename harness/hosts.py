@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from urllib.parse import urlsplit
 
 Address = tuple[str, int]
 
@@ -53,3 +54,13 @@ def resolve(host: str, port: int, permitted: Iterable[str] = ()) -> Address:
         if host in set(permitted) or is_loopback(address):
             return address, port
     raise HostRefused(f"{host} ({', '.join(addresses)}) is not on this machine, and nobody has authorised it")
+
+
+def own_address(url: str, permitted: Iterable[str] = ()) -> str:
+    """The address that this machine has towards the host of *url*. Sends nothing. Raises OSError, as resolve() does."""
+    parts = urlsplit(url)
+    address = resolve(parts.hostname or "", parts.port or 80, permitted)
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)  # of a datagram socket: only the way there is looked up
+        return str(sock.getsockname()[0])

@@ -10,12 +10,16 @@ import pytest
 
 from harness import catalog
 from harness.catalog import CatalogError, build_fault
-from harness.contracts import TargetLacks, Told
+from harness.contracts import TargetError, TargetLacks, Told
 from harness.loopback import PROBE_ADDRESS
 from harness.model import Effect, Hold, Undo
 from tests.processes import ROOT
 
-TARGET: Any = SimpleNamespace(routes=(SimpleNamespace(name="POST /api/htm/intents"), SimpleNamespace(name="POST /x")))
+ROUTES = (SimpleNamespace(name="POST /api/htm/intents"), SimpleNamespace(name="POST /x"))
+TARGET: Any = SimpleNamespace(routes=ROUTES, base_url="http://127.0.0.1:8000", permitted=())
+V6: Any = SimpleNamespace(
+    routes=ROUTES, base_url="http://[::1]:8000", permitted=()
+)  # as a host elsewhere: not of 127/8
 FLOOD = {"endpoint": "/api/htm/intents", "total_requests": 100, "invalid_ratio": 0.5, "duration_seconds": 9}
 
 
@@ -78,6 +82,32 @@ def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() 
     users = (ROOT / "locustfiles" / "users" / "legitimate.py").read_text()  # importing it would patch this process
     (legitimate,) = re.findall(r'^LEGITIMATE_ADDRESS = "(.+)"', users, re.MULTILINE)
     assert not {legitimate, PROBE_ADDRESS} & set(hands.order["addresses"])
+
+
+@pytest.mark.parametrize("kind", ["api_flood", "api_spam"])
+def test_where_there_are_no_addresses_to_choose_from_it_sends_from_the_one_that_there_is(kind: str) -> None:
+    """A limiter of a host elsewhere names the address that this machine has towards it; 127.0.0.10 can't be bound."""
+    values: dict[str, Any] = {"api_flood": FLOOD, "api_spam": {"endpoint": "/x", "count": 3}}[kind]
+    fault = build_fault(kind, values)
+    assert (fault.subject_on(TARGET), fault.subject_on(V6)) == ("127.0.0.10", "::1")
+    hands: Any = Hands(Told())
+    effect = fault.inject(V6, Undo(), hands)
+    assert hands.order["addresses"] == [] and effect.facts["from"] == ["::1"]
+    assert fault.prepare(V6).primitives == ()
+
+
+def test_many_clients_towards_a_host_elsewhere_are_lacking_in_words() -> None:
+    fault = build_fault("api_flood", {**FLOOD, "clients": 3})
+    fault.prepare(TARGET)
+    with pytest.raises(TargetLacks, match=r"3 clients need addresses of their own, and towards ::1 there is only ::1"):
+        fault.prepare(V6)
+
+
+def test_nobody_is_asked_for_the_way_to_a_host_that_is_off_limits() -> None:
+    fault = build_fault("api_flood", FLOOD)
+    elsewhere: Any = SimpleNamespace(routes=ROUTES, base_url="http://192.0.2.1:80", permitted=())
+    with pytest.raises(TargetError, match="nobody has authorised it"):
+        fault.subject_on(elsewhere)
 
 
 def test_a_ratio_of_nothing_may_be_written_out() -> None:

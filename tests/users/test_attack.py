@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace as S
 from typing import Any
 
 import pytest
 
+from harness.catalog import build_fault
+from harness.model import Undo
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -50,10 +54,15 @@ print(json.dumps({"told": [told.total, told.sent, told.settled, told.problem], "
 """
 
 
+class ServerV6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 class Server:
     """Answers every POST; remembers the bodies. The first *limited* of them are told to come again at once."""
 
-    def __init__(self, limited: int = 0, silent: bool = False) -> None:
+    def __init__(self, limited: int = 0, silent: bool = False, address: str = "127.0.0.1") -> None:
+        self.address = f"[{address}]" if ":" in address else address
         self.bodies: list[bytes] = []
         self.clients: Counter[str] = Counter()
         self.limited = limited
@@ -81,7 +90,7 @@ class Server:
             def log_message(self, *_: Any) -> None: ...
 
         self.lock, self.over = threading.Lock(), threading.Event()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = (ServerV6 if ":" in address else ThreadingHTTPServer)((address, 0), Handler)
         self.http.daemon_threads = True
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -101,7 +110,7 @@ def server() -> Iterator[Server]:
 def attack(server: Server, kind: str, total: int, **more: Any) -> dict[str, Any]:
     params = {"endpoint": "/x", "total_requests": total, "concurrency": 4, "duration_seconds": 20}
     params |= {"addresses": ["127.0.0.3", "127.0.0.4"], **more.pop("params", {})}
-    asked = {"host": f"http://127.0.0.1:{server.http.server_port}", "params": params, "kind": kind}
+    asked = {"host": f"http://{server.address}:{server.http.server_port}", "params": params, "kind": kind}
     asked |= {"index": 0, "of": 1, "stop_after_s": 0, "breaks": False, **more}
     words = [sys.executable, "-c", SCRIPT, json.dumps(asked)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
@@ -178,3 +187,18 @@ def test_an_attack_that_is_taken_and_never_answered_was_sent_all_the_same() -> N
         assert answer["because"] == "0 of 4 requests have their last answer, 4 were given up"
     finally:
         silent.close()
+
+
+def test_a_host_that_is_not_of_127_is_attacked_from_the_address_that_there_is() -> None:
+    """::1 is the nearest such host: a socket of 127.0.0.10 cannot connect to it."""
+    server = Server(address="::1")
+    try:
+        orders: list[dict[str, Any]] = []
+        target: Any = S(routes=(), base_url=f"http://{server.address}:{server.http.server_port}", permitted=())
+        spam = build_fault("api_spam", {"endpoint": "/x", "count": 5, "concurrency": 2})
+        spam.inject(target, Undo(), S(open_gate=orders.append))
+        answer = attack(server, "spam", 5, params=orders[0])
+        assert answer["told"] == [5, 5, 5, ""] and answer["achieved"] == 5.0
+        assert dict(server.clients) == {"::1": 5}
+    finally:
+        server.close()
