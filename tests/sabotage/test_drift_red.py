@@ -10,6 +10,13 @@ import pytest
 from tests.processes import findings, finish, locust, run_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+ABOUT = {
+    "safeguard drift_detector engages",
+    "playbook model_fallback runs and succeeds",
+    "drift_detected",
+    "fallback_model_activated",
+    "alerts_raised",
+}
 DRIFT = ("--scenario", "EXT_model_drift", "--time-scale", "0.1", "--seed", "7")
 
 
@@ -48,4 +55,5 @@ def test_what_is_planted_is_found(tmp_path: Path, words: tuple[str, ...], red: d
     code, found, said = run(tmp_path, *words)
     assert code == 1, said[-6000:]
     failed = {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
-    assert set(failed) == set(red) and all(text in failed[claim] for claim, text in red.items()), failed
+    assert ABOUT & set(failed) == set(red), "what else was seen is not called into question"
+    assert all(text in failed[claim] for claim, text in red.items()), failed
