@@ -14,21 +14,22 @@ from harness.model import Effect, Hold, Magnitude, Sample, Undo
 # 127.0.0.10: neither the legitimate users' address nor that of the probes: a limiter punishes neither for it.
 FIRST_CLIENT = 10
 CLIENTS_MAX = 50
+BLOCKS = 256
 ARRIVALS = ("closed", "constant", "poisson")
 
 
-def addresses(clients: int) -> tuple[str, ...]:
+def addresses(clients: int, block: int) -> tuple[str, ...]:
     """The addresses on loopback that so many clients send from."""
-    return tuple(f"127.0.0.{FIRST_CLIENT + number}" for number in range(clients))
+    return tuple(f"127.0.{block}.{FIRST_CLIENT + number}" for number in range(clients))
 
 
-def senders(target: Target, clients: int) -> tuple[str, ...]:
+def senders(target: Target, clients: int, block: int) -> tuple[str, ...]:
     """The addresses that the target sees: only in 127/8 has each client one of its own. Raises TargetError."""
     try:
         own = own_address(target.base_url, target.permitted)
     except OSError as error:
         raise TargetError(str(error)) from None
-    return addresses(clients) if own.startswith("127.") else (own,)
+    return addresses(clients, block) if own.startswith("127.") else (own,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class ApiFlood:
     A share of *invalid_ratio* of them is invalid, in many ways. Closed loop: each connection sends its next request
     when the last is answered. With *arrivals* constant or poisson they come at *requests_per_second*, answered or not.
     It is over when each request has its last answer (a 429 or 503 is tried again when the target says so), and after
-    *duration_seconds* all the same: that is a limit, and no time scale shortens it.
+    *duration_seconds* all the same: that is a limit, and no time scale shortens it. Two attacks at a time need a
+    *client_block* each: it is the third part of their addresses.
     """
 
     endpoint: str
@@ -47,6 +49,7 @@ class ApiFlood:
     concurrency: int = 100
     duration_seconds: float = 90.0
     clients: int = 1
+    client_block: int = 0
     arrivals: str = "closed"
     requests_per_second: float = 0.0
     payload: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +69,10 @@ class ApiFlood:
             raise ValueError("arrivals: constant and poisson go with requests_per_second, closed without it")
         if not isinstance(self.payload, Mapping):
             raise ValueError(f"payload: a mapping is expected, not {self.payload!r}")
+        if self.client_block not in range(BLOCKS):
+            raise ValueError(
+                f"client_block: a whole number from 1 to {BLOCKS - 1} is expected, not {self.client_block!r}"
+            )
         for name in ("total_requests", "concurrency", "clients"):
             if getattr(self, name) != int(getattr(self, name)):
                 raise ValueError(f"{name}: a whole number is expected, not {getattr(self, name)!r}")
@@ -73,10 +80,13 @@ class ApiFlood:
     @property
     def subject(self) -> str:
         """A limiter names the client: the first stands for all of them, who do the same."""
-        return addresses(1)[0]
+        return addresses(1, int(self.client_block))[0]
 
     def subject_on(self, target: Target) -> str:
-        return senders(target, 1)[0]
+        return self.senders_on(target)[0]
+
+    def senders_on(self, target: Target) -> tuple[str, ...]:
+        return senders(target, int(self.clients), int(self.client_block))
 
     @property
     def limit_s(self) -> float:
@@ -96,7 +106,7 @@ class ApiFlood:
         names = [one.name for one in target.routes]
         if route not in names:
             raise TargetLacks(f"the target has no route {route!r}: {', '.join(names)}")
-        found = senders(target, int(self.clients))
+        found = self.senders_on(target)
         if len(found) < self.clients:
             host = urlsplit(target.base_url).hostname
             why = f"{self.clients} clients need addresses of their own, and towards {host} there is only {found[0]}"
@@ -104,7 +114,7 @@ class ApiFlood:
         return Undo()
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        found = list(senders(target, int(self.clients)))
+        found = list(self.senders_on(target))
         bound = found if found[0].startswith("127.") else []  # else by itself; a worker elsewhere has another one
         hands.open_gate({**asdict(self), "addresses": bound})
         return Effect(facts={"mechanism": "load generator", "from": found})

@@ -26,6 +26,7 @@ class ApiSpam:
     requests: int = 0
     component: str = ""
     concurrency: int = AT_ONCE
+    client_block: int = 0  # as of an api_flood
     payload: Mapping[str, Any] = field(default_factory=dict)
     target: str = "api_server"
 
@@ -45,6 +46,7 @@ class ApiSpam:
             endpoint=self.endpoint,
             total_requests=self.count or self.requests,
             concurrency=self.concurrency,
+            client_block=self.client_block,
             duration_seconds=LIMIT_S,
             payload=self.payload,
             target=self.target,
@@ -56,6 +58,9 @@ class ApiSpam:
 
     def subject_on(self, target: Target) -> str:
         return self._flood().subject_on(target)
+
+    def senders_on(self, target: Target) -> tuple[str, ...]:
+        return self._flood().senders_on(target)
 
     @property
     def asked(self) -> Magnitude:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 from harness import catalog
@@ -59,6 +59,7 @@ def build_plan(
     notes += [redrawn] if redrawn else []
     problems = [*_unfit(scenario), *laid.problems, *left_out.problems, *expected.problems]
     problems += _too_much(scenario, laid.steps, options.users or scenario.users)
+    problems += _mistaken(laid, target)
     if problems:
         raise ScenarioError(problems)
     faults = laid.faults
@@ -158,6 +159,29 @@ def _too_much(scenario: Scenario, steps: Sequence[Step], users: int) -> list[str
     place = scenario.places["scenario_id"]
     found = exceeded(Limits().lifted(scenario.unsafe), steps, users)
     return [one if one.startswith(place.rpartition(":")[0]) else f"{place}: {one}" for one in found]
+
+
+def _mistaken(laid: _Layout, target: Target) -> list[str]:
+    """Attacks that share an address at a time: nobody could tell which of them a limiter means."""
+    found = []
+    attacks = [step for step in laid.steps if getattr(laid.faults[step.step_id], "of_generator", False)]
+    attacks.sort(key=lambda step: step.at_s)
+    for first, second in combinations(attacks, 2):
+        shared = _senders(laid.faults[first.step_id], target) & _senders(laid.faults[second.step_id], target)
+        if shared and second.at_s < first.at_s + float(laid.faults[first.step_id].limit_s):
+            address = min(shared)
+            said = f"{second.step_id} sends from {address} while {first.step_id} ({first.where}) does"
+            local = address.startswith("127.")
+            way = "give one of them another client_block" if local else "towards this host only one can be at a time"
+            found.append(f"{second.where}: {said}: {way}")
+    return found
+
+
+def _senders(fault: Any, target: Target) -> set[str]:
+    try:
+        return set(fault.senders_on(target))
+    except TargetError:
+        return set()  # it cannot be sent at all: the run will tell
 
 
 def _unfit(scenario: Scenario) -> list[str]:

@@ -79,6 +79,8 @@ def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() 
     hands: Any = Hands(Told())
     build_fault("api_flood", {**FLOOD, "clients": 3}).inject(TARGET, Undo(), hands)
     assert hands.order["addresses"] == ["127.0.0.10", "127.0.0.11", "127.0.0.12"]
+    build_fault("api_flood", {**FLOOD, "clients": 2, "client_block": 7}).inject(TARGET, Undo(), hands)
+    assert hands.order["addresses"] == ["127.0.7.10", "127.0.7.11"], "each block has addresses of its own"
     users = (ROOT / "locustfiles" / "users" / "legitimate.py").read_text()  # importing it would patch this process
     (legitimate,) = re.findall(r'^LEGITIMATE_ADDRESS = "(.+)"', users, re.MULTILINE)
     assert not {legitimate, PROBE_ADDRESS} & set(hands.order["addresses"])
@@ -139,6 +141,8 @@ def test_a_route_that_the_target_does_not_have_is_no_error_of_the_scenario() -> 
         ({"arrivals": "constant"}, "api_flood.arrivals: constant and poisson go with requests_per_second"),
         ({"requests_per_second": 10}, "api_flood.arrivals: constant and poisson go with requests_per_second"),
         ({"total_requests": 10.5}, "api_flood.total_requests: a whole number"),
+        ({"client_block": 256}, "api_flood.client_block: a whole number from 1 to 255"),
+        ({"client_block": 0.5}, "api_flood.client_block: a whole number from 1 to 255"),
         ({"total_request": 10}, "Did you mean 'total_requests'?"),
     ],
 )
