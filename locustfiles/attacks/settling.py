@@ -62,8 +62,6 @@ class _Open:
 class Settling:
     """The Source of a flood (locustfiles/engine/sources.py), and give_up() for when the flood must end before."""
 
-    safe_to_repeat = True  # by its id: a connection that was closed meanwhile decides nothing
-
     def __init__(
         self,
         payloads: Iterator[Payload],
@@ -75,9 +73,11 @@ class Settling:
         now_s: Callable[[], float],
         deadline_ns: int | None = None,
         bounds: Bounds | None = None,
+        repeatable: bool = True,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.name = f"POST {path}"
+        self.safe_to_repeat = repeatable  # by its id: a connection that was closed meanwhile decides nothing
         self.begun = self.replied = 0  # payloads that were written, or answered, at least once; and those answered
         self.done = self.given_up = 0  # payloads that are settled; and those of them without a last answer
         self.unreached: Counter[str] = Counter()  # of payloads that never left, though it was tried: why
@@ -222,7 +222,10 @@ class Settling:
 
     def _doubt(self, token: _Open) -> None:
         token.doubtful = True
-        self._once_more(token)
+        if self.safe_to_repeat:
+            self._once_more(token)
+        else:
+            self._settle(token, "unanswered")
 
     def _once_more(self, token: _Open) -> None:
         token.losses += 1

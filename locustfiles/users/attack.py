@@ -24,6 +24,7 @@ class AttackUser(FloodUser):
     abstract = True
     block: ClassVar[int] = 1  # payloads that refer to each other stay in one share
     in_ledger: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True  # each body bears an id of its own: sent twice, it is still one
 
     def __init__(self, environment: Any, order: Order) -> None:
         super().__init__(environment)
@@ -46,6 +47,7 @@ class AttackUser(FloodUser):
             user=self.user_name,
             seed=order.seed + order.index,
             now_s=getattr(environment, "clock_s", time.time),
+            repeatable=self.repeatable,
             deadline_ns=time.perf_counter_ns() + int(float(params["duration_seconds"]) * NS),
         )
 

@@ -74,7 +74,9 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
         outcome = "unanswered"
     reference = str(told.get("rejection_id") or told.get("decision_id") or "")
     answer = {"answer": str(told.get("decision", ""))} if row["kind"] == "decision" else {}
-    return {"outcome": outcome, "status": status, "reference": reference, **answer}
+    why = told.get("shedding") if outcome == "refused" else None
+    deferred = {"deferred_for": ",".join(sorted(map(str, why)))} if isinstance(why, list) and why else {}
+    return {"outcome": outcome, "status": status, "reference": reference, **answer, **deferred}
 
 
 class LegitimateUser(HttpUser):

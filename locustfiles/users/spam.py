@@ -14,6 +14,7 @@ class Spam(AttackUser):
 
     user_name = "spam"
     in_ledger = False
+    repeatable = False
 
     def payloads(self, order: Order) -> Iterator[Payload]:
         body = encoded(order.params.get("payload") or {})

@@ -275,6 +275,38 @@ def test_what_was_sent_once_more_by_the_engine_is_doubtful_and_counted() -> None
     assert found[0].attempts == 2
 
 
+def test_what_bears_no_id_is_never_sent_again_once_it_may_have_been_read() -> None:
+    """To send it twice would be two of them; what surely was not taken comes again all the same."""
+    payloads = [Payload(number=n, kind="request", id=f"s-{n}", body=b"{}") for n in range(4)]
+    drive = Drive()
+    source = drive.source(iter(payloads), repeatable=False)
+    assert source.safe_to_repeat is False
+    lost, broken, limited, refused = (source.take(0) for _ in range(4))
+    for one in (lost, broken, limited):
+        assert isinstance(one, tuple)
+        source.written(one[0])
+    assert isinstance(lost, tuple) and isinstance(broken, tuple)
+    assert isinstance(limited, tuple) and isinstance(refused, tuple)
+    source.lost(lost[0], "closed")
+    assert source.answered(broken[0], 500, b"oops", None, MS) == "failed"
+    source.answered(limited[0], 429, b"", 1.0, MS)
+    source.lost(refused[0], "refused")
+    again = []
+    while isinstance(due := source.take(drive.now_ns), int):
+        drive.now_ns = due
+        found = source.take(due)
+        assert isinstance(found, tuple)
+        again.append(found[0].payload.number)
+        source.answered(found[0], 200, b"{}", None, MS)
+    assert again == [3, 2] and source.settled
+    assert {row["id"]: (row["outcome"], row["attempts"], row["status"]) for row in source.take_rows()} == {
+        "s-0": ("unanswered", 1, 0),
+        "s-1": ("unanswered", 1, 500),
+        "s-2": ("accepted", 2, 200),
+        "s-3": ("accepted", 2, 200),
+    }
+
+
 def test_only_what_was_written_or_answered_counts_as_sent() -> None:
     source = Drive().source(intents.generate(7, 3, 0.0), bounds=Bounds(losses_max=1))
     refused, written, answered = (source.take(0) for _ in range(3))

@@ -50,6 +50,7 @@ told = one.told()
 sample = sample_of(S(traffic=lambda: told))
 print(json.dumps({"told": [told.total, told.sent, told.settled, told.problem], "before": before.problem,
     "achieved": sample.achieved, "hold": sample.hold.name, "because": sample.because,
+    "repeats": one.user.source().safe_to_repeat,
     "rows": one.take_rows(), "counted": counted, "requests": environment.stats.total.num_requests}))
 """
 
@@ -129,6 +130,7 @@ def test_all_of_an_order_is_sent_counted_and_written_down(server: Server, kind: 
     rows = answer["rows"]
     assert len(rows) == (0 if kind == "spam" else 40), "what changes no state is in no ledger"
     assert all(row["id"].startswith("p-f-") and row["at_s"] == 12.5 for row in rows)
+    assert answer["repeats"] == (kind != "spam"), "what bears no id of its own may not be sent twice"
 
 
 def test_workers_send_exactly_the_whole_together(server: Server) -> None:
