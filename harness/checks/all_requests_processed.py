@@ -9,6 +9,8 @@ from harness.ledger import NO_LEDGER, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
+NO_ROWS = "what it sends changes nothing that a ledger holds, so it cannot be judged here"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AllRequestsProcessed:
@@ -31,6 +33,9 @@ class AllRequestsProcessed:
         planned = round(sum(step.asked.value for step in steps))
         if not planned or len(sent) != planned:
             why = f"the ledger has {len(sent)} requests of the attacks, and {planned} were planned"
+            unheard = [one.step_id for one in steps if not any(f"{one.step_id}-" in row.id for row in sent)]
+            if sent and unheard:
+                why += f"; none of them is of {', '.join(unheard)}: {NO_ROWS}"
             return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
         most = max(sent, key=lambda row: row.attempts)
         attempts = sum(row.attempts for row in sent)
