@@ -45,8 +45,12 @@ def checks() -> dict[str, Any]:
 
 
 def plain_checks() -> list[str]:
-    """The checks that a verification may name as they are: those that take no argument."""
-    return [name for name, kind in checks().items() if {one.name for one in fields(kind)} == {"claim"}]
+    """The checks that a verification may name as they are: those that need no argument."""
+    return [name for name, kind in checks().items() if _needed(kind) == {"claim"}]
+
+
+def _needed(kind: Any) -> set[str]:
+    return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
 
 
 def observers() -> dict[str, Any]:

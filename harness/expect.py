@@ -17,6 +17,7 @@ from harness.model import Claim, Step
 from harness.scenario import FOLDER, Scenario
 
 CROSS_LAYER = ("layer2", "layer3", "external")
+PUT_OFF = ("all_requests_processed", "invalid_rejected", "valid_processed")  # by what is not of this plan
 Coverage = dict[str, tuple[tuple[str, str], ...]]  # step id → ((safeguard, playbook), ...)
 
 
@@ -44,6 +45,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
             continue
         claims.append(replace(claim, needs=_needs(claim, steps), where=place))
     claims += _criteria(scenario, steps) + _validity(steps)
+    claims = [replace(one, args={"deferring": _deferring()}) if one.check in PUT_OFF else one for one in claims]
     return Expected(
         claims=tuple(_once(claims)),
         coverage=coverage,
@@ -174,8 +176,7 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
         return [Claim(claim=text, check=witness, args=told, group="playbook", needs=needs)]
     if witness == "load_shed" and steps:
         text = "clients see work deferred, while the pressure lasts and only then"
-        deferring = [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == witness]
-        args: Mapping[str, Any] = {"playbook": playbook, "deferring": deferring}
+        args: Mapping[str, Any] = {"playbook": playbook, "deferring": _deferring()}
         return [Claim(claim=text, check="load_shed", args=args, group="playbook", needs=needs)]
     if witness in NEEDED_DAMAGE and steps:
         return [Claim(claim=MENDED[witness], check=witness, group="playbook", needs=needs)]
@@ -194,6 +195,11 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
             continue
         claims.append(Claim(claim=text, check=witness, args=args, group="playbook", needs=(step.step_id,)))
     return claims
+
+
+def _deferring() -> list[str]:
+    """The playbooks that defer work, whatever they do it for."""
+    return [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == "load_shed"]
 
 
 def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,6 +20,7 @@ from harness.traffic import HEADER, RequestRow, Traffic
 DETECTION_GRACE_S = 30.0
 TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
 HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
+PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
 SAMPLES_MIN = 3  # a single sample is no mean
 
 
@@ -139,6 +140,12 @@ def _belongs(start: Event, end: Event) -> bool:
     if start.subject != end.subject or incidents[0] != incidents[1]:
         return False
     return incidents[0] is not None or (_subject(start) == _subject(end) and end.at_s >= start.at_s)
+
+
+def _in_the_way(one: Engagement, at_s: float) -> bool:
+    """Whether a client that gave up at *at_s* may have been put off by it the last time that it asked."""
+    until_s = one.released.at_s + PUT_OFF_S if one.released else math.inf
+    return one.engaged.at_s <= at_s <= until_s
 
 
 def cite_rows(rows: Iterable[RequestRow], most: int = 5) -> tuple[str, ...]:
@@ -380,6 +387,36 @@ class Record:
                 after = None if attained is None else max(0.0, one.engaged.at_s - attained)
                 return Detection(one.safeguard, one.engaged.at_s - fault.injected.at_s, after, one.engaged)
         return None
+
+    def defers(self, one: Engagement, deferring: Sequence[str]) -> bool:
+        """Whether the target began one of the playbooks *deferring* (they defer work) for the incident of *one*."""
+        incident = one.engaged.detail.get("incident_id")
+        return any(
+            run.playbook in deferring
+            and (run.started.detail.get("incident_id") == incident if incident else run.subject == one.subject)
+            for run in self.playbook_runs
+        )
+
+    def deferred_by_others(
+        self, rows: Iterable[LedgerRow], deferring: Sequence[str]
+    ) -> list[tuple[LedgerRow, Engagement]]:
+        """Those of an attack's *rows* that were refused to the end, and that may be for what no fault of the plan does.
+
+        Once such a safeguard has deferred some (503), what else was refused then (too many at once, or after one
+        that was deferred) may be its doing as well.
+        """
+        pairs = [
+            (fault.step, name) for fault in self.faults for name, _ in self.plan.coverage.get(fault.step.step_id, ())
+        ]
+        covered = {(name, self.plan.subject_of(step, name)) for step, name in pairs}
+        others = [one for one in self.engagements if (one.safeguard, one.subject) not in covered]
+        others = [one for one in others if self.defers(one, deferring)]
+        refused = [row for row in self.ledger or () if row.attack and row.outcome == "refused"]
+        deferred = [row for row in refused if row.status == 503]
+        others = [one for one in others if any(_in_the_way(one, row.at_s) for row in deferred)]
+        lines = {row.line for row in refused}
+        found = ((row, next((one for one in others if _in_the_way(one, row.at_s)), None)) for row in rows)
+        return [(row, one) for row, one in found if one is not None and row.line in lines]
 
     @property
     def relapse(self) -> Event | None:

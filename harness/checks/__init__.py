@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from harness.ledger import FEW, LedgerRow
 from harness.model import Event, Finding, Verdict
+from harness.record import Engagement
+
+
+def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding:
+    """INCONCLUSIVE: something that no fault of the plan does may have made the target refuse *rows*."""
+    names = sorted({f"{one.safeguard} ({one.subject})" for _, one in rows})
+    ids = ", ".join([row.id for row, _ in rows][:FEW])
+    why = f"{len(rows)} requests were refused to the end ({ids}), and that may be for {', '.join(names)}"
+    events = {one.engaged.seq: one.engaged for _, one in rows}
+    why += ", which was engaged and sees no fault of this plan"
+    return finding(check, Verdict.INCONCLUSIVE, why, *events.values(), *[row.place for row, _ in rows[:FEW]])
 
 
 def finding(check: Any, verdict: Verdict, because: str, *evidence: Event | str | None) -> Finding:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, put_off
 from harness.ledger import NO_LEDGER, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -17,18 +18,27 @@ class AllRequestsProcessed:
     """Refused to the end, or never answered, is not processed; rejected is."""
 
     claim: str
+    deferring: Sequence[str] = ()  # the playbooks that defer work
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
             return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
         sent = [row for row in record.ledger if row.attack]
         wrong = Wrongs()
-        refused = [(f"{row.id}: {row.status or 'not sent'}", row) for row in sent if row.outcome == "refused"]
+        excused = record.deferred_by_others(sent, self.deferring)
+        lines = {row.line for row, _ in excused}
+        refused = [
+            (f"{row.id}: {row.status or 'not sent'}", row)
+            for row in sent
+            if row.outcome == "refused" and row.line not in lines
+        ]
         wrong.add("requests were refused to the end", refused)
         silent = [(row.id, row) for row in sent if row.outcome == "unanswered"]
         wrong.add("requests were never answered", silent)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if excused:
+            return put_off(self, excused)
         steps = [step for step in record.plan.steps if step.asked.unit == "requests"]
         planned = round(sum(step.asked.value for step in steps))
         if not planned or len(sent) != planned:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, put_off
 from harness.ledger import HELD_IN, NO_LEDGER, REJECTIONS, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -17,6 +17,7 @@ DUPLICATE = "duplicate_id"  # its id is rightly held: by the request that had it
 @dataclass(frozen=True, kw_only=True)
 class InvalidRejected:
     claim: str
+    deferring: Sequence[str] = ()  # the playbooks that defer work
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
@@ -24,7 +25,9 @@ class InvalidRejected:
         invalid = [row for row in record.ledger if not row.valid]
         sent = [row for row in invalid if row.attempts]
         wrong, unread = Wrongs(), ""
-        _answers(sent, wrong)
+        excused = record.deferred_by_others(sent, self.deferring)
+        lines = {row.line for row, _ in excused}
+        _answers([row for row in sent if row.line not in lines], wrong)
         for kind, (name, field) in HELD_IN.items():
             own = {row.id for row in invalid if row.kind == kind and row.flaw != DUPLICATE}
             held = record.held(name)
@@ -35,6 +38,8 @@ class InvalidRejected:
                 unread = not_read(name)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if excused:
+            return put_off(self, excused)
         if not sent:
             return finding(self, Verdict.INCONCLUSIVE, "no invalid request was sent")
         if unread:

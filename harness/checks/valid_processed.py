@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, put_off
 from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -21,6 +21,7 @@ class ValidProcessed:
     """
 
     claim: str
+    deferring: Sequence[str] = ()  # the playbooks that defer work
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
@@ -28,7 +29,9 @@ class ValidProcessed:
         valid = [row for row in record.ledger if row.valid]
         accepted = [row for row in valid if row.outcome == "accepted"]
         wrong = Wrongs()
-        _not_taken(valid, _completed(record.held(LEDGER) or ()), wrong)
+        excused = record.deferred_by_others(valid, self.deferring)
+        lines = {row.line for row, _ in excused}
+        _not_taken([row for row in valid if row.line not in lines], _completed(record.held(LEDGER) or ()), wrong)
         intents = [row for row in valid if row.kind == "intent"]
         held = record.held(LEDGER)
         if held is not None:
@@ -37,6 +40,8 @@ class ValidProcessed:
         _analysed(valid, record.ledger, analyses, wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if excused:
+            return put_off(self, excused)
         if not accepted:
             return finding(self, Verdict.INCONCLUSIVE, "no valid request was sent")
         if intents and held is None:

@@ -426,3 +426,65 @@ def test_after_the_load_has_stopped_nothing_is_asked_of_the_api(tmp_path: Path) 
 def test_the_floods_own_failures_are_not_the_legitimate_users(tmp_path: Path) -> None:
     row = RequestRow(25.0, FLOOD, INTENT, "failed", 500, 500, ((20, 500),))
     assert look(tmp_path, "api_responsive", lambda world: world.draft.requests.append(row)).verdict is PASS
+
+
+def busy(safeguard: str, subject: str, playbook: str, released_s: float) -> Change:
+    """Something else presses on the target while the flood goes on."""
+    about = {"subject": subject, "incident_id": "by others"}
+
+    def change(world: World) -> None:
+        world.draft.add(10.0, Kind.SAFEGUARD_ENGAGED, safeguard, "control_plane", **about)
+        world.draft.add(10.1, Kind.PLAYBOOK_STARTED, playbook, "control_plane", **about)
+        world.draft.add(released_s, Kind.SAFEGUARD_RELEASED, safeguard, "control_plane", **about)
+
+    return change
+
+
+def limited(world: World) -> None:
+    for row in world.sent or []:
+        row["status"] = 429 if row["outcome"] == "refused" else row["status"]
+
+
+LOSE = loses("intents", "run-2")
+DISK = ("resource_pressure_monitor", "disk", "resource_pressure_disk")
+REFUSED = {
+    "valid_processed": told("run-1", at_s=90.0, outcome="refused", status=503),
+    "invalid_rejected": told("run-4", "unknown_enum", at_s=90.0, outcome="refused", status=503),
+    "all_requests_processed": told("run-3", at_s=90.0, outcome="refused", status=503),
+}
+
+
+@pytest.mark.parametrize("check", sorted(REFUSED))
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (busy(*DISK, released_s=89.0), UNSURE),
+        (busy(*DISK, released_s=59.0), FAIL),  # long before it was given up
+        (busy("resource_pressure_monitor", "cpu", "resource_pressure_cpu", 89.0), FAIL),  # a fault of the plan
+        (busy("kernel_watchdog", "scheduler", "kernel_restart", 89.0), FAIL),  # the flood's own work: it defers nothing
+        (both(busy(*DISK, released_s=89.0), told("run-2", outcome="refused", status=429, at_s=90.0), LOSE), UNSURE),
+        (both(busy(*DISK, released_s=89.0), told("run-2", outcome="refused", status=429, at_s=9.0), LOSE), FAIL),
+        (both(busy(*DISK, released_s=89.0), limited), FAIL),  # it has deferred nothing
+        (same, FAIL),
+    ],
+)
+def test_what_another_pressure_deferred_is_no_failure_of_the_target(
+    tmp_path: Path, check: str, change: Change, expected: Verdict
+) -> None:
+    made = world()
+    lost = made.sent or []
+    made.held["intents"] = [row for row in made.held["intents"] if row["intent_id"] != "run-1"]
+    if check != "valid_processed":
+        made.sent = [one for one in lost if one["id"] != "run-1"]
+    REFUSED[check](made)
+    change(made)
+    if check == "invalid_rejected" and made.row("run-2")["outcome"] == "refused":
+        at_s = made.row("run-2")["at_s"]
+        told("run-5", "oversized", outcome="refused", status=429, at_s=at_s)(made)
+    kind = catalog.checks()[check]
+    found = kind(claim="so it is", deferring=["resource_pressure_cpu", "resource_pressure_disk"]).check(
+        made.record(tmp_path)
+    )
+    assert found.verdict is expected, found
+    if expected is UNSURE:
+        assert "may be for resource_pressure_monitor (disk)" in found.because and len(found.evidence) in (2, 3)
