@@ -45,6 +45,7 @@ class LedgerRow:
     reference: str = ""  # what the target called its decision or rejection
     question: str = ""  # of a decision: "actor|action|resource"
     answer: str = ""  # to it
+    deferred_for: str = ""  # what the target named with commas as its reason to defer it
     line: int = field(default=0, compare=False)  # of ledger.jsonl
 
     @property

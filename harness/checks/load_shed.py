@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.model import Finding, Verdict
+from harness.ledger import LEGITIMATE, LedgerRow, span
+from harness.model import Event, Finding, Verdict
 from harness.record import Engagement, Record, cite_rows
 from harness.traffic import BIN_S
 
+Span = tuple[float, float]
 SLACK_S = 1.0  # an answer under way when the safeguard was released
 ALONE_S = 3.0  # of its own time, before what the clients see in it counts alone
 
@@ -22,7 +24,7 @@ class LoadShed:
 
     def check(self, record: Record) -> Finding:
         """An answer is deferred for a resource only while its own safeguard is engaged for it; two that are engaged
-        together cannot be told apart, so the time of this one alone counts where there is enough of it.
+        together are told apart by what the target gives its clients as the reason, or by the time of this one alone.
         """
         steps = [s for s, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]
         rows = [(step, *row) for step in steps for row in record.plan.coverage[step]]
@@ -32,8 +34,8 @@ class LoadShed:
         mine = [one for one in record.engagements if one.safeguard in names and one.subject in subjects]
         spans = [_span(one, record) for one in mine]
         theirs = [one for one in record.engagements if one not in mine]
-        others = [_span(one, record) for one in theirs if one.safeguard in names or self._defers(record, one)]
-        deferred = [row for row in record.requests if row.outcome == "shed"]
+        others = [_span(one, record) for one in theirs if one.safeguard in names or record.defers(one, self.deferring)]
+        deferred = [row for row in record.requests if row.outcome == "shed" and row.user == LEGITIMATE]
         outside = [row for row in deferred if not _within(row.at_s, [*spans, *others])]
         if outside:
             why = f"{sum(row.count for row in outside)} deferred while no safeguard was engaged"
@@ -42,25 +44,40 @@ class LoadShed:
             why = f"{', '.join(sorted(names))} never engaged for {', '.join(sorted(subjects))}, nothing was deferred"
             return finding(self, Verdict.FAIL, why)
         cited = [one.engaged for one in mine]
+        told = _reasons(record)
+        if told:
+            return self._by_reason(told, subjects, spans, cited)
         alone = [row for row in deferred if _within(row.at_s, spans) and not _within(row.at_s, others)]
+        if alone:
+            why = f"{sum(row.count for row in alone)} deferred, all while it was engaged"
+            return finding(self, Verdict.PASS, why, *cited, *cite_rows((alone[0], alone[-1])))
         shared = [row for row in deferred if _within(row.at_s, spans)]
-        told = shared if _alone_s(spans, others) < ALONE_S else alone
-        if not told:
+        if not shared or (alone_s := _alone_s(spans, others)) >= ALONE_S:
             return finding(self, Verdict.FAIL, "no client saw anything deferred for it", *cited)
-        why = f"{sum(row.count for row in told)} deferred, all while it was engaged"
-        return finding(self, Verdict.PASS, why, *cited, *cite_rows((told[0], told[-1])))
+        why = f"what was deferred may be for another reason: it was engaged alone for {alone_s:.1f} s"
+        return finding(self, Verdict.INCONCLUSIVE, f"{why}, at least {ALONE_S:g} s", *cited, *cite_rows(shared))
 
-    def _defers(self, record: Record, one: Engagement) -> bool:
-        """Whether the target began a playbook for this incident that defers work, for another reason than ours."""
-        incident = one.engaged.detail.get("incident_id")
-        return any(
-            run.playbook in self.deferring
-            and (run.started.detail.get("incident_id") == incident if incident else run.subject == one.subject)
-            for run in record.playbook_runs
-        )
+    def _by_reason(
+        self, told: Sequence[LedgerRow], subjects: set[str], spans: Sequence[Span], cited: Sequence[Event]
+    ) -> Finding:
+        """By what the target itself gave its clients as the reason: the best witness beside other pressures."""
+        mine = [row for row in told if subjects & set(row.deferred_for.split(","))]
+        outside = [row for row in mine if not _within(row.at_s, spans)]
+        if outside:
+            why = f"{len(outside)} deferred for it while it was not engaged"
+            return finding(self, Verdict.FAIL, why, *span(outside))
+        if not mine:
+            why = f"no client saw anything deferred for it: {len(told)} were told of other reasons"
+            return finding(self, Verdict.FAIL, why, *cited, *span(told))
+        why = f"{len(mine)} deferred for it by the target's own word, all while it was engaged"
+        return finding(self, Verdict.PASS, why, *cited, *span(mine))
 
 
-Span = tuple[float, float]
+def _reasons(record: Record) -> list[LedgerRow]:
+    """What legitimate users were told of reasons; [] of a target whose reasons are no subjects of its safeguards."""
+    rows = [row for row in record.ledger or () if row.deferred_for and not row.attack]
+    known = {one.subject for one in record.engagements}
+    return rows if all(set(row.deferred_for.split(",")) <= known for row in rows) else []
 
 
 def _span(one: Engagement, record: Record) -> Span:

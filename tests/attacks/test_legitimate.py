@@ -92,6 +92,22 @@ def test_any_other_answer_is_told_as_it_is(server: FakeServer, answer: Answer, o
     assert row.reference == ("x1" if answer.status == 422 else "")
 
 
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        (b'{"error": "load_shedding", "shedding": ["htm_queue", "cpu"]}', "cpu,htm_queue"),
+        (b'{"error": "queue_full"}', ""),
+        (b'{"shedding": "cpu"}', ""),
+        (b'{"shedding": []}', ""),
+    ],
+)
+def test_why_it_was_deferred_is_told_as_the_target_says_it(server: FakeServer, body: bytes, reasons: str) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers[INTENTS] = Answer(body=body, status=503, headers=(("Retry-After", "2"),))
+    user_of(server, rows).patient_intent()
+    assert read(rows)[0].deferred_for == reasons
+
+
 def test_a_user_that_is_stopped_in_the_middle_says_that_it_does_not_know(server: FakeServer) -> None:
     rows: list[dict[str, Any]] = []
     server.answers[INTENTS] = Answer(silent=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from harness.plan import Options, build_plan
 from harness.record import Record
 from harness.scenario import CATEGORIES, load_file
 from harness.traffic import RequestRow
-from tests.drafts import CHECK, CPU_END, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, PaperTarget, healthy
+from tests.drafts import CHECK, CPU_END, END, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, PaperTarget, healthy
+from tests.ledgers import sent
 
 MONITOR = "resource_pressure_monitor"
 
@@ -79,7 +81,37 @@ def test_work_deferred_for_cpu_is_still_shown_beside_memory(tmp_path: Path) -> N
     draft = both_pressures(healthy(), SHED_END - 1.0, SHED_END + 6.0)
     assert found(draft.record(tmp_path / "a"), "load_shed").verdict is Verdict.PASS
     together = both_pressures(healthy(), PRESSURE, SHED_END)
-    assert found(together.record(tmp_path / "b"), "load_shed").verdict is Verdict.PASS, "they cannot be told apart"
+    told = found(together.record(tmp_path / "b"), "load_shed")
+    assert told.verdict is Verdict.INCONCLUSIVE and "it was engaged alone for 0.0 s, at least 3 s" in told.because
+
+
+@pytest.mark.parametrize(
+    ("reasons", "at_s", "expected", "words"),
+    [
+        ("cpu", 12.0, Verdict.PASS, "1 deferred for it by the target's own word"),
+        ("cpu,memory", 12.0, Verdict.PASS, "1 deferred for it"),
+        ("memory", 12.0, Verdict.FAIL, "no client saw anything deferred for it: 1 were told of other reasons"),
+        ("cpu", END - 3, Verdict.FAIL, "1 deferred for it while it was not engaged"),
+        ("no_such_subject", 12.0, Verdict.INCONCLUSIVE, "may be for another reason"),
+        ("", 12.0, Verdict.INCONCLUSIVE, "may be for another reason"),
+    ],
+)
+def test_two_pressures_are_told_apart_by_what_the_target_tells_its_clients(
+    tmp_path: Path, reasons: str, at_s: float, expected: Verdict, words: str
+) -> None:
+    draft = both_pressures(healthy(), PRESSURE, SHED_END)
+    row = sent("intent", "r-1", "legitimate", at_s=at_s, outcome="refused", status=503, deferred_for=reasons)
+    draft.files = {"ledger.jsonl": json.dumps(row) + "\n"}
+    told = found(draft.record(tmp_path), "load_shed")
+    assert told.verdict is expected and words in told.because, told
+
+
+def test_what_an_attack_is_refused_is_no_witness_of_a_playbook(tmp_path: Path) -> None:
+    """A full queue answers a flood with 503 whether anybody defers work or not."""
+    draft = healthy()
+    draft.requests = [replace(r, user="htm_flood") if r.outcome == "shed" else r for r in draft.requests]
+    told = found(draft.record(tmp_path), "load_shed")
+    assert told.verdict is Verdict.FAIL and "no client saw anything deferred" in told.because
 
 
 def test_work_deferred_by_another_safeguards_playbook_is_not_deferred_by_nobody(tmp_path: Path) -> None:
