@@ -118,12 +118,10 @@ ALERTS: list[tuple[Change, Verdict, str]] = [
     (not_injected, UNSURE, "not every fault was injected"),
     (uncovered, UNSURE, "nobody knows whose alert"),
 ]
+CASES = [("fallback_model_activated", *one) for one in FALLBACK] + [("alerts_raised", *one) for one in ALERTS]
 
 
-@pytest.mark.parametrize(
-    ("check", "act", "verdict", "words"),
-    [("fallback_model_activated", *one) for one in FALLBACK] + [("alerts_raised", *one) for one in ALERTS],
-)
+@pytest.mark.parametrize(("check", "act", "verdict", "words"), CASES)
 def test_what_it_says(tmp_path: Path, check: str, act: Change, verdict: Verdict, words: str) -> None:
     draft = story()
     act(draft)
