@@ -17,6 +17,7 @@ from harness.contracts import Target
 from harness.model import Kind, Reading
 from harness.observers.bus_listener import BusListener
 from harness.observers.counters import OBSERVER as Counters
+from harness.observers.processes import Processes
 from harness.process import process_state
 from harness.target import ManifestTarget, load_target
 from tests.fake_target import FakeView, edges, samples, target
@@ -71,7 +72,9 @@ class Watched:
 
     def __init__(self, whole: ManifestTarget) -> None:
         self.view = FakeView(whole)
-        self.observers = built(whole)
+        # One after the other, where a run gives each a greenlet: who looks at /proc comes before those who wait for
+        # answers of a stopped kernel, or it would find the kernel replaced already.
+        self.observers = sorted(built(whole), key=lambda one: not isinstance(one, Processes))
         self.taken: list[Reading] = []
 
     def round(self) -> list[Reading]:
