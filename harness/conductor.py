@@ -111,13 +111,14 @@ class Conductor:
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
             deadline_s = attain_limit_s(fault) + length_s(fault, step) + HEAL_SLACK_S
             undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)
+            began_s = self.now_s()  # what it does may be seen before all of it is done
             effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id, self.gates))
             self.guardian.active(step.step_id)
         except Exception as error:
             self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", held)
             self._heal(step)
             return
-        injected_at_s = self._journal(Kind.FAULT_INJECTED, step, dict(effect.facts))
+        injected_at_s = self._journal(Kind.FAULT_INJECTED, step, dict(effect.facts), at_s=began_s)
         ended_by, because = self._hold(step, fault, undo, effect, injected_at_s, held)
         self._heal(step, lambda: self._end(step, ended_by, because, held))
 
@@ -188,8 +189,8 @@ class Conductor:
             detail["told"] = told
         self._journal(Kind.FAULT_ENDED, step, detail)
 
-    def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any]) -> float:
-        return self.journal.append(kind, step.step_id, "conductor", detail, durable=True).at_s
+    def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any], at_s: float | None = None) -> float:
+        return self.journal.append(kind, step.step_id, "conductor", detail, durable=True, at_s=at_s).at_s
 
 
 def _time_is_up(step: Step, attained: bool, best: float, because: str) -> str:

@@ -46,9 +46,12 @@ class Ledger:
         self.deadline_s = 0.0
         self.pid = 0
 
-    def append(self, kind: Kind, subject: str, source: str, detail: Any, durable: bool = False) -> Any:
-        self.rows.append((kind, dict(detail), self.clock[0]))
-        return type("Event", (), {"at_s": self.clock[0]})
+    def append(
+        self, kind: Kind, subject: str, source: str, detail: Any, durable: bool = False, at_s: float | None = None
+    ) -> Any:
+        told_s = self.clock[0] if at_s is None else at_s
+        self.rows.append((kind, dict(detail), told_s))
+        return type("Event", (), {"at_s": told_s})
 
     def write(self, *row: object) -> None: ...
 
@@ -205,3 +208,19 @@ def test_a_fault_that_takes_too_much_is_never_injected() -> None:
     ledger = Ledger(clock)
     live(Greedy([], clock), ledger, clock)
     assert "would take 1000000 MB, at most 65536" in ledger.of(Kind.FAULT_ENDED)[0]["because"]
+
+
+@dataclass(frozen=True)
+class Gradual(Slow):
+    """One that takes a while to inject: what it does is felt from the first moment on."""
+
+    def inject(self, target: object, undo: Undo, hands: object) -> Effect:
+        self.clock[0] += 3.0
+        return Effect()
+
+
+def test_an_injection_counts_from_its_begin() -> None:
+    clock = [10.0]
+    ledger = Ledger(clock)
+    live(Gradual([(0.0, Sample(achieved=90.0))], clock), ledger, clock)
+    assert ledger.of(Kind.FAULT_INJECTED)[1] == 10.0 < ledger.of(Kind.FAULT_ATTAINED)[1]
