@@ -65,7 +65,7 @@ def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, scenario: str
         (FLOOD, "intent_doubled", "every_accepted_intent_processed_exactly_once", "executions 2"),
         (FLOOD, "invalid_accepted", "every_invalid_intent_rejected", "negative_sla"),
         (FLOOD, "rejection_unlogged", "audit trail complete", "rejection"),
-        (STORM, "decision_by_order", "decisions_consistent", "answers to"),
+        (STORM, "decision_by_order", "decisions_consistent", "more than one answer"),
         (STORM, "audit_row_dropped", "audit_trail_complete", "decision"),
         (STORM, "answers_swapped", "no_race_conditions", "are on record as something else"),
         (CASCADE, "retro_lost", "all_analyses_completed", "accepted ones are lost"),
