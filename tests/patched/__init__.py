@@ -1,0 +1,1 @@
+"""Tests that import Locust: see tests/test_patched.py."""
