@@ -71,7 +71,7 @@ class Broker:
     def close(self) -> None:
         self.over.set()
         self.thread.join(5)
-        self.context.term()
+        self.context.destroy(0)  # also when its thread has died with the socket open
 
 
 @pytest.fixture
