@@ -17,6 +17,7 @@ from benchmarks.load_bounds import Sample
 from benchmarks.load_server import Server, ServerError, nginx, pinned, slow
 from benchmarks.load_tools import AT_TWIN, CONNECTIONS, Said, Tool, last_json, wrong
 from benchmarks.load_truth import arrivals_wrong, ideal_s, latencies_s, parse_log, percentile
+from harness.contracts import Target
 from harness.embedded import EmbeddedTwin
 from harness.read_back import read_back
 
@@ -182,6 +183,19 @@ def twin_wrong(row: dict[str, float], ledgers: Path) -> list[str]:
     return found
 
 
+def held_wrong(target: Target, row: dict[str, float], folder: Path) -> list[str]:
+    """*twin_wrong*, once the twin has had its time to hand its audit entries to its log."""
+    until_s = time.monotonic() + LEDGER_LIMIT_S
+    while True:
+        unread = read_back(target, folder, {}, LEDGER_LIMIT_S)
+        if unread:
+            raise Failed("; ".join(unread))
+        wrong = twin_wrong(row, folder / "target")
+        if not wrong or time.monotonic() >= until_s:
+            return wrong
+        time.sleep(0.5)
+
+
 def at_twin(folder: Path, asked: int) -> Sample:
     """Valid and invalid intents in turn at a twin whose rate limiter is off; nothing is pinned."""
     twin = EmbeddedTwin("rate_limiter")
@@ -192,10 +206,7 @@ def at_twin(folder: Path, asked: int) -> Sample:
         objections = [f"{said.other} of {asked} intents got no answer, or a wrong one"] if said.other else []
         if said.good + said.other != asked:
             objections.append(f"it was asked for {asked} intents and tells of {said.good + said.other}")
-        unread = read_back(target, folder, {}, LEDGER_LIMIT_S)
-        if unread:
-            raise Failed("; ".join(unread))
-        return sample(said, ended, [*objections, *twin_wrong(row, folder / "target")])
+        return sample(said, ended, [*objections, *held_wrong(target, row, folder)])
     except RuntimeError as error:
         raise Failed(str(error)) from error
     finally:

@@ -59,9 +59,14 @@ def source_of(asked: argparse.Namespace) -> tuple[tuple[str, int], Template]:
     return (url.hostname, url.port or 80), template
 
 
+def _stop_after(engine: Engine, seconds: float) -> None:
+    gevent.sleep(seconds)  # by the clock: gevent.spawn_later counts from when the loop last ran
+    engine.stop()
+
+
 def measure(engine: Engine, seconds: float | None) -> dict[str, Any]:
     before, began = time.process_time(), time.perf_counter()
-    timer = gevent.spawn_later(seconds, engine.stop) if seconds else None
+    timer = gevent.spawn(_stop_after, engine, seconds) if seconds else None
     interrupt = gevent.signal_handler(signal.SIGINT, engine.stop)
     engine.run()
     interrupt.cancel()

@@ -57,6 +57,16 @@ def until(condition: Callable[[], Any], limit_s: float = 30.0) -> None:
             gevent.sleep(0.01)
 
 
+def later(seconds: float, function: Callable[[], Any]) -> gevent.Greenlet:
+    """Calls *function* after *seconds* by the clock: gevent.spawn_later counts from when the loop last ran."""
+
+    def wait() -> None:
+        gevent.sleep(seconds)
+        function()
+
+    return gevent.spawn(wait)
+
+
 class ShapeSource:
     """*total* requests over *names*, in a seeded order; each with an id of its own."""
 

@@ -15,7 +15,7 @@ from locustfiles.engine.arrivals import Constant
 from locustfiles.engine.exchange import Exchange
 from locustfiles.engine.loop import Engine
 from locustfiles.engine.sources import Source, Template, encode
-from tests.flood.shapes import ShapeSource, expected, hostile, until
+from tests.flood.shapes import ShapeSource, expected, hostile, later, until
 
 
 class Repeatable(ShapeSource):
@@ -109,7 +109,7 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     engine = engine_for(port, get("/plain"), connections=1)
-    gevent.spawn_later(1.0, engine.stop)
+    later(1.0, engine.stop)
     engine.run()
     lost = engine.counts.totals["GET /plain", "failed", 0]
     assert 3 <= lost == engine.facts["connects"] <= 9  # each wait is longer than the one before
@@ -169,7 +169,7 @@ def test_a_stop_lets_answers_come_and_then_gives_up() -> None:
     source = ShapeSource(["silent"], 50)
     with hostile() as server:
         engine = engine_for(server.port, source, connections=5, drain_s=0.3)
-        gevent.spawn_later(0.3, engine.stop)
+        later(0.3, engine.stop)
         began = perf_counter()
         engine.run()
     assert perf_counter() - began < 5
@@ -178,7 +178,7 @@ def test_a_stop_lets_answers_come_and_then_gives_up() -> None:
 
     with hostile() as server:
         engine = engine_for(server.port, get("/plain"))
-        gevent.spawn_later(0.5, engine.stop)
+        later(0.5, engine.stop)
         engine.run()
         told = server.told()
     assert engine.facts["abandoned"] == 0
@@ -211,7 +211,7 @@ def test_others_get_their_turn() -> None:
     with hostile() as server:
         engine = engine_for(server.port, get("/plain"), connections=50)
         waiting = gevent.spawn(other)
-        gevent.spawn_later(1.0, engine.stop)
+        later(1.0, engine.stop)
         engine.run()
         waiting.kill()
     assert len(turns) > 100

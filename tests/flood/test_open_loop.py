@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 
-import gevent
 import pytest
 
 from locustfiles.engine.arrivals import Constant
 from locustfiles.engine.counts import Counts
 from locustfiles.engine.loop import Engine
 from locustfiles.engine.sources import Template, encode
-from tests.flood.shapes import Server, hostile
+from tests.flood.shapes import Server, hostile, later
 
 RATE_PER_S, TOTAL = 400, 1200
 STILL_S = 1.0
@@ -23,9 +22,10 @@ def stalled(server: Server, connections: int, arrivals: Constant | None) -> Engi
     engine = Engine(
         ("127.0.0.1", server.port), source, connections=connections, arrivals=arrivals, answer_timeout_s=60.0
     )
-    gevent.spawn_later(1.0, server.process.send_signal, signal.SIGSTOP)
-    gevent.spawn_later(1.0 + STILL_S, server.process.send_signal, signal.SIGCONT)
-    gevent.spawn_later(3.0, engine.stop if arrivals is None else lambda: None)
+    later(1.0, lambda: server.process.send_signal(signal.SIGSTOP))
+    later(1.0 + STILL_S, lambda: server.process.send_signal(signal.SIGCONT))
+    if arrivals is None:
+        later(3.0, engine.stop)
     engine.run()
     return engine
 
