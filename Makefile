@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
 
-.PHONY: help venv run test test-fast lint clean bench matrix soak killmatrix seeds
+.PHONY: help venv run test test-fast lint clean sabotage bench matrix soak killmatrix seeds
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -27,8 +27,11 @@ lint: $(STAMP) ## ruff and mypy
 test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
 	@$(BIN)/python -m pytest -q -m 'not slow'
 
-test: $(STAMP) lint ## every test
-	@$(BIN)/python -m pytest -q
+test: $(STAMP) lint ## every test but the long matrices below
+	@$(BIN)/python -m pytest -q -m 'not alone' --durations=25
+
+sabotage: $(STAMP) ## each safeguard off, each defect planted and each fault of the pool, one at a time
+	@$(BIN)/python -m pytest -q -m alone --durations=25
 
 bench: $(STAMP) ## ours beside the field's tools, as ratios in one interleaved run: benchmarks/results/
 	@for tool in stress-ng fio wrk hey; do command -v $$tool >/dev/null || $(APT) $$tool; done

@@ -1,4 +1,4 @@
-"""Layers 2 and 3: as shipped they pass; without one safeguard, or with one defect planted, they fail and say why.
+"""Layers 2 and 3: without a safeguard, or with a defect planted, they fail and say why; together and one at a time.
 
 The flood is a fifth as long here, the stall half: rates, bursts and all that is claimed of them are the shipped ones.
 """
@@ -16,6 +16,24 @@ from tests.processes import ROOT, findings, finish, locust, run_folder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FLOOD, STALL = "L2_HTM_queue_flood", "L2_worker_stall"
 STORM, CASCADE = "L3_governance_intent_storm", "L3_retro_cascade_failure"
+SAFEGUARDS = {
+    FLOOD: ("rate_limiter", "intent_validator", "queue_pressure_monitor"),
+    STALL: ("worker_watchdog", "thread_timeout"),
+}
+DEFECTS = {  # scenario → defect → (the claim that it turns red, words of the reason)
+    FLOOD: {
+        "intent_lost": ("every_accepted_intent_processed_exactly_once", "lost"),
+        "intent_doubled": ("every_accepted_intent_processed_exactly_once", "executions 2"),
+        "invalid_accepted": ("every_invalid_intent_rejected", "negative_sla"),
+        "rejection_unlogged": ("audit trail complete", "rejection"),
+    },
+    STORM: {
+        "decision_by_order": ("decisions_consistent", "more than one answer"),
+        "audit_row_dropped": ("audit_trail_complete", "decision"),
+        "answers_swapped": ("no_race_conditions", "are on record as something else"),
+    },
+    CASCADE: {"retro_lost": ("all_analyses_completed", "accepted ones are lost")},
+}
 SHORTER: dict[str, dict[str, Any]] = {FLOOD: {"total_requests": 2000}, STALL: {"stall_seconds": 15}}
 
 
@@ -35,45 +53,36 @@ def red(found: list[dict[str, Any]]) -> dict[str, str]:
     return {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
 
 
-@pytest.mark.parametrize("scenario", [FLOOD, STALL, STORM, CASCADE])
-def test_as_shipped_it_passes(tmp_path: Path, scenario: str) -> None:
-    code, found, said = run(scenario, tmp_path)
-    assert code == 0, said[-6000:]
-    assert {one["verdict"] for one in found} == {"PASS"}
+@pytest.mark.parametrize("scenario", SAFEGUARDS)
+def test_without_its_safeguards_it_fails_and_names_each(tmp_path: Path, scenario: str) -> None:
+    code, found, said = run(scenario, tmp_path, "--safeguards-off", ",".join(SAFEGUARDS[scenario]))
+    assert code == 1, said[-6000:]
+    for safeguard in SAFEGUARDS[scenario]:
+        assert any(safeguard in claim + why for claim, why in red(found).items()), safeguard
 
 
-@pytest.mark.parametrize(
-    ("scenario", "safeguard"),
-    [
-        (FLOOD, "rate_limiter"),
-        (FLOOD, "intent_validator"),
-        (FLOOD, "queue_pressure_monitor"),
-        (STALL, "worker_watchdog"),
-        (STALL, "thread_timeout"),
-    ],
-)
+@pytest.mark.alone
+@pytest.mark.parametrize(("scenario", "safeguard"), [(key, one) for key, names in SAFEGUARDS.items() for one in names])
 def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, scenario: str, safeguard: str) -> None:
     code, found, said = run(scenario, tmp_path, "--safeguards-off", safeguard)
     assert code == 1, said[-6000:]
     assert any(safeguard in claim + why for claim, why in red(found).items())
 
 
-@pytest.mark.parametrize(
-    ("scenario", "defect", "claim", "words"),
-    [
-        (FLOOD, "intent_lost", "every_accepted_intent_processed_exactly_once", "lost"),
-        (FLOOD, "intent_doubled", "every_accepted_intent_processed_exactly_once", "executions 2"),
-        (FLOOD, "invalid_accepted", "every_invalid_intent_rejected", "negative_sla"),
-        (FLOOD, "rejection_unlogged", "audit trail complete", "rejection"),
-        (STORM, "decision_by_order", "decisions_consistent", "more than one answer"),
-        (STORM, "audit_row_dropped", "audit_trail_complete", "decision"),
-        (STORM, "answers_swapped", "no_race_conditions", "are on record as something else"),
-        (CASCADE, "retro_lost", "all_analyses_completed", "accepted ones are lost"),
-    ],
-)
-def test_a_planted_defect_is_found(tmp_path: Path, scenario: str, defect: str, claim: str, words: str) -> None:
+@pytest.mark.parametrize("scenario", DEFECTS)
+def test_all_defects_at_once_are_each_found(tmp_path: Path, scenario: str) -> None:
+    code, found, said = run(scenario, tmp_path, "--plant", ",".join(DEFECTS[scenario]))
+    assert code == 1, said[-6000:]
+    for defect, (claim, words) in DEFECTS[scenario].items():
+        assert words in red(found).get(claim, ""), (defect, red(found))
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(("scenario", "defect"), [(key, one) for key, defects in DEFECTS.items() for one in defects])
+def test_a_planted_defect_is_found(tmp_path: Path, scenario: str, defect: str) -> None:
     code, found, said = run(scenario, tmp_path, "--plant", defect)
     assert code == 1, said[-6000:]
+    claim, words = DEFECTS[scenario][defect]
     assert words in red(found).get(claim, ""), red(found)
 
 

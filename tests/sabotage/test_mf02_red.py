@@ -26,12 +26,7 @@ def run(out: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     return code, findings(run_folder(out)), said
 
 
-def test_as_shipped_it_passes(tmp_path: Path) -> None:
-    code, found, said = run(tmp_path)
-    assert code == 0, said[-6000:]
-    assert {one["verdict"] for one in found} == {"PASS"}
-
-
+@pytest.mark.alone
 @pytest.mark.parametrize("safeguard", RED)
 def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, safeguard: str) -> None:
     code, found, said = run(tmp_path, "--safeguards-off", safeguard)
@@ -44,10 +39,13 @@ def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, safeguard: st
     assert not others & set(red), "what the others saw is not called into question"
 
 
-def test_without_both_that_see_to_the_models_they_stay_torn(tmp_path: Path) -> None:
-    code, found, said = run(tmp_path, "--safeguards-off", "model_integrity_check,error_recognition_system")
+def test_without_any_of_them_each_is_named_and_nothing_is_made_good(tmp_path: Path) -> None:
+    code, found, said = run(tmp_path, "--safeguards-off", ",".join(RED))
     assert code == 1, said[-6000:]
     red = {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
+    for safeguard, (claim, words) in RED.items():
+        assert f"safeguard {safeguard} engages" in red and safeguard in red["all_safeguards_triggered"]
+        assert words in red[claim], red
     assert "was not mended by the target" in red["models_restored"]
     assert "model_corruption" in red["each fault detected within 30 s"]
 

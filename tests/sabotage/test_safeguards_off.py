@@ -33,7 +33,9 @@ def twin(folder: Path, action: str, *words: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("safeguard", SAFEGUARDS)
+@pytest.mark.parametrize(
+    "safeguard", [SAFEGUARDS[0], *(pytest.param(one, marks=pytest.mark.alone) for one in SAFEGUARDS[1:])]
+)
 def test_mf01_fails_on_a_twin_that_stays_without(tmp_path: Path, safeguard: str) -> None:
     """By `twin up`, `--host --target`, `twin status` and `twin down`; then nothing of it is left."""
     home, out = tmp_path / "home", tmp_path / "out"
