@@ -18,18 +18,20 @@ from harness.primitives.unmount import unmount
 
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
 MIB = 2**20
+MACHINE = "machine"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskFull:
     """Fills *path* to *disk_percent* (100: until the kernel says that no space is left) for *duration_seconds*.
 
+    *target* is the kernel that lives by that disk, if it is one's own: what needs that kernel is hurt by the fault.
     *path* is a name of the manifest's paths, or one of the folders that they name. It must be a mount point, so that
     nobody else's space is taken; the root file system is refused. With *mount_mib* an empty folder there gets a file
     system in memory of that size, which is filled and unmounted again.
     """
 
-    target: str = "machine"
+    target: str = MACHINE
     path: str
     disk_percent: float = 100.0
     duration_seconds: float
@@ -42,6 +44,11 @@ class DiskFull:
     @property
     def subject(self) -> str:
         return "disk"
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """What is hurt by design: no bystander of this fault."""
+        return () if self.target == MACHINE else (self.target,)
 
     @property
     def asked(self) -> Magnitude:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from harness.cgroup import CgroupError, make_group
 from harness.model import Undo
+from harness.mounts import may_mount, mount_tmpfs
 from harness.primitives.remove_cgroup import remove_cgroup
 from harness.primitives.remove_folder import MARK, remove_folder
+from harness.primitives.unmount import unmount
 from harness.target import ManifestTarget, load_target
 from harness.undo import heal
 
 READY_LIMIT_S = 30.0
 MEMORY_BYTES = 2 * 2**30
+LOG_DISK_BYTES = 256 * 2**20
 # The shell enters the group and becomes the twin: all of its kernels are in it from their first page on. It leaves a
 # keeper outside, which removes the group once it has been entered and is empty: also when the harness is gone by then.
 JOIN = """
@@ -46,6 +49,17 @@ def limited(command: list[str]) -> tuple[list[str], Path | None, str]:
     return ["/bin/sh", "-c", JOIN, str(group), KEEP, *command], group, ""
 
 
+def own_disk(point: Path, source: str) -> str:
+    """Mounts a small file system on the new folder *point*; why this user cannot have one, "" when it is there."""
+    point.mkdir()
+    try:
+        mount_tmpfs(point, source, LOG_DISK_BYTES)
+    except OSError as error:
+        why = str(error) if may_mount() else "this user may not mount one"
+        return f"the immutable log has no disk of its own: {why}"
+    return ""
+
+
 class EmbeddedTwin:
     """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies.
 
@@ -53,7 +67,8 @@ class EmbeddedTwin:
     started with.
 
     It runs in a memory cgroup of MEMORY_BYTES, so that its memory can be short while the machine's is not; *group*
-    is that cgroup, or None with *without_group* saying why this machine or user cannot have one.
+    is that cgroup, or None with *without_group* saying why this machine or user cannot have one. Its immutable log has
+    a file system of LOG_DISK_BYTES, so that a disk can be full and nobody else's is; else *without_disk* says why not.
     """
 
     def __init__(self, safeguards_off: str = "", plant: str = "") -> None:
@@ -61,6 +76,9 @@ class EmbeddedTwin:
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         command += ["--safeguards-off", safeguards_off] if safeguards_off else []
         command += ["--plant", plant] if plant else []
+        self.log_disk = self.folder / "audit"
+        self.without_disk = own_disk(self.log_disk, self.folder.name)
+        command += ["--audit-dir", str(self.log_disk)]
         command, self.group, self.without_group = limited(command)
         self.errors = (self.folder / "stderr.log").open("wb")
         self.process = subprocess.Popen(
@@ -71,7 +89,8 @@ class EmbeddedTwin:
     def undo(self) -> Undo:
         """What is left of it when the harness is killed: a guardian should hold this."""
         group = (remove_cgroup(self.group),) if self.group is not None else ()
-        return Undo(primitives=(remove_folder(self.folder), *group))
+        disk = () if self.without_disk else (unmount(self.log_disk, self.folder.name),)
+        return Undo(primitives=(remove_folder(self.folder), *disk, *group))
 
     def wait(self) -> ManifestTarget:
         """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""

@@ -214,6 +214,8 @@ class Session:
         say(f"  target {target.name} at {target.base_url}" + "".join(f"; {permit}" for permit in target.permits))
         if self.twin is not None and self.twin.without_group:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
+        if self.twin is not None and self.twin.without_disk:
+            say(f"  {self.twin.without_disk}; it can not be filled")
         say(f"  run folder {folder}")
         here = Attackers(self.environment, self.kinds)
         self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)

@@ -27,7 +27,7 @@ def free_port() -> int:
 
 def prepare(config: Config) -> int:
     """Makes the folders and takes the lock; the lock's descriptor. Raises ConfigError when a twin lives there."""
-    for folder in (config.run_dir, config.state_dir, config.log_dir, config.snapshot_dir):
+    for folder in (config.run_dir, config.state_dir, config.audit_dir, config.log_dir, config.snapshot_dir):
         folder.mkdir(parents=True, exist_ok=True)
     config.run_dir.chmod(0o700)
     lock = os.open(config.run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m twin", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="its folder: state, logs, keys, target.yaml")
     parser.add_argument("--port", type=int, default=0, help="of the HTTP API; 0 = a free one")
+    parser.add_argument("--audit-dir", type=Path, help="of the immutable log; DIR/audit if not given")
     parser.add_argument("--config", type=Path, help="YAML: safeguards, thresholds, defects")
     parser.add_argument("--safeguards-off", default="", metavar="NAME,...")
     parser.add_argument("--plant", default="", metavar="NAME,...", help="defects on purpose, to try a tester on")
@@ -55,6 +56,7 @@ def main() -> int:
     try:
         config = load_config(options.dir.resolve(), options.config, options.port, switched_off, planted)
         config = dataclasses.replace(config, http_port=config.http_port or free_port(), bus_port=free_port())
+        config = dataclasses.replace(config, audit=options.audit_dir and options.audit_dir.resolve())
         prepare(config)
         lay_out(config)
     except ConfigError as error:

@@ -52,6 +52,8 @@ class GroupCommit:
             try:
                 results.append(work(self.db))
             except Exception as error:
+                if not self.db.in_transaction:
+                    raise  # a full disk: SQLite has rolled back all of it
                 self.db.execute("ROLLBACK TO one")
                 results.append(error)
             self.db.execute("RELEASE one")

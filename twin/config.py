@@ -27,6 +27,7 @@ SAFEGUARDS = (
     "config_drift_guard",
     "error_recognition_system",
     "drift_detector",
+    "log_write_guard",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
@@ -41,6 +42,7 @@ PLAYBOOKS = (
     "snapshot_regenerate",
     "config_restore",
     "model_fallback",
+    "refuse_unrecorded",
 )
 
 
@@ -109,6 +111,7 @@ class Thresholds:
     drift_well_windows: int = 2
     retro_queue_max: int = 60
     retro_rate_per_s: float = 20.0
+    log_writable_s: float = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +124,7 @@ class Config:
     safeguards: Mapping[str, bool] = field(default_factory=dict)
     thresholds: Thresholds = Thresholds()
     defects: tuple[str, ...] = ()
+    audit: Path | None = None  # where the immutable log lives, if not in *dir*: it may have a disk of its own
 
     def enabled(self, safeguard: str) -> bool:
         return self.safeguards.get(safeguard, True)
@@ -132,6 +136,11 @@ class Config:
     @property
     def state_dir(self) -> Path:
         return self.dir / "state"
+
+    @property
+    def audit_dir(self) -> Path:
+        """The immutable log and what waits for it: one disk, so that what is answered for is where it is kept."""
+        return self.audit or self.dir / "audit"
 
     @property
     def log_dir(self) -> Path:

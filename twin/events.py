@@ -73,6 +73,10 @@ class EventStore:
         """Which kernels reads go round: the subjects of open incidents with that playbook."""
         return [str(one["subject"]) for one in self.open.values() if one.get("playbook") == "dependency_bypass"]
 
+    def refusing(self) -> list[str]:
+        """What cannot be put on record: the subjects of open incidents with that playbook."""
+        return [str(one["subject"]) for one in self.open.values() if one.get("playbook") == "refuse_unrecorded"]
+
     def shedding(self) -> list[str]:
         """What load is being shed for: the subjects of open incidents of a pressure playbook."""
         return [

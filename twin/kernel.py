@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twin.bus.client import BusClient
@@ -62,9 +63,9 @@ class Kernel:
 
         task.add_done_callback(ended)
 
-    def open_db(self, name: str, schema: str) -> sqlite3.Connection:
-        """A database of this kernel in WAL mode; *schema* is run when it is opened."""
-        db = sqlite3.connect(self.config.state_dir / f"{name}.db", isolation_level=None)
+    def open_db(self, name: str, schema: str, folder: Path | None = None) -> sqlite3.Connection:
+        """A database of this kernel in WAL mode, in *folder* or among the state; *schema* is run when it is opened."""
+        db = sqlite3.connect((folder or self.config.state_dir) / f"{name}.db", isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA busy_timeout=2000")

@@ -26,7 +26,8 @@ CALLERS: dict[str, tuple[str, ...]] = {
     "upstream_model": ("agentic_spine",),
     "memory_fusion": ("api_server", "infrastructure_manager", "librarian", "self_healing"),
     "health_monitor": (
-        *("agentic_spine", "api_server", "governance", "infrastructure_manager", "learning_integration", "librarian"),
+        *("agentic_spine", "api_server", "governance", "immutable_log", "infrastructure_manager"),
+        *("learning_integration", "librarian"),
         *("scheduler", "self_healing", "trigger_mesh", "verification_framework"),
     ),
     "immutable_log": ("api_server", "governance"),
@@ -35,6 +36,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
             "agentic_spine",
             "api_server",
             "health_monitor",
+            "immutable_log",
             "infrastructure_manager",
             "learning_integration",
             "scheduler",

@@ -78,7 +78,8 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "models": str(config.models_dir),
             "state_snapshot": str(config.state_snapshot),
             "config": str(config.settings_file),
-            "immutable_log": str(config.state_dir / "immutable_log.db"),
+            "immutable_log": str(config.audit_dir / "immutable_log.db"),
+            **_audit_disk(config),
             **_memory_cgroup(),
         },
         "links": links(config),
@@ -117,6 +118,12 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
     fresh.write_text(yaml.safe_dump(manifest, sort_keys=False))
     fresh.replace(path)
     return path
+
+
+def _audit_disk(config: Config) -> dict[str, str]:
+    """The immutable log's folder, when it has a file system of its own; {} when it has not."""
+    own = config.audit_dir.stat().st_dev != config.audit_dir.parent.stat().st_dev
+    return {"audit_disk": str(config.audit_dir)} if own else {}
 
 
 def _memory_cgroup() -> dict[str, str]:

@@ -46,10 +46,14 @@ def device_io_ms(folder: Path) -> int:
 
 
 class Meters:
-    """read() → {cpu, memory, disk} in percent, over the time since the last call."""
+    """read() → {cpu, memory, disk} in percent, over the time since the last call.
 
-    def __init__(self, folder: Path) -> None:
+    disk is that of *folder*, or the space used on one of the *others* when that is more.
+    """
+
+    def __init__(self, folder: Path, *others: Path) -> None:
         self.folder = folder
+        self.others = others
         self.cores = os.cpu_count() or 1
         self._at_s, self._busy_s, self._io_ms = time.monotonic(), cpu_busy_s(), device_io_ms(folder)
 
@@ -59,5 +63,5 @@ class Meters:
         cpu = 100 * (busy_s - self._busy_s) / elapsed_s / self.cores
         io = 100 * (io_ms - self._io_ms) / 1000 / elapsed_s
         self._at_s, self._busy_s, self._io_ms = now_s, busy_s, io_ms
-        disk = max(disk_used_percent(self.folder), min(100.0, io))
+        disk = max(min(100.0, io), *(disk_used_percent(one) for one in (self.folder, *self.others)))
         return {"cpu": min(100.0, cpu), "memory": memory_percent(), "disk": disk}

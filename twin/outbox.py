@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from typing import Any
 
 from twin.commit import GroupCommit
 from twin.kernel import Kernel
+from twin.log_room import Complaints, unwritable
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
+from twin.safeguards.log_write_guard import LogWriteGuard
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT);"
 RELAY_EVERY_S = 0.2
@@ -20,12 +23,18 @@ RETRY_AFTER_S = 2
 
 
 class Outbox:
-    """One kernel's entries. Each is sent until it is taken; its reference makes one that comes twice a single one."""
+    """One kernel's entries. Each is sent until it is taken; its reference makes one that comes twice a single one.
+
+    It lives on the immutable log's own disk. When that takes no more, add() refuses what it is called for; without
+    the log write guard it only complains, and what is done is done without a record.
+    """
 
     def __init__(self, kernel: Kernel, db: sqlite3.Connection, commits: GroupCommit) -> None:
         self.kernel = kernel
         self.db = db
         self.commits = commits
+        self.strict = kernel.config.enabled(LogWriteGuard.name)
+        self.complaints = Complaints(kernel.log)
         self.waiting: int = db.execute("SELECT count(*) FROM outbox").fetchone()[0]
         self.arrived = asyncio.Event()
 
@@ -37,9 +46,14 @@ class Outbox:
         self.waiting += 1
         try:
             await self.commits.write(lambda db: db.execute("INSERT INTO outbox (entry) VALUES (?)", (text,)))
-        except BaseException:
+        except BaseException as error:
             self.waiting -= 1
-            raise
+            if not isinstance(error, sqlite3.Error) or not unwritable(error):
+                raise
+            self.complaints.say(time.monotonic(), str(error))
+            if self.strict:
+                raise KernelError(503, "log_unwritable", retry_after_s=RETRY_AFTER_S) from None
+            return
         self.arrived.set()
 
     async def relay(self) -> None:
@@ -54,10 +68,10 @@ class Outbox:
 
     async def _hand_over(self) -> bool:
         """Whether it was taken and there is more."""
-        last, entries = self._batch()
-        if not entries:
-            return False
         try:
+            last, entries = self._batch()
+            if not entries:
+                return False
             await self.kernel.rpc.call("immutable_log", "append", {"entries": entries})
             await self.commits.write(lambda db: db.execute("DELETE FROM outbox WHERE number <= ?", (last,)))
         except (KernelTimeout, KernelUnavailable, KernelError, sqlite3.Error):

@@ -33,7 +33,7 @@ ROUTES: list[Route] = [
     _route(
         "POST",
         "/api/governance/check",
-        ["governance"],
+        ["immutable_log", "governance"],  # a decision is not told before it is on record
         {"actor": "probe", "action": "read", "resource": "status", "payload": {}},
     ),
     _route("GET", "/api/infrastructure", ["infrastructure_manager"]),
@@ -54,7 +54,7 @@ ROUTES += [
         "name": "POST /api/htm/intents",
         "method": "POST",
         "path": "/api/htm/intents",
-        "kernels": ["api_server", "scheduler"],
+        "kernels": ["api_server", "scheduler", "immutable_log"],
     },
     {
         "name": "POST /api/knowledge",

@@ -38,6 +38,11 @@ DELIVERED = (
     Known(re.compile(r"^[\w-]+\.pkl must not be used: "), "model_restore"),
     Known(re.compile(r"^the settings are not followed: "), "config_restore", "config"),
     Known(re.compile(r"^the snapshot of the state is damaged: "), "snapshot_regenerate", "state_snapshot"),
+    Known(
+        re.compile(r"^the immutable log cannot be written: .*(No space left on device|disk is full)"),
+        "refuse_unrecorded",
+        "immutable_log",
+    ),
 )
 
 

@@ -253,7 +253,8 @@ class Supervisor:
         if op == "safeguards":
             return {"now": time.time(), "safeguards": self.events.safeguards(self.config)}
         if op == "shedding":
-            return {"subjects": self.events.shedding(), "bypassed": self.events.bypassed()}
+            told = {"subjects": self.events.shedding(), "bypassed": self.events.bypassed()}
+            return {**told, "refusing": self.events.refusing()}
         if op == "control":
             return await self._control(payload)
         if op == "restart_worker":

@@ -153,6 +153,10 @@ def test_the_magnitude_is_what_df_says() -> None:
     assert fill().subject == "disk"
 
 
+def test_who_lives_by_that_disk_is_no_bystander() -> None:
+    assert fill().kernels == () and fill(target="immutable_log").kernels == ("immutable_log",)
+
+
 def test_a_floor_of_memory_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filler = Filler(tmp_path / "x", 100.0)
     monkeypatch.setattr(disk_filler, "meminfo", lambda: {"MemAvailable": disk_filler.FLOOR_BYTES + MIB})

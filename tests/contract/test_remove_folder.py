@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.embedded import EmbeddedTwin
+from harness import embedded
+from harness.embedded import EmbeddedTwin, own_disk
 from harness.model import Undo
+from harness.mounts import mounts
 from harness.primitives.remove_folder import MARK, remove_folder, users
 from harness.undo import heal
 from tests.processes import wait_for
@@ -57,7 +59,23 @@ def test_no_other_folder_is_touched(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 def test_a_twin_takes_its_folder_and_its_group_along() -> None:
     twin = EmbeddedTwin()
-    twin.wait()
+    paths = twin.wait().paths
     assert (twin.folder / "run" / "keys.json").exists()
+    assert paths["immutable_log"].parent == twin.log_disk
+    assert paths.get("audit_disk") == (None if twin.without_disk else twin.log_disk)
+    assert bool(twin.without_disk) != any(one.point == twin.log_disk for one in mounts())
     twin.stop()
     assert not twin.folder.exists() and (twin.group is None or not twin.group.exists())
+    assert not any(one.source == twin.folder.name for one in mounts())
+
+
+def test_without_a_disk_of_its_own_it_is_said_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(embedded, "mount_tmpfs", refuse)
+    for allowed, why in ((False, "this user may not mount one"), (True, "not here")):
+        monkeypatch.setattr(embedded, "may_mount", lambda allowed=allowed: allowed)
+        point = tmp_path / why
+        assert own_disk(point, "grace-twin-x") == f"the immutable log has no disk of its own: {why}"
+        assert point.is_dir(), "then it is an ordinary folder"

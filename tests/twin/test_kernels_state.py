@@ -95,7 +95,7 @@ def test_whoever_changes_the_log_behind_its_back_is_found_out(tmp_path: Path, ta
             parts = (one["actor"], one["action"], one["resource"], one["payload"], one["result"])
             assert one["entry_hash"] == entry_hash(one["sequence"], *parts, previous)
             previous = one["entry_hash"]
-        with sqlite3.connect(tmp_path / "state" / "immutable_log.db") as db:
+        with sqlite3.connect(tmp_path / "audit" / "immutable_log.db") as db:
             db.execute(tampering)
         db.close()
         verdict = get(base_url, "/api/immutable-log/verify")

@@ -141,8 +141,8 @@ def callers_in_the_sources() -> set[tuple[str, str]]:
     users = {
         "playbooks": ("self_healing",),
         "incidents": (
-            *("agentic_spine", "api_server", "health_monitor", "infrastructure_manager", "learning_integration"),
-            "scheduler",
+            *("agentic_spine", "api_server", "health_monitor", "immutable_log", "infrastructure_manager"),
+            *("learning_integration", "scheduler"),
             *("trigger_mesh", "verification_framework"),
         ),
         "outbox": ("api_server", "governance"),

@@ -26,6 +26,7 @@ DEFERRABLE_BELOW = 5  # priorities IDLE, MINIMUM and LOW
 WHOLE_MAX = 1 << 62  # a cursor or a limit that SQLite can take
 INTENTS = "/api/htm/intents"
 KNOWLEDGE = "/api/knowledge"
+DECISION = ("POST", "/api/governance/check")
 RETROSPECTIVE = "/api/meta_loop/retrospective"
 QUEUE = "htm_queue"  # the subject under which a full queue defers intents; retrospectives go elsewhere
 Answer = tuple[int, dict[str, Any]]
@@ -67,6 +68,7 @@ class App:
     """One gateway: rate limiter, then what the path asks for. While *shedding* names something, work may be deferred.
 
     While *bypassed* names the kernel behind a read, it is answered from a copy, if the client takes a stored answer.
+    While *refusing* names a log that cannot be written, nothing is done that would have to be in it.
 
     *limited* is called with a client that goes on although it is refused.
     """
@@ -86,6 +88,7 @@ class App:
         self.limited = limited
         self.shedding: set[str] = set()
         self.bypassed: set[str] = set()
+        self.refusing: set[str] = set()
         self.knowledge = KnowledgeCopy()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.paths = {path for _, path in CALLS} | {"/health", "/metrics", "/api/bus/publish"}
@@ -137,6 +140,8 @@ class App:
             return 200, await self.rpc.call("scheduler", "status", {"intent_id": intent_id}, KERNEL_LIMIT_S)
         if path not in self.paths:
             raise KernelError(404, "not_found", path=path)
+        if (method, path) == DECISION and (refusal := self._unrecorded()):
+            raise refusal
         if method == "POST":
             data = await read_body(receive, BODY_BYTES_MAX)
             if data is None:
@@ -182,8 +187,13 @@ class App:
 
     def _deferred(self, priority: int) -> KernelError | None:
         if not self.shedding or priority >= DEFERRABLE_BELOW:
-            return None
+            return self._unrecorded()
         return KernelError(503, "load_shedding", shedding=sorted(self.shedding), retry_after_s=RETRY_AFTER_S)
+
+    def _unrecorded(self) -> KernelError | None:
+        if not self.refusing:
+            return None
+        return KernelError(503, "log_unwritable", unwritable=sorted(self.refusing), retry_after_s=RETRY_AFTER_S)
 
     async def _publish(self, payload: dict[str, Any]) -> Answer:
         topic = payload.get("topic")

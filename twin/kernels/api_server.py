@@ -39,8 +39,9 @@ class ApiServer(Kernel):
     name = "api_server"
 
     async def setup(self) -> None:
-        db = self.open_db("api_server", f"{SCHEMA}; {OUTBOX_SCHEMA}")
-        outbox = Outbox(self, db, GroupCommit(db))
+        db = self.open_db("api_server", SCHEMA)
+        waiting = self.open_db("api_server", OUTBOX_SCHEMA, self.config.audit_dir)
+        outbox = Outbox(self, waiting, GroupCommit(waiting))
         self.guards: dict[str, tuple[RateLimiter | IntentValidator, Incidents]] = {}
         limiter, validator = RateLimiter(self.config.thresholds), IntentValidator(self.config.thresholds)
         self._watch(limiter, Incidents(self, limiter.name, db))
@@ -64,6 +65,7 @@ class ApiServer(Kernel):
         with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
             open_now = await self.rpc.call("control_plane", "shedding", {})
             self.app.shedding, self.app.bypassed = set(open_now["subjects"]), set(open_now["bypassed"])
+            self.app.refusing = set(open_now["refusing"])
         self.spawn(self._refresh())
         # As TCP by name, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for its second half.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -115,9 +117,12 @@ class ApiServer(Kernel):
             (self.app.shedding.add if payload["on"] else self.app.shedding.discard)(payload["subject"])
         elif op == "bypass":
             (self.app.bypassed.add if payload["on"] else self.app.bypassed.discard)(payload["callee"])
+        elif op == "refuse":
+            (self.app.refusing.add if payload["on"] else self.app.refusing.discard)(payload["subject"])
         elif op != "shedding":
             raise KernelError(404, "unknown_operation", op=op)
-        return {"shedding": sorted(self.app.shedding), "bypassed": sorted(self.app.bypassed)}
+        told = {"shedding": self.app.shedding, "bypassed": self.app.bypassed, "refusing": self.app.refusing}
+        return {name: sorted(subjects) for name, subjects in told.items()}
 
     async def teardown(self) -> None:
         self.server.should_exit = True

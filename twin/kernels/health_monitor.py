@@ -21,7 +21,7 @@ class HealthMonitor(Kernel):
     name = "health_monitor"
 
     async def setup(self) -> None:
-        self.meters = Meters(self.config.dir)
+        self.meters = Meters(self.config.dir, self.config.audit_dir)
         self.last: dict[str, float] = {}
         self.monitor = ResourcePressureMonitor(self.config.thresholds)
         db = self.open_db("health_monitor", SCHEMA)

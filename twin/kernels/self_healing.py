@@ -15,6 +15,7 @@ from twin.playbooks import (
     message_bus_acl_violation_fix,
     model_fallback,
     model_restore,
+    refuse_unrecorded,
     resource_pressure,
     snapshot_regenerate,
     worker_restart,
@@ -33,6 +34,7 @@ MODULES = {
     "snapshot_regenerate": snapshot_regenerate,
     "config_restore": config_restore,
     "dependency_bypass": dependency_bypass,
+    "refuse_unrecorded": refuse_unrecorded,
 }
 ATTEMPTS = 5
 SCHEMA = """
