@@ -1,11 +1,13 @@
-"""The three forms of a verification: `name`, `name op number[unit]`, `X restarted within Ns`."""
+"""The three forms of a verification: `name`, `name op number[unit]`, `X restarted within Ns`; or classic's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from harness import classic_claims
 from harness.catalog import nearest
 from harness.model import Claim
 
@@ -60,6 +62,9 @@ def parse(text: str, checks: Iterable[str], metrics: Mapping[str, str], kernels:
     A form, a word or a unit that does not fit raises ClaimError: nothing goes unread.
     """
     checks, kernels = set(checks), set(kernels)
+    original = classic_claims.FORM.match(text)
+    if original:
+        return _original(text, original.group(1), original.group(2), checks, metrics, kernels)
     restarted = RESTARTED.match(text)
     if restarted:
         kernel, within = restarted.groups()
@@ -83,3 +88,18 @@ def parse(text: str, checks: Iterable[str], metrics: Mapping[str, str], kernels:
             raise ClaimError(f"no check is called {text!r}.{nearest(text, {*checks, *ALIASES})}")
         return Claim(claim=text, check=check)
     raise ClaimError(f"{text!r} has none of the three forms: `name`, `name op number[unit]`, `X restarted within Ns`")
+
+
+def _original(
+    text: str, name: str, said: str, checks: set[str], metrics: Mapping[str, str], kernels: set[str]
+) -> Claim:
+    """`check_x: words` of the original suite: what it shows stands in the words that it was asked in."""
+    compared = classic_claims.compared(name, said)
+    if compared:
+        if not COMPARED.match(compared):
+            raise ClaimError(f"{name}: a comparison such as '< 100' is expected, not {said!r}")
+        return replace(parse(compared, checks, metrics, kernels), claim=text)
+    try:
+        return classic_claims.parse(text, name, said, kernels)
+    except classic_claims.WordError as error:
+        raise ClaimError(str(error)) from None

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from harness import menu, suite_door
+from harness.classic import CLASSIC
 from harness import scenario as scenarios
 from harness.console import table
 from harness.contracts import TargetError
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def _list(options: argparse.Namespace, rest: list[str]) -> int:
-    for one in entries([ALL]):
+    for one in entries([ALL, *CLASSIC]):
         lacks = f"  cannot run: {one.lacks_briefly}" if one.lacks else ""
         print(f"{one.scenario_id:<34} {one.category:<16} severity {one.severity}  {one.name}{lacks}")
     return 0

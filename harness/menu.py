@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.catalog import nearest
+from harness.classic import CLASSIC
 from harness.model import Verdict
 from harness.scenario import ALL, CATEGORIES
 from harness.suite_check import Asked
@@ -17,7 +18,16 @@ from harness.suite_door import OUT
 from harness.suite_entries import UNKNOWN, Entry, entries
 from harness.suite_run import start_suite
 
-TITLES = ("Multi-fault orchestration", "Layer 2 (HTM)", "Layer 3 (governance)", "External", "Deep complexity", "All")
+TITLES = (
+    "Multi-fault orchestration",
+    "Layer 2 (HTM)",
+    "Layer 3 (governance)",
+    "External",
+    "Deep complexity",
+    "Waves (the original suite)",
+    "Layer 1 (the original suite)",
+    "All but the original suite",
+)
 WORDS = (*CATEGORIES, ALL)
 LEAVE = ("q", "quit", "exit")
 
@@ -49,10 +59,12 @@ def worst(codes: list[int]) -> int:
 
 def choose() -> tuple[str, ...]:
     """The category that is chosen, or ids of scenarios."""
-    known = entries([ALL])
+    known = entries([ALL, *CLASSIC])
     print("\nWhat is to be done to Grace?\n")
     for number, (word, title) in enumerate(zip(WORDS, TITLES, strict=True), 1):
-        mine = [one for one in known if word in (ALL, one.category) or one.category == UNKNOWN]
+        mine = [
+            one for one in known if one.category in (word, UNKNOWN) or (word == ALL and one.category not in CLASSIC)
+        ]
         print(f"  {number}. {title} ({len(mine)})")
         for one in mine if word != ALL else ():
             print(f"       {_line(one)}")

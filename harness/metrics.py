@@ -99,6 +99,15 @@ def _flood_failure_percent(record: Record) -> Value:
     return Traffic.of(rows).failed_percent, cite_rows(failed or (rows[0], rows[-1]))
 
 
+def _queue_depth_at_end(record: Record) -> Value:
+    """The last that the target told of its queue of intents, after all faults had ended."""
+    over = record.last_fault_end_s
+    rows = record.signals("htm_queue_depth").rows
+    if over is None or not rows or rows[-1][0] <= over:
+        return None
+    return rows[-1][1], (f"signals.csv:{rows[-1][2]}",)
+
+
 METRICS: dict[str, Callable[[Record], Value]] = {
     "message_bus.acl_violations": _acl_violations,
     "cpu_usage_peak": _peak("cpu_percent"),
@@ -110,6 +119,7 @@ METRICS: dict[str, Callable[[Record], Value]] = {
     "failure_percent": _failure_percent,
     "flood_latency_p99": _flood_latency_p99,
     "flood_failure_percent": _flood_failure_percent,
+    "queue_depth_at_end": _queue_depth_at_end,
 }
 
 # The unit of each: what a verification compares must be written in it, or in one that converts to it.
@@ -124,7 +134,8 @@ UNITS: dict[str, str] = {
     "failure_percent": "%",
     "flood_latency_p99": "ms",
     "flood_failure_percent": "%",
+    "queue_depth_at_end": "",
 }
 PERCENTILES = ("latency_p50", "latency_p95", "latency_p99", "flood_latency_p99")
 # What the harness measures itself; the others are counters that the target tells.
-MEASURED = frozenset(UNITS) - {"message_bus.acl_violations"}
+MEASURED = frozenset(UNITS) - {"message_bus.acl_violations", "queue_depth_at_end"}

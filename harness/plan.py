@@ -12,6 +12,7 @@ from typing import Any
 from harness import catalog
 from harness.catalog import CatalogError, nearest
 from harness.claims import ALIASES, RESTARTED, ClaimError, parse
+from harness.classic_claims import kernel_of
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
 from harness.expect import expect, playbook_for
@@ -146,8 +147,9 @@ def lint(scenario: Scenario, metrics: Mapping[str, str]) -> None:
         problems += _wrong(entry, None)
     for text, place in scenario.verification:
         restarted = RESTARTED.match(text)
+        kernel = restarted.group(1) if restarted else kernel_of(text)
         try:
-            parse(text, catalog.plain_checks(), metrics, [restarted.group(1)] if restarted else [])
+            parse(text, catalog.plain_checks(), metrics, [kernel])
         except ClaimError as error:
             problems.append(f"{place}: verification: {error}")
     if problems:

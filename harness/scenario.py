@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from harness.catalog import nearest
+from harness.classic import CLASSIC, ids_of, is_classic, translated
 from harness.limits import Limits
 from harness.model import Slo
 from harness.yaml_reader import Field, Reader, ReadError, lines_of, read_yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "scenarios"
-CATEGORIES = ("multi_fault", "layer2", "layer3", "external", "deep_complexity")
-ALL = "all"
+ENHANCED = ("multi_fault", "layer2", "layer3", "external", "deep_complexity")
+CATEGORIES = (*ENHANCED, *CLASSIC)
+ALL = "all"  # of ENHANCED
 KEYS = (
     "scenario_id",
     "name",
@@ -40,6 +42,7 @@ KEYS = (
     "users",
     "stop_when",
     "unsafe",
+    "conflicts_with",
 )
 EXECUTION_KEYS = (
     "random_selection",
@@ -112,10 +115,11 @@ class Scenario:
     stop_when: tuple[tuple[str, str], ...] = ()  # (text, place)
     unsafe: Mapping[str, float] = field(default_factory=dict)  # limit → the value that it is lifted to
     places: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"
+    conflicts_with: tuple[str, ...] = ()  # ids of scenarios that may not run at the same time
 
 
 def load_file(path: Path) -> list[Scenario]:
-    """The scenarios of a file (one mapping or a list of them). Raises ScenarioError with all that is wrong."""
+    """The scenarios of a file. Raises ScenarioError with all that is wrong."""
     scenarios, problems = read_file(path)
     if problems:
         raise ScenarioError(problems)
@@ -123,7 +127,10 @@ def load_file(path: Path) -> list[Scenario]:
 
 
 def read_file(path: Path) -> tuple[list[Scenario], list[str]]:
-    """The scenarios of a file as far as they can be read, and all that is wrong with its shape."""
+    """The scenarios of a file as far as they can be read, and all that is wrong with its shape.
+
+    One mapping, a list of them, or a file of the original suite (harness/classic.py).
+    """
     label = _label(path)
     reader = Reader(label)
     try:
@@ -131,6 +138,7 @@ def read_file(path: Path) -> tuple[list[Scenario], list[str]]:
     except ReadError as error:
         return [], [str(error)]
     nodes = reader.items(root, "scenarios") if isinstance(root, yaml.SequenceNode) else [root]
+    nodes = translated(reader, root) if is_classic(root) else nodes
     if not nodes and not reader.problems:
         reader.say(root, "a list with at least one scenario is expected")
     scenarios: dict[str, Scenario] = {}
@@ -186,6 +194,7 @@ def _scenario(reader: Reader, node: yaml.Node, path: Path) -> Scenario | None:
         users=get.whole("users", 1, 100_000, DEFAULT_USERS),
         stop_when=get.words("stop_when"),
         unsafe=_unsafe(reader, found.get("unsafe")),
+        conflicts_with=get.names("conflicts_with"),
         path=path,
         places={"scenario_id": reader.at(node), **lines_of(found, reader.label)},
     )
@@ -348,8 +357,29 @@ def _slo(reader: Reader, found: Field | None) -> Slo:
 
 
 def shipped() -> dict[str, Path]:
-    """{scenario id: file} of what comes with the project."""
+    """{scenario id: file} of the enhanced suite that comes with the project."""
     return {path.stem: path for path in sorted((FOLDER / "enhanced").glob("*.yaml"))}
+
+
+def shipped_classic() -> dict[str, Path]:
+    """{scenario id: file} of the original suite, several in a file; one that cannot be read has none."""
+    found: dict[str, Path] = {}
+    for path in (FOLDER / "classic" / f"{name}.yaml" for name in CLASSIC):
+        try:
+            found |= dict.fromkeys(ids_of(read_yaml(path, _label(path))), path)
+        except ReadError:
+            continue
+    return found
+
+
+def names() -> list[str]:
+    """All that can be asked for by name."""
+    return [*shipped(), *shipped_classic(), *CATEGORIES, ALL]
+
+
+def files_of(word: str) -> list[Path]:
+    """The files in which the scenarios of a category, or of ALL, may stand."""
+    return [FOLDER / "classic" / f"{word}.yaml"] if word in CLASSIC else list(shipped().values())
 
 
 def file_and_id(word: str) -> tuple[Path | None, str]:
@@ -360,7 +390,9 @@ def file_and_id(word: str) -> tuple[Path | None, str]:
     name, _, chosen = word.partition("#")
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name), chosen
-    return shipped().get(word), ""
+    if word in shipped():
+        return shipped()[word], ""
+    return shipped_classic().get(word), word
 
 
 def find(spec: str) -> list[Scenario]:
@@ -375,11 +407,11 @@ def find(spec: str) -> list[Scenario]:
                 raise ScenarioError([f"{path}: no scenario in it is called {chosen!r}.{nearest(chosen, ids)}"])
             found += [scenario for scenario in read if chosen in ("", scenario.scenario_id)]
         elif word == ALL or word in CATEGORIES:
-            every = [scenario for path in shipped().values() for scenario in load_file(path)]
+            every = [scenario for path in files_of(word) for scenario in load_file(path)]
             found += [scenario for scenario in every if word in (ALL, scenario.category)]
         else:
-            choices = nearest(word, [*shipped(), *CATEGORIES, ALL])
+            choices = nearest(word, names())
             raise ScenarioError([f"no scenario is called {word!r}.{choices}"])
     if not found:
-        raise ScenarioError([f"{spec!r} names no scenario.{nearest(spec, [*shipped(), *CATEGORIES, ALL])}"])
+        raise ScenarioError([f"{spec!r} names no scenario.{nearest(spec, names())}"])
     return found

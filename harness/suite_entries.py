@@ -14,7 +14,18 @@ from typing import Any
 from harness.catalog import nearest
 from harness.metrics import UNITS
 from harness.plan import lint
-from harness.scenario import ALL, CATEGORIES, Scenario, ScenarioError, file_and_id, read_file, shipped
+from harness.scenario import (
+    ALL,
+    CATEGORIES,
+    Scenario,
+    ScenarioError,
+    file_and_id,
+    files_of,
+    names,
+    read_file,
+    shipped,
+    shipped_classic,
+)
 
 UNKNOWN = "unknown"  # the category of a file that does not tell; it is listed in every one
 
@@ -79,21 +90,21 @@ def entries(words: Iterable[str]) -> list[Entry]:
     if problems:
         raise ScenarioError(problems)
     if not found:
-        raise ScenarioError([f"no scenario is named.{nearest('', [*shipped(), *CATEGORIES, ALL])}"])
+        raise ScenarioError([f"no scenario is named.{nearest('', names())}"])
     return list(found.values())
 
 
 def _of_word(word: str) -> list[Entry]:
     if word in (ALL, *CATEGORIES):
-        every = [one for path in shipped().values() for one in _of_file(path)]
+        every = [one for path in files_of(word) for one in _of_file(path)]
         return sorted((one for one in every if word in (ALL, one.category) or one.category == UNKNOWN), key=_place)
     path, chosen = file_and_id(word)
     if path is None:
-        choices = nearest(word, [*shipped(), *CATEGORIES, ALL])
+        choices = nearest(word, names())
         raise ScenarioError([f"no scenario is called {word!r}.{choices}"])
     read, problems = read_file(path)
     for one in read:
-        problems += _words_of(one)
+        problems += _words_of(one) if chosen in ("", one.scenario_id) else []
     if problems:
         raise ScenarioError(problems)
     ids = [one.scenario_id for one in read]
@@ -131,8 +142,8 @@ def _words_of(scenario: Scenario) -> list[str]:
 
 
 def _entry(one: Scenario, several: bool, named: bool) -> Entry:
-    home = shipped().get(one.scenario_id)
-    at_home = home is not None and home.resolve() == one.path.resolve() and not several
+    home = (shipped_classic() if several else shipped()).get(one.scenario_id)
+    at_home = home is not None and home.resolve() == one.path.resolve()
     word = one.scenario_id if at_home else str(one.path.resolve()) + (f"#{one.scenario_id}" if several else "")
     return Entry(
         scenario_id=one.scenario_id or one.path.stem,

@@ -36,7 +36,7 @@ def test_nonsense_is_answered_in_words_and_the_end_of_the_input_leaves() -> None
     nonsense = "9\n\n-1\nMF01_tripl_threat\n\x00\x07\n²\n" + "x" * 5000 + "\n0\n1 2\n1\nabc\n-3\nnan\ninf\n0.1\n-7\nx\n"
     code, said = typed(nonsense)
     assert code == 0 and "suite of" not in said
-    assert "1 to 6, scenario ids, or q to leave are expected, not 9" in said
+    assert "1 to 8, scenario ids, or q to leave are expected, not 9" in said
     assert "Did you mean 'MF01_triple_threat'?" in said and "'abc'" in said and "'nan'" in said and "'-7'" in said
 
 
@@ -76,7 +76,7 @@ def test_a_category_with_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_and_ids_with_a_scale_and_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, asked = run_with(monkeypatch, [4, 3], "6", "0.1", "7", "MF01_triple_threat", "0.5", "0")
+    code, asked = run_with(monkeypatch, [4, 3], "8", "0.1", "7", "MF01_triple_threat", "0.5", "0")
     assert [(one.scenarios, one.time_scale, one.seed) for one in asked] == [
         (("all",), 0.1, 7),
         (("MF01_triple_threat",), 0.5, 0),

@@ -12,7 +12,7 @@ from harness.model import Kind, Verdict
 from harness.plan import plan_from_json
 from harness.record import Record, Series
 from harness.traffic import RequestRow
-from tests.drafts import CPU_END, INJECTED, INTENT, RECOVERED, healthy
+from tests.drafts import CPU_END, END, INJECTED, INTENT, RECOVERED, healthy
 
 
 def test_detection_is_told_from_injection_and_from_attainment(tmp_path: Path) -> None:
@@ -80,6 +80,7 @@ def test_a_percentile_of_a_few_requests_is_not_known(tmp_path: Path, name: str) 
 def test_what_was_not_measured_is_unknown_and_not_zero(tmp_path: Path, name: str) -> None:
     draft = healthy()
     draft.requests.append(RequestRow(12.0, "htm_flood", INTENT, "ok", 200, 30, ((5, 30),)))
+    draft.signals += [(END - 2, "htm_queue_depth", "", 3.0)]
     assert METRICS[name](draft.record(tmp_path / "a")) is not None
     draft.signals, draft.requests = [], []
     assert METRICS[name](draft.record(tmp_path / "b")) is None
