@@ -44,6 +44,16 @@ def checks() -> dict[str, Any]:
     return parts("harness.checks", "CHECK")
 
 
+def build_check(name: str, claim: str, values: Mapping[str, Any]) -> Any:
+    """The check that judges *claim*. Raises CatalogError when there is none of that name."""
+    kind = checks().get(name)
+    if kind is None:
+        raise CatalogError(
+            f"no check is called {name!r} here; if it is somebody's own, GRACE_PARTS must name its folder"
+        )
+    return kind(claim=claim, **values)
+
+
 def plain_checks() -> list[str]:
     """The checks that a verification may name as they are: those that need no argument."""
     return [name for name, kind in checks().items() if _needed(kind) == {"claim"}]

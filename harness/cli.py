@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from harness import menu, suite_door
+from harness import menu, own_parts, suite_door
 from harness.classic import CLASSIC
 from harness import scenario as scenarios
+from harness.catalog import CatalogError
 from harness.console import table
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused, limited
@@ -69,8 +70,9 @@ def main() -> int:
     if (rest or for_locust) and options.verb != "run":
         parser.error(f"unknown: {' '.join([*rest, *for_locust])}")
     try:
+        own_parts.check()
         return VERBS[options.verb](options, rest + for_locust) if options.verb else menu.main()
-    except (ScenarioError, TargetError, TwinRefused) as error:
+    except (CatalogError, ScenarioError, TargetError, TwinRefused) as error:
         print(error, file=sys.stderr)
         return 2
 

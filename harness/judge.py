@@ -38,8 +38,10 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
 
 def _judge(record: Record, claim: Claim) -> Finding:
     try:
-        check = catalog.checks()[claim.check](claim=claim.claim, **claim.args)
+        check = catalog.build_check(claim.check, claim.claim, claim.args)
         found: Finding = check.check(record)
+    except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
+        found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=str(error))
     except Exception as error:
         why = f"the check crashed: {type(error).__name__}: {error}"
         found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=why)

@@ -15,6 +15,8 @@ from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from harness import own_parts
+from harness.catalog import CatalogError
 from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
@@ -83,6 +85,7 @@ class Session:
         if self.environment.host and not self.options.target:
             refuse("--host needs --target FILE: the harness must know the processes, routes and signals it judges by")
         try:
+            own_parts.check()
             scenario = one_scenario(self.options)
             if self.options.target:
                 target = load_target(Path(self.options.target), self.environment.host or None, allowed(self.options))
@@ -91,7 +94,7 @@ class Session:
             else:
                 lint(scenario, UNITS)
                 self._try_twin(scenario)
-        except (OptionError, ScenarioError, TargetError, TwinRefused) as error:
+        except (CatalogError, OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
             refuse(str(error))
         if self.options.num_users is None:
@@ -204,7 +207,8 @@ class Session:
             "planted": self.options.plant,
             "harness_version": VERSION,
             "permits": [str(permit) for permit in target.permits],
-            "repeat": self._repeat(plan.seed),
+            "own_parts": own_parts.own_parts(),
+            "repeat": own_parts.before(self._repeat(plan.seed)),
         }
         # these go to the workers as well: the users' words follow from the first, their ids begin with the second
         prefix = f"{id_prefix(folder.name)}-"

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import own_parts
+from harness.catalog import CatalogError
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.loopback import Client
@@ -86,11 +88,12 @@ def check(asked: Asked) -> list[Entry]:
     if (asked.out / STOP_FILE).exists():
         raise SuiteRefused(f"{asked.out / STOP_FILE}: the stop file of an earlier run is still there; remove it first")
     try:
+        own_parts.check()
         found = entries(asked.scenarios)
         if asked.target:
             return _tried(found, asked, reached(asked))
         twin = EmbeddedTwin(asked.safeguards_off, asked.plant)
-    except (ScenarioError, TargetError) as error:
+    except (CatalogError, ScenarioError, TargetError) as error:
         raise SuiteRefused(str(error)) from None
     try:
         return _tried(found, asked, twin.wait())

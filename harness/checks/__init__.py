@@ -7,7 +7,10 @@ from typing import Any
 
 from harness.ledger import FEW, LedgerRow
 from harness.model import Event, Finding, Verdict
+from harness.own_parts import extended
 from harness.record import Engagement
+
+__path__ = extended(__path__, "checks")
 
 
 def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding:
