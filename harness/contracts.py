@@ -75,6 +75,15 @@ class Question:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogRoute:
+    """Where an actor from outside adds entries to the target's immutable log, and what shows who it is."""
+
+    append: str  # the path of a POST
+    actor: str  # the name that its entries bear
+    secret_key: str = field(repr=False)  # shown as a bearer token
+
+
 class Target(Protocol):
     """The system under test, as its manifest describes it."""
 
@@ -118,6 +127,11 @@ class Target(Protocol):
 
     @property
     def ledgers(self) -> Mapping[str, LedgerPage]: ...
+
+    @property
+    def immutable_log(self) -> LogRoute | None:
+        """None: nobody from outside may add to it."""
+        ...
 
     @property
     def models(self) -> Mapping[str, Question]:

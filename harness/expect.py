@@ -44,7 +44,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
             problems.append(f"{place}: verification: {error}")
             continue
         claims.append(replace(claim, needs=_needs(claim, steps), where=place))
-    claims += _criteria(scenario, steps) + _validity(steps)
+    claims += _criteria(scenario, steps) + _deeds(target) + _validity(steps)
     claims = [replace(one, args={"deferring": _deferring()}) if one.check in PUT_OFF else one for one in claims]
     return Expected(
         claims=tuple(_once(claims)),
@@ -178,6 +178,9 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
         text = "clients see work deferred, while the pressure lasts and only then"
         args: Mapping[str, Any] = {"playbook": playbook, "deferring": _deferring()}
         return [Claim(claim=text, check="load_shed", args=args, group="playbook", needs=needs)]
+    if witness == "refused_unrecorded" and steps:
+        text = "who asks for what cannot be recorded is refused and told when to come again, and nobody else is"
+        return [Claim(claim=text, check=witness, args={"playbook": playbook}, group="playbook", needs=needs)]
     if witness in NEEDED_DAMAGE and steps:
         return [Claim(claim=MENDED[witness], check=witness, group="playbook", needs=needs)]
     if witness == "workers_restarted" and steps:
@@ -199,7 +202,8 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
 
 def _deferring() -> list[str]:
     """The playbooks that defer work, whatever they do it for."""
-    return [name for name, one in _coverage_file()["playbooks"].items() if one.get("witness") == "load_shed"]
+    books = _coverage_file()["playbooks"].items()
+    return [name for name, one in books if one.get("witness") in ("load_shed", "refused_unrecorded")]
 
 
 def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:
@@ -231,6 +235,12 @@ def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:
         **(cross_layer if scenario.category in CROSS_LAYER else {}),
     }
     return [Claim(claim=text, check=check, group="criterion") for check, text in mine.items()]
+
+
+def _deeds(target: Target) -> list[Claim]:
+    """What the harness did must stand in the target's own log, where that lets it write."""
+    text = "what was done stands in the target's immutable log, and its chain is whole"
+    return [Claim(claim=text, check="deeds_logged", group="criterion")] if target.immutable_log else []
 
 
 def _sends_invalid(step: Step) -> bool:

@@ -19,6 +19,7 @@ from harness import own_parts
 from harness.catalog import CatalogError
 from harness.console import Progress, say
 from harness.contracts import TargetError
+from harness.deeds import NO_ROUTE
 from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.gates import Attackers, Kinds, RunGates
 from harness.interrupts import interrupt_main
@@ -220,7 +221,7 @@ class Session:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")
         if self.twin is not None and self.twin.without_disk:
             say(f"  {self.twin.without_disk}; it can not be filled")
-        say(f"  run folder {folder}")
+        say(f"  run folder {folder}" + ("" if target.immutable_log else f"; {NO_ROUTE}"))
         here = Attackers(self.environment, self.kinds)
         self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)
         self.reports = Reports()

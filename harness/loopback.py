@@ -25,16 +25,19 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, more: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """(status, headers, body). Raises OSError or http.client.HTTPException; the connection is then a new one."""
+        """(status, headers, body); *more* are headers of the request.
+
+        Raises OSError or http.client.HTTPException; the connection is then a new one.
+        """
         if self._connection is None:
             address, port = resolve(self.host, self.port, self.permitted)
             source = (PROBE_ADDRESS, 0) if address.startswith("127.") else None
             self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
         data = None if body is None else json.dumps(body).encode()
         # a stored answer would say nothing of the kernel that is asked for
-        headers = {"Host": f"{self.host}:{self.port}", "Cache-Control": "no-cache"}
+        headers = {"Host": f"{self.host}:{self.port}", "Cache-Control": "no-cache", **(more or {})}
         if data is not None:
             headers["Content-Type"] = "application/json"
         try:

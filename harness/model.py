@@ -30,6 +30,7 @@ class Kind(StrEnum):
     SIGNAL_BACK = "signal_back"
     RECOVERED = "recovered"
     READ_BACK = "read_back"
+    DEEDS_LOGGED = "deeds_logged"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
 

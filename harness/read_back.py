@@ -88,6 +88,20 @@ def read_back(
     return problems
 
 
+def pages_of(
+    client: Client,
+    name: str,
+    page: LedgerPage,
+    end_s: float,
+    now_s: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[Rows]:
+    """Every page of a ledger as it is now, read until *end_s*. Raises NotRead."""
+    patience = _Patience(until_s=end_s, end_s=end_s, now_s=now_s, pause=pause, stopped=lambda: False)
+    for rows, _ in _Pages(client, name, page, patience).after(0):
+        yield rows
+
+
 def _settled(pages: _Pages, patience: _Patience) -> set[str]:
     """What is still open of all that is waited for: looked at again until nothing is, or nothing changes any more."""
     before, changed_s = -1, patience.now_s()

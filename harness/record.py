@@ -319,14 +319,18 @@ class Record:
 
     @property
     def end_s(self) -> float:
-        return max((event.at_s for event in self.events), default=0.0)
+        """When nobody looked any more: what was done is written into the target's own log after that."""
+        began_s = self._began_s(Kind.DEEDS_LOGGED)
+        return max((event.at_s for event in self.events), default=0.0) if began_s is None else began_s
 
     @property
     def load_end_s(self) -> float:
         """When nobody sent requests any more: from then on the target was read back, where that was done."""
-        event = self.first(Kind.READ_BACK)
-        began_s = event.detail.get("began_s") if event else None
-        return float(began_s) if isinstance(began_s, int | float) else self.end_s
+        return self.end_s if (began_s := self._began_s(Kind.READ_BACK)) is None else began_s
+
+    def _began_s(self, kind: Kind) -> float | None:
+        began_s = next((event.detail.get("began_s") for event in self.of_kind(kind)), None)
+        return float(began_s) if isinstance(began_s, int | float) else None
 
     @property
     def first_injection_s(self) -> float | None:

@@ -17,6 +17,7 @@ from harness import catalog
 from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault, Gates
+from harness.deeds import deeds, log_deeds
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
@@ -364,6 +365,7 @@ class Run:
         self.guardian.close()
         self.signals.close()
         self.requests.close()
+        self._log_deeds()
         if self._finished:
             hashes = {"sha256": file_hashes(self.folder)}
             self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
@@ -395,10 +397,19 @@ class Run:
         detail = {**told, "began_s": round(began_s, 3)}
         self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
 
+    def _log_deeds(self) -> None:
+        """What was done, into the target's own log: nothing of the verdict is read any more."""
+        began_s, facts = self.clock.now_s(), {"harness_version": self.facts.get("harness_version")}
+        entries = deeds(self.plan, self.folder.name, self.journal.events, facts)
+        told = log_deeds(self.target, self.folder, entries, pause=gevent.sleep)
+        detail = {"began_s": round(began_s, 4), **told}
+        self.journal.append(Kind.DEEDS_LOGGED, self.plan.scenario_id, "run", detail, durable=True)
+
     def _keep_target(self) -> None:
         """The target's manifest without its keys, and its logs."""
         manifest = self.target.file.read_text(encoding="utf-8") if self.target.file.exists() else ""
-        lines = [line for line in manifest.splitlines() if "secret_key" not in line]
+        key = self.target.immutable_log.secret_key if self.target.immutable_log else "secret_key"
+        lines = [line for line in manifest.splitlines() if "secret_key" not in line and key not in line]
         (self.folder / "target" / "target.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import LedgerPage, Link, ProcessId, Question, Route, TargetError, WorkerPool
+from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
 from harness.hosts import Permit, is_loopback
 from harness.model import Kind
 from harness.process import read_process
@@ -39,13 +39,14 @@ KEYS = (
     "workers",
     "ledgers",
     "models",
+    "immutable_log",
 )
 ANSWERED = ("model", "label", "confidence")
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
 BUS_KEYS = ("endpoint", "server_public_key", "open_topic", "spare_actors")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-SIGNALS = ("kernels", "events", "safeguards", "metrics")
+SIGNALS = ("kernels", "events", "safeguards", "metrics", "playbooks")
 # What a target may say of itself; faults and the run are told by the harness only.
 TOLD = tuple(
     kind.value
@@ -55,6 +56,7 @@ TOLD = tuple(
     )
 )
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # MODULE:FUNCTION
+TOKEN = re.compile(r"[!-~]+")
 REQUEST_PATH = re.compile(r"/(?![/\\])[!-~]*")  # what follows the host and nothing that could be read as another one
 
 
@@ -78,6 +80,7 @@ class ManifestTarget:
     workers: Mapping[str, WorkerPool] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     models: Mapping[str, Question] = field(default_factory=dict)
+    immutable_log: LogRoute | None = None
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
 
     @property
@@ -198,6 +201,7 @@ class _Manifest:
             workers=self.workers(each("workers"), each("processes")),
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
+            immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
         )
 
     def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
@@ -250,6 +254,16 @@ class _Manifest:
             return None
         self.reader.mapping(found["body"].value, f"{what}.body")
         return self.reader.plain(found["body"].value, f"{what}.body")
+
+    def log_route(self, node: yaml.Node) -> LogRoute | None:
+        keys = ("append", "actor", "secret_key")
+        found = self.fields(node, "immutable_log", keys, keys)
+        if set(found) != set(keys):
+            return None
+        actor, key = (self.reader.text(found[one].value, f"immutable_log.{one}") for one in keys[1:])
+        if key and not TOKEN.fullmatch(key):
+            self.reader.say_of(found["secret_key"], "immutable_log.secret_key: it cannot stand in a header")
+        return LogRoute(append=self.request_path(found["append"], "immutable_log.append"), actor=actor, secret_key=key)
 
     def permits(self, node: yaml.Node) -> tuple[Permit, ...]:
         """The permits that count today and for this call."""

@@ -73,11 +73,15 @@ def as_json(content: Any) -> Answer:
 
 @dataclass
 class FakeServer:
-    """answers: path without query → an Answer or a function of the path; seen: (method, path, peer address, body)."""
+    """answers: path without query → an Answer or a function of the path; seen: (method, path, peer address, body).
+
+    headers: of the requests in *seen*, in the same order.
+    """
 
     base_url: str
     answers: dict[str, Answer | Callable[[str], Answer]] = field(default_factory=dict)
     seen: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -90,6 +94,7 @@ def serving() -> Iterator[FakeServer]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fake.headers.append(dict(self.headers))
             fake.seen.append((self.command, self.path, self.client_address[0], body))
             found = fake.answers.get(self.path.partition("?")[0], Answer(status=404))
             said = found if isinstance(found, Answer) else found(self.path)

@@ -9,6 +9,7 @@ import yaml
 
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.htm import WORKER_FUNCTION, WORKERS
+from twin.http.outsiders import ACTOR
 from twin.kernels import KERNELS
 from twin.links import links
 from twin.memory import limited_groups
@@ -61,8 +62,8 @@ QUESTIONS = {
 }
 
 
-def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
-    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds the spare actors' keys."""
+def write_manifest(config: Config, keys: dict[str, Any], token: str) -> Path:
+    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds keys and a token."""
     run = config.run_dir
     manifest = {
         "schema": "grace-target/1",
@@ -97,6 +98,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             }
         },
         "ledgers": LEDGERS,
+        "immutable_log": {"append": "/api/immutable-log", "actor": ACTOR, "secret_key": token},
         "models": QUESTIONS,
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
@@ -105,6 +107,7 @@ def write_manifest(config: Config, keys: dict[str, Any]) -> Path:
             "kernels": {"url": "/api/control-plane/kernels"},
             "events": {"url": "/api/control-plane/events?since={next}"},
             "safeguards": {"url": "/api/control-plane/safeguards"},
+            "playbooks": {"url": "/api/self-healing/playbooks"},
             "metrics": {
                 "url": "/metrics",
                 "counters": COUNTERS,

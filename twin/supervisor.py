@@ -23,6 +23,7 @@ from twin.bus.keys import make_keys
 from twin.config import Config
 from twin.events import EventStore
 from twin.htm import WORKERS
+from twin.http.outsiders import make_token
 from twin.kernels import KERNELS
 from twin.links import write_addresses
 from twin.manifest import write_manifest
@@ -66,6 +67,7 @@ class Supervisor:
         loop.add_reader(self.zygote.fileno(), self._from_zygote)
         self.events = EventStore(self.config.state_dir / "control_plane.db")
         keys = make_keys(self.config.run_dir / "keys.json")
+        token = make_token(self.config.run_dir)
         self.bus = {
             actor: BusClient(actor, keys["actors"][actor], keys["server"]["public_key"], self.config.bus_endpoint)
             for actor in ("orchestrator", "control_plane")
@@ -78,7 +80,7 @@ class Supervisor:
         await self.bus["control_plane"].start(LISTENS_TO, self._from_bus)
         watch = asyncio.create_task(self._watch())
         if await self._ready():
-            manifest = write_manifest(self.config, keys)
+            manifest = write_manifest(self.config, keys, token)
             print(f"ready http://127.0.0.1:{self.config.http_port} {manifest}", flush=True)
             await self.stop.wait()
         watch.cancel()

@@ -11,6 +11,7 @@ from harness import catalog
 from harness.judge import judge, verdict
 from harness.model import Verdict
 from harness.record import Record
+from tests.checks.test_deeds_logged import CASES as DEED_CASES
 from tests.checks.test_deep_checks import CASES as DEEP_CASES
 from tests.checks.test_drift_checks import CASES as DRIFT_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
@@ -99,7 +100,16 @@ def test_check(tmp_path: Path, check: str, knobs: dict[str, Any], expected: Verd
 
 
 def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
-    others = (*DEEP_CASES, *DRIFT_CASES, *LEDGER_CASES, *WORKER_CASES, *FILE_CASES, *SPAN_CASES, *RETRO_CASES)
+    others = (
+        *DEEP_CASES,
+        *DRIFT_CASES,
+        *LEDGER_CASES,
+        *WORKER_CASES,
+        *FILE_CASES,
+        *SPAN_CASES,
+        *RETRO_CASES,
+        *DEED_CASES,
+    )
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

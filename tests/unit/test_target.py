@@ -338,3 +338,26 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 def test_a_bus_of_nothing_is_no_bus(tmp_path: Path) -> None:
     assert target(tmp_path, bus=None).bus is None
+
+
+LOG = {"append": "/log", "actor": "auditor", "secret_key": "s3cret"}
+
+
+def test_the_way_into_the_target_s_log_is_read_and_its_key_is_not_shown(tmp_path: Path) -> None:
+    assert target(tmp_path).immutable_log is None
+    route = target(tmp_path, immutable_log=LOG).immutable_log
+    assert route is not None and (route.append, route.actor, route.secret_key) == tuple(LOG.values())
+    assert "s3cret" not in repr(route)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"append": "http://127.0.0.1/log"}, "immutable_log.append: a path from / on is expected"),
+        ({"secret_key": "two words"}, "immutable_log.secret_key: it cannot stand in a header"),
+        ({"token": "x"}, "'token'"),
+    ],
+)
+def test_a_wrong_way_into_the_log_is_refused(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    assert words in refusal(write_manifest(tmp_path, immutable_log={**LOG, **change}))
+    assert "immutable_log.actor is missing" in refusal(write_manifest(tmp_path, immutable_log={"append": "/log"}))

@@ -16,6 +16,7 @@ from twin.http.body import parse, read_body
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import WARNING, KnowledgeCopy, wants_fresh
 from twin.http.metrics import Gauges, render
+from twin.http.outsiders import Outsiders
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
 from twin.safeguards.rate_limiter import RateLimiter
 
@@ -27,6 +28,7 @@ WHOLE_MAX = 1 << 62  # a cursor or a limit that SQLite can take
 INTENTS = "/api/htm/intents"
 KNOWLEDGE = "/api/knowledge"
 DECISION = ("POST", "/api/governance/check")
+APPEND = ("POST", "/api/immutable-log")
 RETROSPECTIVE = "/api/meta_loop/retrospective"
 QUEUE = "htm_queue"  # the subject under which a full queue defers intents; retrospectives go elsewhere
 Answer = tuple[int, dict[str, Any]]
@@ -80,12 +82,14 @@ class App:
         intents: Intents,
         limiter: RateLimiter | None,
         limited: Callable[[str], None],
+        outsiders: Outsiders,
     ) -> None:
         self.rpc = rpc
         self.bus = bus
         self.intents = intents
         self.limiter = limiter
         self.limited = limited
+        self.outsiders = outsiders
         self.shedding: set[str] = set()
         self.bypassed: set[str] = set()
         self.refusing: set[str] = set()
@@ -114,6 +118,8 @@ class App:
             headers |= {b"warning": WARNING.encode(), b"age": str(int(content["age_s"])).encode()}
         if "retry_after_s" in content:
             headers[b"retry-after"] = str(content["retry_after_s"]).encode()
+        if status == 401:
+            headers[b"www-authenticate"] = b"Bearer"
         if "metrics" in content:
             body, headers[b"content-type"] = content["metrics"].encode(), b"text/plain; version=0.0.4"
         else:
@@ -142,6 +148,8 @@ class App:
             raise KernelError(404, "not_found", path=path)
         if (method, path) == DECISION and (refusal := self._unrecorded()):
             raise refusal
+        if (method, path) == APPEND:
+            self.outsiders.admit(scope["headers"])
         if method == "POST":
             data = await read_body(receive, BODY_BYTES_MAX)
             if data is None:
@@ -151,6 +159,9 @@ class App:
             payload = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if (method, path) == ("POST", "/api/bus/publish"):
             return await self._publish(payload)
+        if (method, path) == APPEND:
+            entries = self.outsiders.entries(payload)
+            return 200, await self.rpc.call("immutable_log", "append", entries, KERNEL_LIMIT_S)
         if (method, path) not in CALLS:
             raise KernelError(405, "method_not_allowed", method=method)
         if path == RETROSPECTIVE and (under := self.shedding - {QUEUE}):

@@ -17,6 +17,7 @@ from twin.http.intents import Intents
 from twin.http.knowledge_copy import REFRESH_EVERY_S
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
+from twin.http.outsiders import Outsiders, read_token
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
 from twin.outbox import Outbox
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
@@ -63,6 +64,7 @@ class ApiServer(Kernel):
         self.spawn(outbox.relay())
         self.spawn(self._release())
         with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
+            Outsiders(read_token(self.config.run_dir)),
             open_now = await self.rpc.call("control_plane", "shedding", {})
             self.app.shedding, self.app.bypassed = set(open_now["subjects"]), set(open_now["bypassed"])
             self.app.refusing = set(open_now["refusing"])

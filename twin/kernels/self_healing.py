@@ -37,6 +37,7 @@ MODULES = {
     "refuse_unrecorded": refuse_unrecorded,
 }
 ATTEMPTS = 5
+RECORDS_MAX = 50
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (incident_id TEXT PRIMARY KEY, incident TEXT, state TEXT);
 """
@@ -135,12 +136,20 @@ class SelfHealing(Kernel):
         about = {key: incident[key] for key in ("playbook", "incident_id", "subject")}
         await self.bus.publish(topic, {**about, **more, "timestamp": time.time()})
 
+    def _records(self) -> list[dict[str, Any]]:
+        """The last runs, the newest first."""
+        rows = self.db.execute("SELECT incident, state FROM runs ORDER BY rowid DESC LIMIT ?", (RECORDS_MAX,))
+        told = ("incident_id", "playbook", "trigger_id", "subject", "timestamp")
+        found = [(json.loads(row["incident"]), row["state"]) for row in rows]
+        return [{**{key: one.get(key) for key in told}, "state": state} for one, state in found]
+
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "undo":
             return await self._undo(payload["incident"])
         if op == "playbooks":
             rows = self.db.execute("SELECT state, count(*) FROM runs GROUP BY state").fetchall()
-            return {"playbooks": list(PLAYBOOKS), "runs": {row[0]: row[1] for row in rows}}
+            runs = {row[0]: row[1] for row in rows}
+            return {"playbooks": list(PLAYBOOKS), "runs": runs, "records": self._records()}
         raise KernelError(404, "unknown_operation", op=op)
 
 

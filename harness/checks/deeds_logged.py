@@ -1,0 +1,97 @@
+"""What the harness did stands in the target's immutable log, under its own name, once, and the chain is whole with it.
+
+It was written after the last reading of the verdict: what was written before that could have been judged by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.checks import finding
+from harness.checks.audit_complete import chain_problem
+from harness.ledger import AUDIT, REFERENCE, HeldRow, Wrongs, not_read
+from harness.model import Event, Finding, Kind, Verdict
+from harness.record import Record
+
+AFTER = "audit_after"
+SAMPLED = ("cpu_percent", "loop_lag_ms")  # all the time, for as long as anybody looks
+UNDECIDED = {"absent": "", "nothing": "", "unwritten": "not taken: ", "unread": "not read back: "}
+TEXTS = ("action", "resource", "result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeedsLogged:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        event = record.first(Kind.DEEDS_LOGGED)
+        if event is None:
+            return finding(self, Verdict.INCONCLUSIVE, "it was not written")
+        if early := _early(record, event):
+            why = f"written before the last reading of the verdict: {early}"
+            return finding(self, Verdict.INCONCLUSIVE, why, event)
+        for key, words in UNDECIDED.items():
+            if key in event.detail:
+                return finding(self, Verdict.INCONCLUSIVE, f"{words}{event.detail[key]}", event)
+        before, after = record.held(AUDIT), record.held(AFTER)
+        if before is None or after is None:
+            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT), event)
+        wrong = chain_problem([*before, *after])
+        entries, actor = list(event.detail["entries"]), str(event.detail["actor"])
+        _compare(entries, actor, after, wrong)
+        if wrong:
+            return finding(self, Verdict.FAIL, str(wrong), event, *wrong.cited)
+        why = f"{len(entries)} entries of {actor}, each once in a chain of {len(before) + len(after)}"
+        return finding(self, Verdict.PASS, why, event)
+
+
+def _early(record: Record, event: Event) -> str:
+    """What was still read when it was written, or had been of it; "" for nothing."""
+    read = record.first(Kind.READ_BACK)
+    if read is None or read.seq > event.seq:
+        return "what the target holds was not yet read back"
+    began_s = float(event.detail["began_s"])
+    later = [one for one in record.events if one.seq > event.seq and one.kind is not Kind.RUN_FINISHED]
+    if later:
+        return f"{later[0].kind} of {later[0].subject} was still to come"
+    sampled = [name for name in SAMPLED if any(at_s > began_s for at_s, _ in record.signal_times(name))]
+    if sampled:
+        return f"{sampled[0]} was still sampled"
+    sent = [str(one["reference"]) for one in event.detail.get("entries", ())]
+    seen = next((row for row in record.held(AUDIT) or () for one in sent if _is(row, one)), None)
+    return f"{seen.place} is one of its own" if seen else ""
+
+
+def _is(row: HeldRow, reference: str) -> bool:
+    """A target may put something before the reference that it was given."""
+    return row.text(REFERENCE) == reference or row.text(REFERENCE).endswith(f"/{reference}")
+
+
+def _compare(entries: Sequence[Mapping[str, Any]], actor: str, after: Sequence[HeldRow], wrong: Wrongs) -> None:
+    found = {str(one["reference"]): [row for row in after if _is(row, str(one["reference"]))] for one in entries}
+    place = after[-1:] or ()
+    missing = [name for name, rows in found.items() if not rows]
+    if missing:
+        wrong.words.append(f"{len(missing)} entries were taken and are not there ({', '.join(missing[:3])})")
+        wrong.cited += [row.place for row in place]
+    wrong.add("entries stand there more than once", [(n, rows[1]) for n, rows in found.items() if len(rows) > 1])
+    there = [(one, found[str(one["reference"])][0]) for one in entries if found[str(one["reference"])]]
+    strange = [(str(one["reference"]), row) for one, row in there if row.text("actor") != actor]
+    wrong.add(f"entries are not of {actor}", strange)
+    others = [(str(one["reference"]), row) for one, row in there if not _same(one, row)]
+    wrong.add("entries stand there otherwise", others)
+
+
+def _same(one: Mapping[str, Any], row: HeldRow) -> bool:
+    held = row.fields.get("payload")
+    try:
+        payload = json.loads(held) if isinstance(held, str) else held
+    except ValueError:
+        payload = None
+    return payload == one["payload"] and all(row.text(key) == one[key] for key in TEXTS)
+
+
+CHECK = DeedsLogged
