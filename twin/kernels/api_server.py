@@ -15,9 +15,9 @@ from twin.defects import Defects
 from twin.http.app import App
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import REFRESH_EVERY_S
+from twin.http.outsiders import Outsiders, read_token
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
-from twin.http.outsiders import Outsiders, read_token
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
 from twin.outbox import Outbox
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
@@ -60,11 +60,11 @@ class ApiServer(Kernel):
             intents,
             limiter if self.config.enabled(limiter.name) else None,
             lambda client: self._engage(limiter, client, "refused requests"),
+            Outsiders(read_token(self.config.run_dir)),
         )
         self.spawn(outbox.relay())
         self.spawn(self._release())
         with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
-            Outsiders(read_token(self.config.run_dir)),
             open_now = await self.rpc.call("control_plane", "shedding", {})
             self.app.shedding, self.app.bypassed = set(open_now["subjects"]), set(open_now["bypassed"])
             self.app.refusing = set(open_now["refusing"])
