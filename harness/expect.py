@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -128,9 +129,12 @@ def _unknown_detection(scenario: Scenario, target: Target, steps: Sequence[Step]
 
 
 def _lacks(scenario: Scenario, target: Target) -> list[str]:
-    """The prerequisites that this target does not have: a kernel, safeguard, playbook, route, path or capability."""
+    """The prerequisites that this target does not have: a kernel, safeguard, playbook, route, path,
+    capability, or N_cores of this machine.
+    """
     routes = {route.name for route in target.routes}
     has = {*target.kernels, *target.safeguards, *target.playbooks, *routes, *target.paths, *target.capabilities}
+    has |= {f"{os.cpu_count()}_cores"}
     return [
         f"prerequisite {word!r}: the target has nothing of that name.{nearest(word, has)}"
         for word in scenario.prerequisites

@@ -4,6 +4,8 @@ First it says hello and sends three canaries to the open topic, which must be ac
 messages do arrive until somebody cuts it off. Then it keeps to the schedule of faults/helpers/bus_flooder.py, with a
 canary every quarter of a second beside it.
 
+With `messages` in its arguments it sends just so many, and then canaries only.
+
 A row every 0.25 s: {at, rate, sent, dropped, refused, refused_by_reason, canaries_sent, canaries_refused}. *rate*
 is attempts handed to the socket a second; what it dropped does not count.
 """

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,23 @@ from harness.primitives import end_loop
 from harness.primitives.end_loop import NOTES, Note, looping, read_notes
 from harness.process import same
 
-SOURCE = Path(__file__).with_name("endless.py")
 BELT_S = 60.0  # the loops end by themselves so long after their time, should nobody end them
 INJECTION_LIMIT_S = 10.0
 BETWEEN_S = 1.0  # a thread that the target has interrupted has so long to come to its next piece of work
 BURNING_LIMIT_S = 0.04
 BURNING_LOOK_S = 0.004
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run in a target: *name* is the class of *source* that does it, with a location, gate, notes and end."""
+
+    source: str
+    name: str
+
+
+SOURCE = Path(__file__).with_name("endless.py")
+ENDLESS = Program(SOURCE.read_text(encoding="ascii"), "Endless")
 
 
 def prepare(target: Target, names: tuple[str, ...]) -> Undo:
@@ -39,12 +50,14 @@ def prepare(target: Target, names: tuple[str, ...]) -> Undo:
     return Undo(primitives=tuple(end_loop.end_loop(process) for process in processes.values()))
 
 
-def inject(undo: Undo, names: tuple[str, ...], location: str, stall_seconds: float, hands: Hands) -> Effect:
+def inject(
+    undo: Undo, names: tuple[str, ...], location: str, stall_seconds: float, hands: Hands, program: Program = ENDLESS
+) -> Effect:
     """Opens the gate, sends a thread of each process to read it, and waits until all have done so."""
     victims = dict(zip(names, (_process(one) for one in _loops(undo)), strict=True))
     gate = _gate(undo)
     began_s = time.monotonic()
-    _open(gate, location, began_s + stall_seconds + BELT_S, victims[names[0]])
+    _open(gate, location, began_s + stall_seconds + BELT_S, victims[names[0]], program)
     text = f"try:\n exec(open({str(gate)!r}).read(), {{'__name__': 'endless'}})\nexcept OSError:\n pass\n"
     arguments = {"text": text, "processes": {name: asdict(process) for name, process in victims.items()}}
     helper = hands.start_helper("faults.helpers.borrower", arguments)
@@ -82,7 +95,7 @@ def inject(undo: Undo, names: tuple[str, ...], location: str, stall_seconds: flo
     )
 
 
-def _open(gate: Path, location: str, until_s: float, victim: ProcessId) -> None:
+def _open(gate: Path, location: str, until_s: float, victim: ProcessId, program: Program = ENDLESS) -> None:
     """The notes first: who finds the gate open must be able to write what it does."""
     notes = gate.with_name(gate.name + NOTES)
     notes.touch(mode=0o600, exist_ok=False)
@@ -90,8 +103,8 @@ def _open(gate: Path, location: str, until_s: float, victim: ProcessId) -> None:
         with contextlib.suppress(OSError):
             owner = Path(f"/proc/{victim.pid}").stat()
             os.chown(notes, owner.st_uid, owner.st_gid)
-    call = f"\n\nEndless({location!r}, {str(gate)!r}, {str(notes)!r}, {until_s!r}).start()\n"
-    gate.write_text(SOURCE.read_text(encoding="ascii") + call, encoding="utf-8")
+    call = f"\n\n{program.name}({location!r}, {str(gate)!r}, {str(notes)!r}, {until_s!r}).start()\n"
+    gate.write_text(program.source + call, encoding="utf-8")
 
 
 def sample(target: Target, pool: str, effect: Effect) -> Sample:

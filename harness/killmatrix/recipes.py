@@ -22,6 +22,10 @@ RECIPES: dict[str, Recipe] = {
     "acl_flood": Recipe(
         type="acl_flood", params={"messages_per_second": 50.0, "duration_seconds": 60.0, "blocked_actor": "mallory"}
     ),
+    "acl_spam": Recipe(
+        type="acl_spam",
+        params={"topic": "system.control", "messages": 3000, "messages_per_second": 50.0, "actor": "mallory"},
+    ),
     "topic_flood": Recipe(
         type="topic_flood",
         params={"topic": "telemetry.open", "messages_per_second": 50.0, "duration_seconds": 60.0, "actor": "mallory"},
@@ -33,6 +37,7 @@ RECIPES: dict[str, Recipe] = {
         type="kernel_pause", params={"target": "victim", "pause_seconds": 60.0, "mechanism": "freezer"}, root=True
     ),
     "kernel_kill": Recipe(type="kernel_kill", params={"target": "victim"}, kills=True),
+    "heartbeat_block": Recipe(type="heartbeat_block", params={"target": "beating", "block_seconds": 60.0}),
     "worker_dropout": Recipe(type="worker_dropout", params={"target": "sleepers"}, kills=True),
     "worker_stall": Recipe(type="worker_stall", params={"target": "crew", "stall_seconds": 60.0}),
     "code_patch": Recipe(

@@ -38,14 +38,18 @@ while True:
     while data := peer.recv(65536):
         peer.sendall(data)
 """
+# Who hears the heartbeats of a worker, at its standard input.
+SUPERVISOR = "import os\nwhile os.read(0, 4096): pass"
 # A worker: a thread that does piece after piece, and a main thread that tells by whose code; else not to be seen.
+# Its standard output is a heartbeat to its supervisor.
 WORKER = """
-import socket, sys, threading, time
+import os, socket, sys, threading, time
 def execute():
     time.sleep(0.005)
 def work():
     while True:
         execute()
+        os.write(1, b".")
 threading.Thread(target=work, daemon=True).start()
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
@@ -73,11 +77,19 @@ class World:
         self.socket = folder / "victim.sock"
         self.owners: set[int] = set()  # pids after which a fault of this world may have named a cgroup
         self.worker = folder / "worker.sock"
-        programs = [(SLEEPER,), (ECHO, str(self.socket)), (WORKER, str(self.worker))]
-        self.children = [self._start(*words) for words in programs]
+        hears, beats = os.pipe()
+        self.children = [
+            self._start(SLEEPER),
+            self._start(ECHO, str(self.socket)),
+            self._start(WORKER, str(self.worker), stdout=beats),
+            self._start(SUPERVISOR, stdin=hears),
+        ]
+        os.close(hears)
+        os.close(beats)
         self.owners |= {child.pid for child in self.children}
         (self.root / "victim.pid").write_text(f"{self.children[0].pid}\n")
         (self.root / "worker.pid").write_text(f"{self.children[2].pid}\n")
+        (self.root / "supervisor.pid").write_text(f"{self.children[3].pid}\n")
         self.address = self.root / "links" / "victim.addr"
         self.address.write_text(f"unix:{self.socket}\n")
         self.group: Path | None = None
@@ -87,8 +99,10 @@ class World:
         self.manifest.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
         self._ready()
 
-    def _start(self, program: str, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", program, *words], stdin=subprocess.DEVNULL)
+    def _start(
+        self, program: str, *words: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", program, *words], stdin=stdin, stdout=stdout)
 
     def _ready(self) -> None:
         deadline = time.monotonic() + READY_LIMIT_S
@@ -110,7 +124,11 @@ class World:
             "schema": "grace-target/1",
             "name": "small-world",
             "base_url": "http://127.0.0.1:1",
-            "processes": {"victim": {"pid_file": str(self.root / "victim.pid")}},
+            "processes": {
+                "victim": {"pid_file": str(self.root / "victim.pid")},
+                "beating": {"pid_file": str(self.root / "worker.pid")},
+            },
+            "supervisor": {"pid_file": str(self.root / "supervisor.pid")},
             "paths": paths,
             "bus": {
                 "endpoint": "tcp://127.0.0.1:1",
@@ -147,6 +165,7 @@ class World:
             "alive": victim.poll() is None,
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
             "worker": _said(self.worker),
+            "heartbeat": _kind(Path(f"/proc/{self.children[2].pid}/fd/1")),
             **{f"file {path.relative_to(self.root)}": _file(path) for path in sorted(self.root.rglob("*"))},
             "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
             "helpers": self.helpers(),
@@ -182,6 +201,13 @@ def _said(path: Path) -> str:
         one.settimeout(READY_LIMIT_S)
         one.connect(str(path))
         return one.recv(1024).decode()
+    return ""
+
+
+def _kind(path: Path) -> str:
+    """Whether a descriptor is a pipe, or what else."""
+    with contextlib.suppress(OSError):
+        return str(path.readlink()).partition(":")[0]
     return ""
 
 

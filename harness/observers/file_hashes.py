@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml
+
 from harness.contracts import Target, View
 from harness.model import Kind, Reading
 
 WATCHED = ("models", "state_snapshot", "config")  # names of the manifest's paths: files, or folders of files
 FILES_MAX = 100
 FILE_BYTES_MAX = 16 << 20
+SETTINGS_BYTES_MAX = 64 << 10
 SEALS = "checksums"
 Seen = tuple[int, int, int, int]
 
@@ -28,6 +31,7 @@ class Known:
     sha256: str
     size_bytes: int
     keys: Mapping[str, Any]  # of a sealed document: key → {valid, entries}
+    values: Mapping[str, Any] | None = None  # of settings: SECTION.NAME → what it says
 
 
 GONE = Known((0, 0, 0, 0), "", 0, {})
@@ -61,6 +65,7 @@ class FileHashes:
                     "sha256": one.sha256,
                     "bytes": one.size_bytes,
                     **({"keys_from": old.keys, "keys": one.keys} if one.keys or old.keys else {}),
+                    **({} if one.values is None else {"values": one.values}),
                 }
                 yield Reading(at_s=at_s, name="file_hashes", subject=subject, kind=Kind.FILE_CHANGED, detail=detail)
 
@@ -92,7 +97,25 @@ def _known(path: Path, before: Known) -> Known:
         data = path.read_bytes()
     except OSError:
         return GONE
-    return Known(seen, hashlib.sha256(data).hexdigest(), len(data), sealed_keys(data))
+    values = settings(data) if path.suffix in (".yaml", ".yml") else None
+    return Known(seen, hashlib.sha256(data).hexdigest(), len(data), sealed_keys(data), values)
+
+
+def settings(data: bytes) -> dict[str, Any]:
+    """What a file of settings says, each scalar under its dotted name; {} of what cannot be read."""
+    try:
+        document = yaml.safe_load(data) if len(data) <= SETTINGS_BYTES_MAX else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return dict(_flat(document)) if isinstance(document, dict) else {}
+
+
+def _flat(document: Mapping[Any, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        elif isinstance(value, str | int | float | bool | None):
+            yield f"{before}{name}", value
 
 
 def sealed_keys(data: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from harness import catalog
 from harness.judge import judge, verdict
 from harness.model import Verdict
 from harness.record import Record
+from tests.checks.test_classic_checks import CASES as CLASSIC_CASES
 from tests.checks.test_deeds_logged import CASES as DEED_CASES
 from tests.checks.test_deep_checks import CASES as DEEP_CASES
 from tests.checks.test_drift_checks import CASES as DRIFT_CASES
@@ -18,6 +19,7 @@ from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
 from tests.checks.test_retro_queue import CASES as RETRO_CASES
+from tests.checks.test_retry_checks import CASES as RETRY_CASES
 from tests.checks.test_worker_checks import CASES as WORKER_CASES
 from tests.records import edit_row, write_run
 
@@ -108,8 +110,10 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
         *FILE_CASES,
         *SPAN_CASES,
         *RETRO_CASES,
+        *RETRY_CASES,
         *DEED_CASES,
     )
+    others = (*others, *CLASSIC_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

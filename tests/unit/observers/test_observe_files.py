@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.model import Kind, Reading
-from harness.observers.file_hashes import FileHashes, sealed_keys
+from harness.observers.file_hashes import FileHashes, sealed_keys, settings
 from harness.observers.model_answers import ModelAnswers
 from tests.fake_target import Answer, FakeServer, FakeView, as_json, edges, samples, serving, target
 
@@ -176,3 +176,8 @@ def test_no_answer_is_another_answer_and_never_the_first_one(server: FakeServer,
 
 def test_a_target_that_offers_no_question_is_told(tmp_path: Path) -> None:
     assert ModelAnswers.missing(target(tmp_path)) == "models"
+
+
+def test_what_settings_say_is_read_with_their_file(tmp_path: Path) -> None:
+    assert settings(b"a: {b: true, c: [1], d: {e: x}}\nf: 2\n") == {"a.b": True, "a.d.e": "x", "f": 2}
+    assert settings(b"a: [") == settings(b"3") == settings(b"a: " + b"x" * (64 << 10)) == {}

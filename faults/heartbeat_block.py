@@ -1,0 +1,73 @@
+"""Heartbeat block: a kernel works on, and whoever watches over it hears nothing of it any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from faults.helpers import muting
+from harness.contracts import Hands, ProcessId, Target, TargetError
+from harness.model import Effect, Hold, Magnitude, Sample, Undo
+from harness.process import same
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeartbeatBlock:
+    """Keeps the heartbeats of kernel *target* from its supervisor for *block_seconds*, or until the target ends it.
+
+    The kernel's end of the pipe between the two is led to /dev/null, by a thread of its own that is borrowed from
+    outside (docs/decisions/0008): it writes and has no error, the pipe stays open, and nothing arrives. All else of
+    the kernel goes on. Seen in force where /proc says that the descriptor leads nowhere.
+
+    The target has ended it when that process is gone: a watchdog cannot tell this from a kernel that hangs, and
+    replaces it.
+    """
+
+    target: str
+    block_seconds: float
+
+    duration_field: ClassVar[str] = "block_seconds"
+    min_duration_s: ClassVar[float] = 5.0
+    target_ends_it: ClassVar[bool] = True
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    @property
+    def subject(self) -> str:
+        return self.target
+
+    @property
+    def asked(self) -> Magnitude:
+        return Magnitude(name="silenced", value=1.0, unit="", tolerance=0.05)
+
+    def prepare(self, target: Target) -> Undo:
+        return muting.prepare(target, self.target)
+
+    def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
+        return muting.inject(target, undo, self.target, self.block_seconds, hands)
+
+    def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
+        facts = effect.facts
+        process = ProcessId(pid=facts["pid"], start_ticks=facts["start_ticks"], boot_id=facts["boot_id"])
+        leads = muting.leads_to(effect)
+        if not same(process):
+            return Sample(achieved=None, hold=Hold.TARGET, because=_ending(target, self.target, process))
+        if leads != muting.VOID or not Path(facts["gate"]).exists():
+            because = f"descriptor {facts['descriptor']} of pid {process.pid} leads to {leads}, and not by this run"
+            return Sample(achieved=None, hold=Hold.LOST, because=because)
+        return Sample(achieved=1.0)
+
+
+def _ending(target: Target, kernel: str, old: ProcessId) -> str:
+    """The witness that the target ended it: what /proc says of the old process and of its successor."""
+    try:
+        new = target.process(kernel)
+    except TargetError:
+        return f"pid {old.pid} is gone from /proc; no successor yet"
+    return f"pid {old.pid} is gone from /proc; {kernel} is now pid {new.pid} (started at tick {new.start_ticks})"
+
+
+FAULT = HeartbeatBlock

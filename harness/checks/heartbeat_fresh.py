@@ -1,0 +1,34 @@
+"""A kernel's heart is heard to beat when the run ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.model import Finding, Verdict
+from harness.record import Record
+
+FRESH_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeartbeatFresh:
+    """Throughout the last seconds: of a heart that is heard once in a while most looks would say that it is late."""
+
+    claim: str
+    kernel: str
+
+    def check(self, record: Record) -> Finding:
+        since_s = record.last_fault_end_s
+        rows = record.signals("kernel_heartbeat_age_s", self.kernel).rows
+        after = [] if since_s is None else [row for row in rows if row[0] > since_s]
+        if not after:
+            why = f"nobody told of the heartbeat of {self.kernel} after the faults had ended"
+            return finding(self, Verdict.INCONCLUSIVE, why)
+        at_s, age_s, line = max((row for row in after if row[0] >= after[-1][0] - FRESH_S), key=lambda row: row[1])
+        verdict = Verdict.PASS if age_s <= FRESH_S else Verdict.FAIL
+        why = f"the heartbeat of {self.kernel} is at most {age_s:.1f} s old at the end, as told at {at_s:.1f} s"
+        return finding(self, verdict, why, f"signals.csv:{line}")
+
+
+CHECK = HeartbeatFresh

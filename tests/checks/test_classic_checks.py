@@ -1,0 +1,104 @@
+"""The original suite's own checks: a kernel's state and heartbeat, and a setting, at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import catalog
+from harness.model import Kind, Verdict
+from tests.drafts import END, INJECTED, RECOVERED, Draft, healthy
+
+PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+Change = Callable[[Draft], Any]
+STATE = {"kernel": "librarian", "state": "running"}
+HEART = {"kernel": "librarian"}
+KEY = "governance.approval_required"
+VALUE = {"key": KEY, "value": True}
+
+
+def story() -> Draft:
+    """The librarian is looked at twice a second, and a setting is changed and restored."""
+    draft = healthy()
+    for half in range(int(END * 2)):
+        draft.signals += [(half / 2, "kernel_heartbeat_age_s", "librarian", 0.4)]
+        draft.signals += [(half / 2, "kernel_pid", "librarian", 77.0)]
+    for at_s, value in ((INJECTED, False), (INJECTED + 1.2, True)):
+        config(at_s, {KEY: value, "governance.deny_from": 0.85})(draft)
+    return draft
+
+
+def config(at_s: float, values: dict[str, Any] | None) -> Change:
+    detail = {"path": "/t/grace.yaml", "from": "a", "sha256": "b", "bytes": 9}
+    detail |= {} if values is None else {"values": values}
+    return lambda draft: draft.add(at_s, Kind.FILE_CHANGED, "config", "file_hashes", **detail)
+
+
+def state(to: str, at_s: float = RECOVERED, source: str = "control_plane") -> Change:
+    about = {"what": "state", "from": "running", "to": to}
+    return lambda draft: draft.add(at_s, Kind.KERNEL_CHANGED, "librarian", source, **about)
+
+
+def signal(name: str, value: float, since_s: float) -> Change:
+    def act(draft: Draft) -> None:
+        draft.signals = [
+            (a, n, s, value if (n, s) == (name, "librarian") and a >= since_s else v) for a, n, s, v in draft.signals
+        ]
+
+    return act
+
+
+def until(name: str, end_s: float) -> Change:
+    """Nobody has told of it after *end_s*."""
+
+    def act(draft: Draft) -> None:
+        draft.signals = [one for one in draft.signals if one[1:3] != (name, "librarian") or one[0] <= end_s]
+
+    return act
+
+
+def both(*changes: Change) -> Change:
+    return lambda draft: [change(draft) for change in changes]
+
+
+def unread(draft: Draft) -> None:
+    draft.drop(Kind.FILE_CHANGED, "config")
+
+
+def same(draft: Draft) -> None:
+    """As it goes well."""
+
+
+CASES: list[tuple[str, Change, Verdict, dict[str, Any], str]] = [
+    ("kernel_state", same, PASS, STATE, "librarian is running at the end"),
+    ("kernel_state", both(state("restarting", 10.0), state("running", 12.0)), PASS, STATE, "is running"),
+    ("kernel_state", state("restarting"), FAIL, STATE, "librarian is restarting at the end"),
+    ("kernel_state", state("T", source="processes"), PASS, STATE, "is running"),
+    ("kernel_state", state("paused"), PASS, {**STATE, "state": "paused"}, "librarian is paused"),
+    ("kernel_state", same, FAIL, {**STATE, "state": "paused"}, "librarian is running"),
+    ("kernel_state", signal("kernel_pid", 0.0, RECOVERED), FAIL, STATE, "/proc shows no process"),
+    ("kernel_state", until("kernel_pid", -1.0), UNSURE, STATE, "/proc shows no process"),
+    ("kernel_state", until("kernel_heartbeat_age_s", INJECTED), UNSURE, STATE, "nobody told of librarian"),
+    ("heartbeat_fresh", same, PASS, HEART, "at most 0.4 s old"),
+    ("heartbeat_fresh", signal("kernel_heartbeat_age_s", 9.0, END - 1.5), FAIL, HEART, "at most 9.0 s old"),
+    ("heartbeat_fresh", until("kernel_heartbeat_age_s", INJECTED), UNSURE, HEART, "nobody told of the heartbeat"),
+    ("config_value", same, PASS, VALUE, "is True at the end (it was seen as False, True)"),
+    ("config_value", config(END - 2, {KEY: False}), FAIL, VALUE, "is False at the end"),
+    ("config_value", config(END - 2, {KEY: 1}), FAIL, VALUE, "is 1 at the end"),
+    ("config_value", config(END - 2, {}), FAIL, VALUE, "has no governance.approval_required"),
+    ("config_value", same, PASS, {"key": "governance.deny_from", "value": 0.85}, "is 0.85"),
+    ("config_value", unread, UNSURE, VALUE, "nobody saw the configuration change"),
+    ("config_value", both(unread, config(END - 2, None)), UNSURE, VALUE, "nobody read it"),
+]
+
+
+@pytest.mark.parametrize(("check", "change", "expected", "args", "words"), CASES)
+def test_check(tmp_path: Path, check: str, change: Change, expected: Verdict, args: dict[str, Any], words: str) -> None:
+    draft = story()
+    change(draft)
+    finding = catalog.checks()[check](claim=check, **args).check(draft.record(tmp_path))
+    assert (finding.verdict, words in finding.because) == (expected, True), finding
+    assert finding.evidence or expected is UNSURE
