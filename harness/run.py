@@ -18,6 +18,7 @@ from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault, Gates
 from harness.deeds import deeds, log_deeds
+from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, keep_logs
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
@@ -100,6 +101,7 @@ class Run:
                 self.unseen.append(f"{name}: the manifest has no {lacks}")
                 continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
+        self.stacks = Stacks(target, folder)
         self.watcher = Watcher(observers, view, self.journal, self.signals)
         self.conductor = Conductor(
             plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s, gates
@@ -124,6 +126,7 @@ class Run:
         for lack in self.unseen:
             if self._needed(lack.partition(":")[0]):
                 self.journal.append(Kind.SIGNAL_LOST, lack.partition(":")[0], "run", {"error": lack})
+        control_plane(self.target, self.folder, BEFORE)
         self.watcher.start()
         if self.plan.not_applicable:
             self.abort("the target lacks what the scenario needs")
@@ -227,6 +230,7 @@ class Run:
         cpu = self.watcher.latest.get(("cpu_percent", ""))
         if cpu and (not self.cpu or self.cpu[-1] != cpu):
             self.cpu.append(cpu)
+        self.stacks.take(hung(self.plan.kernels, self.watcher.kernel_states, self.watcher.latest), now_s)
         because = self._trouble(now_s)
         if because:
             self.unwell_at_s, self.unwell_because = now_s, because
@@ -366,12 +370,15 @@ class Run:
         self.signals.close()
         self.requests.close()
         self._log_deeds()
+        control_plane(self.target, self.folder, AFTER)
         if self._finished:
             hashes = {"sha256": file_hashes(self.folder)}
             self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
         self.journal.close()
         self._keep_target()
         self.verdict, self.findings = conclude(self.folder)
+        self.stacks.take(blamed(self.findings, self.plan.kernels), self.clock.now_s())
+        self.stacks.wait()
         name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
         shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
@@ -406,14 +413,14 @@ class Run:
         self.journal.append(Kind.DEEDS_LOGGED, self.plan.scenario_id, "run", detail, durable=True)
 
     def _keep_target(self) -> None:
-        """The target's manifest without its keys, and its logs."""
+        """The target's manifest without its keys, and the ends of its logs."""
         manifest = self.target.file.read_text(encoding="utf-8") if self.target.file.exists() else ""
         key = self.target.immutable_log.secret_key if self.target.immutable_log else "secret_key"
         lines = [line for line in manifest.splitlines() if "secret_key" not in line and key not in line]
         (self.folder / "target" / "target.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():
-            shutil.copytree(logs, self.folder / "target" / "logs", dirs_exist_ok=True)
+            keep_logs(logs, self.folder / "target" / "logs")
 
 
 def absent_routes(rows: Iterable[RequestRow]) -> list[str]:

@@ -60,6 +60,7 @@ FLOORS = {
     "checks": 3,
     "conductor": 4,
     "watcher": 4,
+    "dump": 4,
     "judge": 4,
     "run": 5,
     "embedded": 5,
