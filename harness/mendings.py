@@ -20,12 +20,12 @@ class Mending:
 
 
 def damaged(record: Record, kind: str, place: str) -> tuple[FaultRecord, ...]:
-    """The faults of type *kind*, and the general ones that are aimed at the path *place*."""
-    return tuple(
-        fault
-        for fault in record.faults
-        if fault.step.type == kind or (fault.step.type == "file_corruption" and fault.step.target == place)
-    )
+    """The faults of type *kind*, and any other that is aimed at the path *place* and damages files."""
+    return tuple(one for one in record.faults if one.step.type == kind or (one.step.target == place and _of_files(one)))
+
+
+def _of_files(fault: FaultRecord) -> bool:
+    return fault.injected is None or "files" in fault.injected.detail
 
 
 def rows_of(record: Record, fault: FaultRecord, path: str) -> tuple[Event, ...]:

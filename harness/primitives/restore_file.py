@@ -25,9 +25,12 @@ BLOCK_BYTES = 1 << 20
 
 
 def restore_file(
-    path: Path, backup: str, sha256: str, damaged_sha256: str, looks: Looks, mtime_ns: int
+    path: Path, backup: str, sha256: str, damaged_sha256: str | None, looks: Looks, mtime_ns: int
 ) -> dict[str, Any]:
-    """The primitive for *path*. *backup* is a bare name: the run's folder is put before it when it is armed."""
+    """The primitive for *path*. *backup* is a bare name: the run's folder is put before it when it is armed.
+
+    *damaged_sha256* None: the damage is that the file is gone.
+    """
     return {
         "op": OP,
         "path": str(path),
@@ -50,7 +53,7 @@ def take_back(primitive: Mapping[str, Any], complete: bool) -> tuple[str, bool]:
     if complete and not damaged:
         return f"{_how(now)}, by the target and not by this fault: left alone", True
     kept = digest(backup)
-    if kept is None and not damaged:
+    if kept is None and not (damaged and (now or complete)):
         return f"{_how(now)} before it was damaged, which it never was: left alone", True
     if kept != original:
         return f"cannot be restored: the backup {backup} is {'gone' if kept is None else 'not what was kept'}", False
