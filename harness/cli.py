@@ -12,17 +12,18 @@ import time
 from pathlib import Path
 
 from harness import menu, own_parts, suite_door
-from harness.classic import CLASSIC
 from harness import scenario as scenarios
 from harness.catalog import CatalogError
+from harness.classic import CLASSIC
 from harness.console import table
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused, limited
 from harness.judge import judge, verdict
 from harness.metrics import UNITS
 from harness.model import Verdict
-from harness.plan import Options, build_plan, describe, lint
+from harness.plan import Options, build_plan, describe
 from harness.process import read_process, send
+from harness.proofread import BY_WHOM, paper, proofread
 from harness.record import Record
 from harness.run import conclude
 from harness.scenario import ALL, ScenarioError
@@ -40,7 +41,8 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", help="without one: the menu")
     verbs.add_parser("list", help="the scenarios that come with this version")
     lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
-    lint.add_argument("files", nargs="+", type=Path)
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    lint.add_argument("--target", type=Path, help="whose words are meant; without it those of the embedded Grace")
     plan = verbs.add_parser("plan", help="what a scenario would do to a target; injects nothing")
     plan.add_argument("scenario")
     plan.add_argument("--target", type=Path, help="without it an embedded Grace is started, asked and stopped")
@@ -85,19 +87,17 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _lint(options: argparse.Namespace, rest: list[str]) -> int:
-    wrong = 0
-    for path in options.files:
-        read, problems = scenarios.read_file(path)
-        for one in read:
-            try:
-                lint(one, UNITS)
-            except ScenarioError as error:
-                problems += error.problems
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        if not problems:
-            print("\n".join(f"{path}: {one.scenario_id}: nothing is wrong" for one in read))
-        wrong += len(problems)
+    wrong, judged = 0, False
+    with paper(options.target) as target:
+        for word in options.files:
+            found, problems = proofread(word, target)
+            for problem in problems:
+                print(problem, file=sys.stderr)
+            if not problems:
+                print("\n".join(f"{word}: {one.scenario_id}: nothing is wrong" for one in found))
+            wrong, judged = wrong + len(problems), judged or bool(problems and found)
+    if judged and options.target is None:
+        print(BY_WHOM, file=sys.stderr)
     return 2 if wrong else 0
 
 

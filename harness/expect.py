@@ -51,7 +51,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
         claims=tuple(_once(claims)),
         coverage=coverage,
         subjects=_subjects(steps, coverage),
-        not_applicable=tuple(_lacks(scenario, target)),
+        not_applicable=tuple(lacks(scenario, target)),
         problems=tuple(problems),
     )
 
@@ -117,7 +117,8 @@ def _unknown_words(scenario: Scenario, target: Target) -> list[str]:
 
 
 def _unknown_detection(scenario: Scenario, target: Target, steps: Sequence[Step]) -> list[str]:
-    problems, types = [], {step.type for step in steps}
+    problems: list[str] = []
+    types = {step.type for step in steps} | {entry.type for entry in scenario.faults}  # also one that is wrong itself
     for key, names in scenario.detected_by.items():
         place = f"{scenario.places['detected_by']}: detected_by"
         if key not in types:
@@ -128,7 +129,7 @@ def _unknown_detection(scenario: Scenario, target: Target, steps: Sequence[Step]
     return problems
 
 
-def _lacks(scenario: Scenario, target: Target) -> list[str]:
+def lacks(scenario: Scenario, target: Target) -> list[str]:
     """The prerequisites that this target does not have: a kernel, safeguard, playbook, route, path,
     capability, or N_cores of this machine.
     """

@@ -156,6 +156,14 @@ def lint(scenario: Scenario, metrics: Mapping[str, str]) -> None:
         raise ScenarioError(problems)
 
 
+def lacking(entry: FaultEntry, target: Target) -> list[str]:
+    """What *target* does not offer to a fault, each with the fault's place; nothing of one that is wrong itself."""
+    try:
+        return [f"{entry.where}: {why}" for why in _lacks(entry.type, _build(entry), target)]
+    except CatalogError:
+        return []
+
+
 def _too_much(scenario: Scenario, steps: Sequence[Step], users: int) -> list[str]:
     """What goes beyond the limits that the scenario does not lift."""
     place = scenario.places["scenario_id"]

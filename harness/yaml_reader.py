@@ -20,6 +20,7 @@ NODES_MAX = 20_000  # aliases counted each time they are used: a few lines of th
 TAG = "tag:yaml.org,2002:"
 WORDS = {"str": "a text", "int": "a number", "float": "a number", "bool": "true or false", "null": "nothing"}
 UNCLEAN = object()
+IN_DISGUISE = re.compile(r"[-+]?(0[0-9_]|[0-9_]+:)")  # 010 is eight, 1:30 is ninety
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -189,10 +190,14 @@ class Reader:
     def _scalar(self, node: yaml.Node, what: str) -> Any:
         loader = yaml.SafeLoader("")
         try:
-            return loader.construct_object(node)
+            value = loader.construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError, yaml.YAMLError):
             self.say(node, f"{what}: {node.value[:40]!r} is not {WORDS[node.tag.removeprefix(TAG)]}")
             return None
+        if isinstance(value, int | float) and IN_DISGUISE.match(node.value):
+            self.say(node, f"{what}: {node.value[:40]!r} is read as {value:g}: write that, or put it in quotes")
+            return None
+        return value
 
     def _clean(self, node: yaml.Node, what: str) -> Any:
         """The plain value, or UNCLEAN when something is wrong with it that has been said."""

@@ -64,6 +64,7 @@ FLOORS = {
     "judge": 4,
     "run": 5,
     "embedded": 5,
+    "proofread": 5,
     "suite_entries": 5,
     "suite_check": 5,
     "suite_child": 5,

@@ -11,8 +11,11 @@ import socket
 import sys
 from pathlib import Path
 
+from twin.bus.keys import make_keys
 from twin.config import Config, ConfigError, load_config
 from twin.first_start import lay_out
+from twin.http.outsiders import make_token
+from twin.manifest import write_manifest
 from twin.supervisor import Supervisor
 from twin.zygote import start_zygote
 
@@ -50,6 +53,7 @@ def main() -> int:
     parser.add_argument("--safeguards-off", default="", metavar="NAME,...")
     parser.add_argument("--plant", default="", metavar="NAME,...", help="defects on purpose, to try a tester on")
     parser.add_argument("--until-stdin-closes", action="store_true", help="stop when standard input ends")
+    parser.add_argument("--on-paper", action="store_true", help="lay DIR out, write target.yaml and end: nothing runs")
     options = parser.parse_args()
     switched_off = [name for name in options.safeguards_off.split(",") if name]
     planted = [name for name in options.plant.split(",") if name]
@@ -62,6 +66,10 @@ def main() -> int:
     except ConfigError as error:
         print(f"twin: {error}", file=sys.stderr)
         return 2
+    if options.on_paper:
+        keys = make_keys(config.run_dir / "keys.json")
+        write_manifest(config, keys, make_token(config.run_dir), on_paper=True)
+        return 0
     link, pid = start_zygote(config)
     return asyncio.run(Supervisor(config, link, pid, options.until_stdin_closes).run())
 

@@ -62,8 +62,11 @@ QUESTIONS = {
 }
 
 
-def write_manifest(config: Config, keys: dict[str, Any], token: str) -> Path:
-    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds keys and a token."""
+def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: bool = False) -> Path:
+    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds keys and a token.
+
+    *on_paper*: as it would be where all can be had.
+    """
     run = config.run_dir
     manifest = {
         "schema": "grace-target/1",
@@ -80,7 +83,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str) -> Path:
             "state_snapshot": str(config.state_snapshot),
             "config": str(config.settings_file),
             "immutable_log": str(config.audit_dir / "immutable_log.db"),
-            **_audit_disk(config),
+            **({"audit_disk": str(config.audit_dir)} if on_paper else _audit_disk(config)),
             **_memory_cgroup(),
         },
         "links": links(config),

@@ -330,7 +330,8 @@ def test_lint_says_all_of_a_file_at_once(tmp_path: Path, monkeypatch: Any, capsy
     monkeypatch.setattr("sys.argv", ["grace-chaos", "lint", str(path)])
     assert main() == 2
     said = capsys.readouterr()
-    rows = said.err.splitlines()
+    *rows, by_whom = said.err.splitlines()
+    assert "the embedded Grace" in by_whom
     assert said.out == "" and sorted(int(row.split(":")[1]) for row in rows) == [2, 3, 4, 4, 5, 7, 8, 9], rows
     path.write_text(POOL + EXECUTION)
     assert main() == 0 and "MF03: nothing is wrong" in capsys.readouterr().out
