@@ -39,8 +39,9 @@ class ApiFlood:
     A share of *invalid_ratio* of them is invalid, in many ways. Closed loop: each connection sends its next request
     when the last is answered. With *arrivals* constant or poisson they come at *requests_per_second*, answered or not.
     It is over when each request has its last answer (a 429 or 503 is tried again when the target says so), and after
-    *duration_seconds* all the same: that is a limit, and no time scale shortens it. Two attacks at a time need a
-    *client_block* each: it is the third part of their addresses.
+    *duration_seconds* all the same: that is a limit, and no time scale shortens it. *impatient*: each connection is a
+    client with one request, that tries again after 25 to 75 ms until it is served, whatever it was told. Two attacks
+    at a time need a *client_block* each: it is the third part of their addresses.
     """
 
     endpoint: str
@@ -52,6 +53,7 @@ class ApiFlood:
     client_block: int = 0
     arrivals: str = "closed"
     requests_per_second: float = 0.0
+    impatient: bool = False
     payload: Mapping[str, Any] = field(default_factory=dict)
     target: str = "api_server"
 
@@ -63,6 +65,10 @@ class ApiFlood:
     def __post_init__(self) -> None:
         if not 0 <= self.invalid_ratio <= 1:
             raise ValueError(f"invalid_ratio: from 0 to 1 is expected, not {self.invalid_ratio!r}")
+        if not isinstance(self.impatient, bool):
+            raise ValueError(f"impatient: true or false is expected, not {self.impatient!r}")
+        if self.impatient and self.arrivals != "closed":
+            raise ValueError("impatient: goes with a closed loop, in which each connection is a client")
         if self.clients > CLIENTS_MAX:
             raise ValueError(f"clients: at most {CLIENTS_MAX} are expected, not {self.clients!r}")
         if (self.arrivals == "closed") != (self.requests_per_second == 0):

@@ -27,6 +27,7 @@ class ApiSpam:
     component: str = ""
     concurrency: int = AT_ONCE
     client_block: int = 0  # as of an api_flood
+    impatient: bool = False  # likewise
     payload: Mapping[str, Any] = field(default_factory=dict)
     target: str = "api_server"
 
@@ -47,6 +48,7 @@ class ApiSpam:
             total_requests=self.count or self.requests,
             concurrency=self.concurrency,
             client_block=self.client_block,
+            impatient=self.impatient,
             duration_seconds=LIMIT_S,
             payload=self.payload,
             target=self.target,

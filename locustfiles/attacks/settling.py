@@ -27,6 +27,7 @@ THINNED_PER_S = 500  # a crowd that waits spreads over a time in which so many c
 SPREAD_MAX = 8  # but over no more than so many times what it was told to wait, and no less than once
 LOST_WAIT_S = 0.1  # after a lost answer, doubled each time
 LOST_WAIT_MAX_S = 2.0
+IMPATIENT_S = 0.05  # between two tries of a client that does not care what it was told
 LAST_TRY_S = 0.5  # before the deadline: what chance would have sent later still gets its answer
 GIVEN_UP_AT_ONCE = 200  # so many payloads are given up in one call, then others may run
 OWN_ID = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
@@ -41,6 +42,10 @@ class Bounds:
     losses_max: int = 50
     retry_s_default: float = 1.0  # for a 429 without Retry-After
     retry_s_max: float = 30.0  # a target may not hold a client for longer than this
+
+
+# Of those that try again at once: only the deadline ends it.
+IMPATIENT = Bounds(attempts_max=1_000_000, losses_max=1_000_000)
 
 
 @dataclass(slots=True)
@@ -74,6 +79,7 @@ class Settling:
         deadline_ns: int | None = None,
         bounds: Bounds | None = None,
         repeatable: bool = True,
+        impatient: int = 0,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.name = f"POST {path}"
@@ -86,7 +92,8 @@ class Settling:
         self._fresh: Iterator[Payload] | None = payloads
         self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
         self._user, self._now_s, self._clock_ns = user, now_s, clock_ns
-        self._bounds = bounds or Bounds()
+        self._impatient = impatient  # so many clients, each with one payload at a time, that try again at once; 0: none
+        self._bounds = bounds or (IMPATIENT if impatient else Bounds())
         self._random = random.Random(f"{seed}:settling:{user}")
         self._due: list[tuple[int, int, _Open]] = []  # a heap of (when, order, which)
         self._order = 0
@@ -178,6 +185,8 @@ class Settling:
 
     def _next(self) -> _Open | None:
         """The next payload that may be sent; one that waits for another is parked meanwhile."""
+        if self._impatient and len(self._out) + len(self._due) >= self._impatient:
+            return None  # each client asks for the one that it has
         while self._fresh is not None:
             payload = next(self._fresh, None)
             if payload is None:
@@ -216,6 +225,10 @@ class Settling:
         return "failed"
 
     def _again_after(self, token: _Open, wait_s: float) -> None:
+        """What the target says of when to come again: the impatient do not hear it."""
+        if self._impatient:
+            self._again(token, IMPATIENT_S / 2, IMPATIENT_S)
+            return
         wait_s = min(max(wait_s, 0.0), self._bounds.retry_s_max)
         crowd_s = len(self._due) / THINNED_PER_S
         self._again(token, wait_s, min(max(crowd_s, wait_s), wait_s * SPREAD_MAX))
@@ -229,6 +242,9 @@ class Settling:
 
     def _once_more(self, token: _Open) -> None:
         token.losses += 1
+        if self._impatient:
+            self._again(token, IMPATIENT_S / 2, IMPATIENT_S)
+            return
         wait_s = min(LOST_WAIT_S * 2 ** min(token.losses - 1, 10), LOST_WAIT_MAX_S)
         self._again(token, wait_s / 2, wait_s)
 

@@ -48,6 +48,7 @@ class AttackUser(FloodUser):
             seed=order.seed + order.index,
             now_s=getattr(environment, "clock_s", time.time),
             repeatable=self.repeatable,
+            impatient=self.connections if params.get("impatient") else 0,
             deadline_ns=time.perf_counter_ns() + int(float(params["duration_seconds"]) * NS),
         )
 

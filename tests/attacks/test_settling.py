@@ -397,3 +397,44 @@ def test_who_waits_for_nobody_is_not_waited_for() -> None:
     source = Drive().source(iter([stray]))
     assert source.take(0) is None and source.settled
     assert [row["outcome"] for row in source.take_rows()] == ["refused"]
+
+
+def test_the_impatient_do_not_hear_when_to_come_again_and_ask_for_one_thing_each() -> None:
+    drive, open_at_once = Drive(), []
+
+    class Watched(Target):
+        def answer(self, data: bytes, now_s: float) -> tuple[int, dict[str, Any], float | None]:
+            open_at_once.append(len(drive.sent) - source.done)
+            return super().answer(data, now_s)
+
+    target = Watched(per_s=100, burst=1)
+    source = drive.source(intents.generate(7, 200, 0.0), impatient=10, deadline_s=30)
+    drive.run(source, target)
+    rows = source.take_rows()
+    assert Counter(row["outcome"] for row in rows) == {"accepted": 200}
+    assert max(open_at_once) == 10, "each client has one request at a time"
+    assert drive.now_ns < 4 * S, "2 s is what the limit allows; who heard Retry-After would wait longer"
+    assert target.count > 300 and max(row["attempts"] for row in rows) > 3
+
+
+def test_the_impatient_try_again_after_a_lost_answer_as_soon_and_as_often() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0), impatient=1)
+    for _ in range(200):
+        found = source.take(drive.now_ns)
+        assert isinstance(found, tuple)
+        source.written(found[0])
+        source.lost(found[0], "reset")
+        due_ns = source.take(drive.now_ns)
+        assert isinstance(due_ns, int) and 25 * MS <= due_ns - drive.now_ns <= 75 * MS
+        drive.now_ns = due_ns
+    assert not source.settled
+    source.give_up()
+    assert [row["outcome"] for row in source.take_rows()] == ["unanswered"]
+
+
+def test_when_time_is_up_the_impatient_are_settled_too() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 50, 0.0), impatient=5, deadline_s=2)
+    drive.run(source, Target(per_s=0, burst=0), connections=5)
+    assert Counter(row["outcome"] for row in source.take_rows()) == {"refused": 50}

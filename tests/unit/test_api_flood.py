@@ -87,6 +87,15 @@ def test_each_client_has_an_address_of_its_own_and_none_is_the_legitimate_one() 
 
 
 @pytest.mark.parametrize("kind", ["api_flood", "api_spam"])
+def test_whether_clients_are_impatient_is_told_to_the_load_generator(kind: str) -> None:
+    values: dict[str, Any] = {"api_flood": FLOOD, "api_spam": {"endpoint": "/x", "count": 3}}[kind]
+    for impatient in (False, True):
+        hands: Any = Hands(Told())
+        build_fault(kind, {**values, "impatient": impatient}).inject(TARGET, Undo(), hands)
+        assert hands.order["impatient"] is impatient
+
+
+@pytest.mark.parametrize("kind", ["api_flood", "api_spam"])
 def test_where_there_are_no_addresses_to_choose_from_it_sends_from_the_one_that_there_is(kind: str) -> None:
     """A limiter of a host elsewhere names the address that this machine has towards it; 127.0.0.10 can't be bound."""
     values: dict[str, Any] = {"api_flood": FLOOD, "api_spam": {"endpoint": "/x", "count": 3}}[kind]
@@ -143,6 +152,11 @@ def test_a_route_that_the_target_does_not_have_is_no_error_of_the_scenario() -> 
         ({"total_requests": 10.5}, "api_flood.total_requests: a whole number"),
         ({"client_block": 256}, "api_flood.client_block: a whole number from 1 to 255"),
         ({"client_block": 0.5}, "api_flood.client_block: a whole number from 1 to 255"),
+        ({"impatient": "very"}, "api_flood.impatient: true or false is expected"),
+        (
+            {"impatient": True, "arrivals": "constant", "requests_per_second": 9},
+            "api_flood.impatient: goes with a closed",
+        ),
         ({"total_request": 10}, "Did you mean 'total_requests'?"),
     ],
 )
