@@ -24,6 +24,7 @@ from harness.stop import StopError, parse_stop
 FAILOVER_CHECK = "failover_within_limit"
 CONCURRENT_CHECK = "playbooks_concurrent"
 DRAWS_MAX = 1000
+MACHINE = "machine"  # the target of a fault that makes all of it short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target
         step_id = entry.type if numbers[entry.type] == 1 else f"{entry.type}#{numbers[entry.type]}"
         at_s = begins_s(execution, position, time_scale)
         fault, asked_s, note = _fault(entry, execution, at_s, time_scale)
-        laid.notes.extend([f"{step_id} {note}"] if note else [])
+        laid.notes.extend(f"{step_id} {one}" for one in (note, _of_all(entry, fault, target)) if one)
         laid.faults[step_id] = fault
         laid.lacking.extend(_lacks(step_id, fault, target))
         laid.steps.append(_step(step_id, entry, fault, at_s, asked_s, _subject(fault, target)))
@@ -286,6 +287,13 @@ def _fault(entry: FaultEntry, execution: Execution, at_s: float, time_scale: flo
     scaled_s = max(asked_s * time_scale, min(asked_s, floor_s))
     left_s, note = cut_s(execution, at_s, scaled_s, floor_s, time_scale)
     return replace(asked, **{name: left_s}), asked_s, note
+
+
+def _of_all(entry: FaultEntry, fault: Any, target: Target) -> str:
+    """What is to be said of a fault that is aimed at a kernel and cannot be for one alone; "" for nothing."""
+    if getattr(type(fault), "target", "") != MACHINE or entry.target not in target.kernels:
+        return ""
+    return f"is not for {entry.target} alone: it makes the machine short, or all of the target with `scope: target`"
 
 
 def _lacks(step_id: str, fault: Any, target: Target) -> list[str]:

@@ -14,7 +14,7 @@ from harness import catalog
 from harness.catalog import NOT_YET
 from harness.contracts import Target
 from harness.metrics import UNITS
-from harness.plan import Options, build_plan
+from harness.plan import Options, build_plan, describe
 from harness.proofread import paper, proofread
 from harness.scenario import load_file, shipped
 from harness.suite import RunRefused, enhanced_chaos_runner
@@ -170,6 +170,18 @@ def test_a_wrong_word_is_named_with_its_line_and_the_nearest(
 def test_an_unknown_route_is_named(tmp_path: Path, grace: Target) -> None:
     (one,) = said(tmp_path, GOOD.replace("/api/chat", "/api/chatt"), grace)
     assert one.startswith("mine.yaml:13: faults[4]: api_spam: the target has no route 'POST /api/chatt'")
+
+
+@pytest.mark.parametrize("aim", ["librarian", "machine", "system"])
+def test_a_shortage_that_is_aimed_at_one_kernel_says_that_it_is_for_all(
+    aim: str, tmp_path: Path, grace: Target
+) -> None:
+    path = tmp_path / "mine.yaml"
+    spike = f"{{type: cpu_spike, target: {aim}, params: {{cpu_percent: 50, duration_seconds: 20}}}}"
+    path.write_text(f"scenario_id: X\nfaults: [{spike}]\n")
+    plan, _ = build_plan(load_file(path)[0], grace, Options(seed=1), UNITS)
+    told = "  cpu_spike is not for librarian alone: it makes the machine short" in describe(plan)
+    assert told == (aim == "librarian")
 
 
 @pytest.mark.parametrize("key", ["telemetry", "diagnostics", "load_profile", "partition", "owner", "notes"])
