@@ -228,7 +228,7 @@ def test_a_bare_name_has_the_injectors_defaults_or_says_what_is_missing(tmp_path
     monkeypatch.setattr(CpuSpike, "defaults", {"cpu_percent": 80.0, "duration_seconds": 30.0}, raising=False)
     (step,) = planned(tmp_path, "scenario_id: X\nfault_pool: [cpu_spike]\n").steps
     assert (step.asked.value, step.duration_s) == (80.0, 30.0)
-    with pytest.raises(ScenarioError, match="cpu_spike needs cpu_percent"):
+    with pytest.raises(ScenarioError, match="cpu_spike needs duration_seconds"):
         planned(tmp_path, "scenario_id: X\nfault_pool: [{type: cpu_spike}]\n")
 
 

@@ -180,7 +180,7 @@ def test_a_shortage_that_is_aimed_at_one_kernel_says_that_it_is_for_all(
     spike = f"{{type: cpu_spike, target: {aim}, params: {{cpu_percent: 50, duration_seconds: 20}}}}"
     path.write_text(f"scenario_id: X\nfaults: [{spike}]\n")
     plan, _ = build_plan(load_file(path)[0], grace, Options(seed=1), UNITS)
-    told = "  cpu_spike is not for librarian alone: it makes the machine short" in describe(plan)
+    told = "  cpu_spike is not for librarian alone: it makes the whole machine short" in describe(plan)
     assert told == (aim == "librarian")
 
 
