@@ -99,6 +99,13 @@ def test_the_variable_reaches_each_way_in(tmp_path: Path) -> None:
     assert gone.returncode == 2 and gone.stderr == f"GRACE_PARTS: {tmp_path / 'nowhere'} is not a folder\n"
 
 
+def test_a_helper_of_ones_own_fault_is_found_where_helpers_are_started(tmp_path: Path) -> None:
+    put(tmp_path, "faults/_mine.py", "import json, sys\nprint(json.loads(sys.argv[1])['told'])\n")
+    command = [sys.executable, "-m", "faults._mine", '{"told": "by the guardian"}']
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("by the guardian\n", "")
+
+
 def test_a_check_that_is_not_there_leaves_a_claim_open_in_words() -> None:
     with pytest.raises(CatalogError, match=r"no check is called 'always_so' here; .* GRACE_PARTS must name its folder"):
         catalog.build_check("always_so", "x", {})
