@@ -63,10 +63,7 @@ QUESTIONS = {
 
 
 def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: bool = False) -> Path:
-    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds keys and a token.
-
-    *on_paper*: as it would be where all can be had.
-    """
+    """Writes DIR/target.yaml at one stroke, readable by its owner only: it holds keys and a token."""
     run = config.run_dir
     manifest = {
         "schema": "grace-target/1",
@@ -74,18 +71,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
         "base_url": f"http://127.0.0.1:{config.http_port}",
         "processes": {name: {"pid_file": str(run / f"{name}.pid")} for name in KERNELS},
         "supervisor": {"pid_file": str(run / "supervisor.pid")},
-        "paths": {
-            "root": str(config.dir),
-            "logs": str(config.log_dir),
-            "state": str(config.state_dir),
-            "snapshots": str(config.snapshot_dir),
-            "models": str(config.models_dir),
-            "state_snapshot": str(config.state_snapshot),
-            "config": str(config.settings_file),
-            "immutable_log": str(config.audit_dir / "immutable_log.db"),
-            **({"audit_disk": str(config.audit_dir)} if on_paper else _audit_disk(config)),
-            **_memory_cgroup(),
-        },
+        "paths": _paths(config, on_paper),
         "links": links(config),
         "bus": {
             "protocol": "grace-bus/1",
@@ -126,10 +112,25 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
     return path
 
 
-def _audit_disk(config: Config) -> dict[str, str]:
-    """The immutable log's folder, when it has a file system of its own; {} when it has not."""
+def _paths(config: Config, on_paper: bool) -> dict[str, str]:
+    return {
+        "root": str(config.dir),
+        "logs": str(config.log_dir),
+        "state": str(config.state_dir),
+        "snapshots": str(config.snapshot_dir),
+        "models": str(config.models_dir),
+        "state_snapshot": str(config.state_snapshot),
+        "config": str(config.settings_file),
+        "immutable_log": str(config.audit_dir / "immutable_log.db"),
+        **_audit_disk(config, on_paper),
+        **_memory_cgroup(),
+    }
+
+
+def _audit_disk(config: Config, on_paper: bool) -> dict[str, str]:
+    """The immutable log's folder, when it has a file system of its own, as it has on paper; {} when it has not."""
     own = config.audit_dir.stat().st_dev != config.audit_dir.parent.stat().st_dev
-    return {"audit_disk": str(config.audit_dir)} if own else {}
+    return {"audit_disk": str(config.audit_dir)} if own or on_paper else {}
 
 
 def _memory_cgroup() -> dict[str, str]:
