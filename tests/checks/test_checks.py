@@ -18,6 +18,7 @@ from tests.checks.test_drift_checks import CASES as DRIFT_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
+from tests.checks.test_refused import CASES as REFUSED_CASES
 from tests.checks.test_retro_queue import CASES as RETRO_CASES
 from tests.checks.test_retry_checks import CASES as RETRY_CASES
 from tests.checks.test_worker_checks import CASES as WORKER_CASES
@@ -110,6 +111,7 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
         *FILE_CASES,
         *SPAN_CASES,
         *RETRO_CASES,
+        *REFUSED_CASES,
         *RETRY_CASES,
         *DEED_CASES,
     )
