@@ -90,12 +90,12 @@ def test_room_is_tried_and_given_back(tmp_path: Path) -> None:
         room = Room(small)
         assert room.trouble() == "No space left on device"
         assert room.path.stat().st_blocks == 0, "what could not be had in full is given back as well"
-        assert _audit_disk(Config(dir=tmp_path, audit=small)) == {"audit_disk": str(small)}
+        assert _audit_disk(Config(dir=tmp_path, audit=small), False) == {"audit_disk": str(small)}
         (small / "more").write_bytes(bytes(100 << 10))
         assert disk_used_percent(tmp_path) < Meters(tmp_path, small).read()["disk"]
     finally:
         umount(small, lazily=True)
-    assert _audit_disk(Config(dir=tmp_path, audit=small)) == {}
+    assert _audit_disk(Config(dir=tmp_path, audit=small), False) == {}
 
 
 def test_what_has_no_record_is_refused_and_lost_only_without_the_guard(tmp_path: Path) -> None:
