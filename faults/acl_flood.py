@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers import flooding
 from faults.helpers.reading import sample_mean
@@ -28,6 +29,12 @@ class AclFlood:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "messages_per_second": 1000,
+        "duration_seconds": 45,
+        "blocked_actor": "rogue_kernel",
+    }
 
     @property
     def subject(self) -> str:

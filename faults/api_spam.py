@@ -33,6 +33,12 @@ class ApiSpam:
 
     duration_field: ClassVar[str] = ""
     min_duration_s: ClassVar[float] = 0.0
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "endpoint": "/api/chat",
+        "requests": 1000,
+        "payload": {"message": "are you there", "user": "somebody"},
+    }
     of_generator: ClassVar[bool] = True
     limit_s: ClassVar[float] = LIMIT_S
     attain_limit_s: ClassVar[float] = LIMIT_S

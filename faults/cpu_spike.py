@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
 from harness.contracts import Hands, Target, TargetLacks
@@ -32,6 +33,7 @@ class CpuSpike:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+    defaults: ClassVar[Mapping[str, Any]] = {"cpu_percent": 90, "duration_seconds": 45}
 
     def __post_init__(self) -> None:
         if (self.cpu_percent > 0) == (self.cores > 0):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
 from harness.contracts import Hands, Target, TargetError
@@ -32,6 +33,7 @@ class DiskIoSaturation:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+    defaults: ClassVar[Mapping[str, Any]] = {"busy_percent": 95, "duration_seconds": 45}
     attain_limit_s: ClassVar[float] = 20.0  # a slow disk takes its time to fill the file first
 
     @property

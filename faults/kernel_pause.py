@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers import freezer
 from harness.contracts import Hands, ProcessId, Target, TargetError
@@ -39,6 +40,7 @@ class KernelPause:
 
     duration_field: ClassVar[str] = "pause_seconds"
     min_duration_s: ClassVar[float] = 5.0
+    defaults: ClassVar[Mapping[str, Any]] = {"target": "coding_agent", "pause_seconds": 45}
     target_ends_it: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
 from harness.cgroup import limit_bytes
@@ -37,6 +37,7 @@ class MemoryPressure:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+    defaults: ClassVar[Mapping[str, Any]] = {"memory_percent": 90, "duration_seconds": 45, "scope": "target"}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"scope": ("machine", "target")}
 
     @property

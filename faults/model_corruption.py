@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.file_corruption import FileCorruption
 
@@ -16,6 +17,7 @@ class ModelCorruption(FileCorruption):
     corruption_type: str = "truncate"
 
     target_ends_it: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]] = {"corrupt_files": ["classifier_model.pkl"], "duration_seconds": 45}
 
 
 FAULT = ModelCorruption

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faults.helpers import link
 from harness.contracts import Hands, Target
@@ -25,6 +26,12 @@ class NetworkLatency:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "target": "api_server->memory_fusion",
+        "latency_ms": 400,
+        "duration_seconds": 45,
+    }
 
     @property
     def subject(self) -> str:

@@ -226,10 +226,11 @@ class Fault(Protocol):
 
     Some attributes may be left out: `attain_limit_s`, the seconds that it may take to reach its magnitude before its
     clock starts all the same (else ATTAIN_LIMIT_S); `choices`, the words that its text fields take:
-    {field: (word, ...)}; `kernels`, all the kernels that it is aimed at, for a fault of more than one; `limit_s`, of a
-    fault given by a count: it ends when it says that it is done, and after so many seconds all the same;
-    `of_generator`, true when all of it lives in the load generator and dies with it: it has nothing to undo, and its
-    `senders_on(target)` are the addresses that the target sees;
+    {field: (word, ...)}; `defaults`, what its name alone in a pool stands for: {field: value}; `kernels`, all the
+    kernels that it is aimed at, for a fault of more than one; `limit_s`, of a fault given by a count: it ends when it
+    says that it is done, and after so many seconds all the same; `of_generator`, true when all of it lives in the load
+    generator and dies with it: it has nothing to undo, and its `senders_on(target)` are the addresses that the target
+    sees;
     `subject_on(target)`, for a subject that only the target's manifest tells, such as the first worker of a pool; and
     `target_ends_it`, true when a target that is well ends it long before its time.
     """

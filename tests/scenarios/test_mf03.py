@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from harness.metrics import UNITS
 from harness.model import Plan
 from harness.plan import Options, build_plan, describe, plan_to_json
-from harness.scenario import find
+from harness.scenario import Execution, find, load_file
 from tests.records import paper_target
 
 SAFEGUARD = {
@@ -23,6 +24,16 @@ SAFEGUARD = {
     "model_corruption": "model_integrity_check",
 }
 SEEDS = range(60)
+
+
+def test_names_alone_in_a_pool_are_the_same_eight(tmp_path: Path) -> None:
+    (shipped,) = find("MF03_randomized_assault")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"scenario_id: X\nfault_pool: [{', '.join(SAFEGUARD)}]\n")
+    bare, whole = load_file(path)[0], replace(shipped, execution=Execution())
+    plans = [build_plan(one, paper_target(tmp_path), Options(seed=3), UNITS)[0] for one in (bare, whole)]
+    steps = [[replace(step, where="") for step in plan.steps] for plan in plans]
+    assert steps[0] == steps[1] and len(steps[0]) == 8
 
 
 def planned(folder: Path, seed: int, time_scale: float = 1.0) -> Plan:

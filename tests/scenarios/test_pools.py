@@ -220,12 +220,12 @@ def test_a_wrong_entry_is_told_whatever_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_bare_name_has_the_injectors_defaults_or_says_what_is_missing(tmp_path: Path, monkeypatch: Any) -> None:
-    text = "scenario_id: X\nfault_pool:\n  - cpu_spike\n  - kernel_pause\n  - cpu_spke\n"
+    text = "scenario_id: X\nfault_pool:\n  - network_loss\n  - kernel_kill\n  - cpu_spke\n"
     said = refusal(tmp_path, text)
-    assert "mine.yaml:3: fault_pool[0]: cpu_spike needs duration_seconds: write it as" in said
-    assert "mine.yaml:4: fault_pool[1]: kernel_pause needs target, pause_seconds" in said
+    assert "mine.yaml:3: fault_pool[0]: network_loss needs target, " in said
+    assert "mine.yaml:4: fault_pool[1]: kernel_kill.target: either target, a kernel, or targets" in said
     assert "mine.yaml:5: fault_pool[2]: no fault is called 'cpu_spke'. Did you mean 'cpu_spike'?" in said
-    monkeypatch.setattr(CpuSpike, "defaults", {"cpu_percent": 80.0, "duration_seconds": 30.0}, raising=False)
+    monkeypatch.setattr(CpuSpike, "defaults", {"cpu_percent": 80.0, "duration_seconds": 30.0})
     (step,) = planned(tmp_path, "scenario_id: X\nfault_pool: [cpu_spike]\n").steps
     assert (step.asked.value, step.duration_s) == (80.0, 30.0)
     with pytest.raises(ScenarioError, match="cpu_spike needs duration_seconds"):
