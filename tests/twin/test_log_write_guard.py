@@ -14,7 +14,7 @@ import pytest
 
 from harness.mounts import may_mount, mount_tmpfs, umount
 from twin.commit import GroupCommit
-from twin.config import Config, Thresholds
+from twin.config import SAFEGUARDS, Config, Thresholds
 from twin.events import EventStore
 from twin.http.app import App
 from twin.kernels.immutable_log import ImmutableLog
@@ -128,8 +128,9 @@ def test_another_failure_of_the_outbox_is_no_full_disk(tmp_path: Path) -> None:
 
 def test_an_append_that_finds_no_room_is_told_to_the_guard(tmp_path: Path) -> None:
     async def append() -> None:
-        kernel = ImmutableLog(Config(dir=tmp_path, safeguards={LogWriteGuard.name: False}))
-        kernel.config.audit_dir.mkdir()
+        kernel = ImmutableLog(Config(dir=tmp_path, safeguards=dict.fromkeys(SAFEGUARDS, False)))
+        for folder in (kernel.config.audit_dir, kernel.config.state_dir):
+            folder.mkdir()
         await kernel.setup()
         kernel.db.execute(f"PRAGMA max_page_count={kernel.db.execute('PRAGMA page_count').fetchone()[0]}")
         with pytest.raises(KernelError) as told:
