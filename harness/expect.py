@@ -273,12 +273,14 @@ NEEDED_DAMAGE = {
     "fallback_model_activated": "model_degradation",
     "snapshot_regenerated": "snapshot_corruption",
     "config_restored": "config_corruption",
+    "log_restored": "log_corruption",
 }
 MENDED = {
     "fallback_model_activated": "clients are answered by another model, as surely as before, until the first is well",
     "models_restored": "the models are what they were, on the disk and in what the target answers",
     "snapshot_regenerated": "each key of the snapshot fits its checksum again",
     "config_restored": "the configuration on the disk is what it was",
+    "log_restored": "each entry of the log is what it was, and its chain is whole",
 }
 # metric → the magnitude (name, unit) of the fault that it is the effect of
 NEEDED_MAGNITUDE = {

@@ -20,12 +20,13 @@ from harness.process import read_process
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
 SCHEMA = "grace-target/1"
+SUPERVISOR = "supervisor"  # the process that hears the kernels' heartbeats
 KEYS = (
     "schema",
     "name",
     "base_url",
     "processes",
-    "supervisor",
+    SUPERVISOR,
     "paths",
     "bus",
     "routes",
@@ -81,6 +82,7 @@ class ManifestTarget:
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     models: Mapping[str, Question] = field(default_factory=dict)
     immutable_log: LogRoute | None = None
+    supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
 
     @property
@@ -92,8 +94,9 @@ class ManifestTarget:
         return tuple(self.processes)
 
     def process(self, name: str) -> ProcessId:
-        """A kernel's, or a worker's of any pool."""
-        known = {one: where for pool in self.workers.values() for one, where in pool.processes.items()}
+        """A kernel's, a worker's of any pool, or the supervisor's."""
+        known = {SUPERVISOR: self.supervisor} if self.supervisor else {}
+        known.update({one: where for pool in self.workers.values() for one, where in pool.processes.items()})
         known.update(self.processes)
         where = known.get(name)
         if where is None:
@@ -173,8 +176,6 @@ class _Manifest:
         schema = read.text(found["schema"].value, "schema")
         if schema and schema != SCHEMA:
             read.say_of(found["schema"], f"schema {schema!r}; {SCHEMA} is expected")
-        if "supervisor" in found:
-            self.process(found["supervisor"].value, "supervisor")
 
         def each(key: str) -> dict[str, Field]:
             return read.mapping(found[key].value, key) if key in found else {}
@@ -199,6 +200,7 @@ class _Manifest:
             capabilities=names("capabilities"),
             links={name: self.link(name, one.value) for name, one in each("links").items()},
             workers=self.workers(each("workers"), each("processes")),
+            supervisor=self.process(found[SUPERVISOR].value, SUPERVISOR) if SUPERVISOR in found else {},
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,

@@ -28,6 +28,7 @@ SAFEGUARDS = (
     "error_recognition_system",
     "drift_detector",
     "log_write_guard",
+    "log_integrity_monitor",
 )
 PLAYBOOKS = (
     "message_bus_acl_violation_fix",
@@ -43,6 +44,7 @@ PLAYBOOKS = (
     "config_restore",
     "model_fallback",
     "refuse_unrecorded",
+    "log_restore",
 )
 
 

@@ -46,6 +46,7 @@ RECIPES: dict[str, Recipe] = {
     "memory_pressure": Recipe(
         type="memory_pressure", params={"memory_percent": 40.0, "duration_seconds": 60.0, "scope": "target"}
     ),
+    "memory_leak": Recipe(type="memory_leak", params={"megabytes": 40.0, "over_seconds": 1.0}),
     "disk_io_saturation": Recipe(
         type="disk_io_saturation", params={"io_ops_per_second": 20.0, "duration_seconds": 60.0}
     ),
@@ -66,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
     "file_corruption": Recipe(
         type="file_corruption", params={"target": "root", "corrupt_files": ["model.bin", "state.json"]}
     ),
+    "log_corruption": Recipe(type="log_corruption", params={"corrupt_entries": 5}),
     "model_corruption": Recipe(type="model_corruption", params={"target": "root", "corrupt_files": ["model.bin"]}),
     "snapshot_corruption": Recipe(
         type="snapshot_corruption",

@@ -9,6 +9,7 @@ import re
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from harness.cgroup import MARK, CgroupError, make_group, remove
 from harness.primitives.kill_marked import MARKER_VARIABLE
 from harness.process import process_state, read_process
 
+LOG = "log.db"
 READY_LIMIT_S = 10.0
 GROUP_BYTES = 160 << 20
 CGROUPS = Path("/sys/fs/cgroup")
@@ -74,6 +76,9 @@ class World:
             one.mkdir(parents=True)
         (self.root / "model.bin").write_bytes(hashlib.sha512(b"model").digest() * 64)
         (self.root / "state.json").write_text('{"memory_index": [1, 2, 3], "governance_rules": {"deploy": "ask"}}\n')
+        with contextlib.closing(sqlite3.connect(self.root / LOG)) as log, log:
+            log.execute("CREATE TABLE entries (sequence INTEGER PRIMARY KEY, payload TEXT)")
+            log.executemany("INSERT INTO entries VALUES (?, ?)", [(n, f'{{"risk": 0.{n}}}') for n in range(1, 10)])
         self.socket = folder / "victim.sock"
         self.owners: set[int] = set()  # pids after which a fault of this world may have named a cgroup
         self.worker = folder / "worker.sock"
@@ -117,7 +122,12 @@ class World:
 
     def _manifest(self) -> dict[str, Any]:
         public, secret = (one.decode() for one in zmq.curve_keypair())
-        paths = {"root": str(self.root), "state": str(self.root), "spare": str(self.root / "spare")}
+        paths = {
+            "root": str(self.root),
+            "immutable_log": str(self.root / LOG),
+            "state": str(self.root),
+            "spare": str(self.root / "spare"),
+        }
         if self.group is not None:
             paths["memory_cgroup"] = str(self.group)
         return {
@@ -166,7 +176,8 @@ class World:
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
             "worker": _said(self.worker),
             "heartbeat": _kind(Path(f"/proc/{self.children[2].pid}/fd/1")),
-            **{f"file {path.relative_to(self.root)}": _file(path) for path in sorted(self.root.rglob("*"))},
+            **{f"file {one.relative_to(self.root)}": _file(one) for one in sorted(self.root.rglob("*")) if _lasts(one)},
+            "log": _rows(self.root / LOG),
             "mounts": [line.split()[4] for line in _read(MOUNTS).splitlines() if str(self.folder) in line],
             "helpers": self.helpers(),
             "cgroups": [str(path) for path in marked_groups(self.owners) if path != self.group],
@@ -202,6 +213,16 @@ def _said(path: Path) -> str:
         one.connect(str(path))
         return one.recv(1024).decode()
     return ""
+
+
+def _lasts(path: Path) -> bool:
+    """Not the database and its journal, whose bytes are the database's own affair: its rows count."""
+    return not path.name.startswith(LOG)
+
+
+def _rows(path: Path) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(path)) as log:
+        return log.execute("SELECT * FROM entries ORDER BY sequence").fetchall()
 
 
 def _kind(path: Path) -> str:

@@ -17,6 +17,7 @@ from tests.checks.test_deep_checks import CASES as DEEP_CASES
 from tests.checks.test_drift_checks import CASES as DRIFT_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
+from tests.checks.test_log_checks import CASES as LOG_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
 from tests.checks.test_refused import CASES as REFUSED_CASES
 from tests.checks.test_retro_queue import CASES as RETRO_CASES
@@ -115,7 +116,7 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
         *RETRY_CASES,
         *DEED_CASES,
     )
-    others = (*others, *CLASSIC_CASES)
+    others = (*others, *CLASSIC_CASES, *LOG_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from harness import claims
-from harness.classic import CLASSIC
+from harness import catalog, claims
+from harness.classic import CLASSIC, METHODS
 from harness.classic_claims import kernel_of
 from harness.metrics import UNITS
 from harness.scenario import ALL, FOLDER, ScenarioError, find, load_file, read_file, shipped, shipped_classic
@@ -160,3 +161,18 @@ def test_the_shipped_ones_are_suites_of_their_own() -> None:
     assert crash.conflicts_with == ("S02_acl_spam",) and crash.severity == 4
     (entry,) = entries(["S04_kernel_crash"])
     assert entry.word == "S04_kernel_crash"
+
+
+def test_each_method_is_a_fault_with_such_fields() -> None:
+    for name, method in METHODS.items():
+        kind = catalog.faults().get(method.type)
+        assert kind is not None, name
+        known = {one.name for one in fields(kind)}
+        assert set(method.words.values()) <= known and set(method.meant) <= known, name
+
+
+def test_nothing_is_wrong_with_the_words_of_the_shipped_ones() -> None:
+    assert not [one.lacks for one in entries([*CLASSIC]) if one.lacks]
+    (damage,) = find("corrupt_model_snapshot")[0].faults
+    assert (damage.type, damage.target) == ("model_corruption", "models"), "the path decides who looks after it"
+    assert damage.params["corruption_type"] == "random_bytes" and damage.params["corrupt_bytes"] == 1024

@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes import twin, wait_for
 from tests.twin.test_twin import ask, manifest, pid_of
-from twin.kernels.immutable_log import GENESIS, entry_hash
+from twin.log_chain import GENESIS, entry_hash
 
 pytestmark = pytest.mark.slow
 CHECK = {"actor": "ann", "action": "deploy", "resource": "service", "payload": {"n": 1}}

@@ -361,3 +361,12 @@ def test_the_way_into_the_target_s_log_is_read_and_its_key_is_not_shown(tmp_path
 def test_a_wrong_way_into_the_log_is_refused(tmp_path: Path, change: dict[str, str], words: str) -> None:
     assert words in refusal(write_manifest(tmp_path, immutable_log={**LOG, **change}))
     assert "immutable_log.actor is missing" in refusal(write_manifest(tmp_path, immutable_log={"append": "/log"}))
+
+
+def test_the_supervisor_is_a_process_and_no_kernel(tmp_path: Path) -> None:
+    pid_file = tmp_path / "supervisor.pid"
+    pid_file.write_text(str(os.getpid()))
+    found = target(tmp_path, supervisor={"pid_file": str(pid_file)})
+    assert found.process("supervisor").pid == os.getpid() and "supervisor" not in found.kernels
+    with pytest.raises(TargetError, match="no process 'supervisor'"):
+        target(tmp_path).process("supervisor")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import sqlite3
 import time
@@ -13,24 +12,16 @@ from twin.commit import GroupCommit
 from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
 from twin.incidents import Incidents
 from twin.kernel import Kernel
+from twin.log_chain import COLUMNS, GENESIS, SCHEMA, entry_hash
+from twin.log_copy import COPY_SCHEMA, LogCopy
 from twin.log_room import Complaints, Room, unwritable
 from twin.rpc import KernelError
+from twin.safeguards.log_integrity_monitor import LogIntegrityMonitor
 from twin.safeguards.log_write_guard import LogWriteGuard
+from twin.wholeness import watch
 
 LOOK_EVERY_S = 0.25
 RETRY_AFTER_S = 2
-GENESIS = "0" * 64
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, actor TEXT, action TEXT, resource TEXT,
-    subsystem TEXT, payload TEXT, result TEXT, previous_hash TEXT, entry_hash TEXT, reference TEXT UNIQUE);
-"""
-COLUMNS = "sequence, actor, action, resource, subsystem, payload, result, previous_hash, entry_hash, reference"
-
-
-def entry_hash(sequence: int, actor: str, action: str, resource: str, payload: str, result: str, previous: str) -> str:
-    """SHA-256 over seq:actor:action:resource:payload:result:prev; *payload* is canonical JSON."""
-    text = f"{sequence}:{actor}:{action}:{resource}:{payload}:{result}:{previous}"
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ImmutableLog(Kernel):
@@ -40,10 +31,19 @@ class ImmutableLog(Kernel):
         self.db = self.open_db("immutable_log", SCHEMA, self.config.audit_dir)
         self.commits = GroupCommit(self.db)
         self.unwritten = ""  # why an append since the last look was not written
+        self.copy: LogCopy | None = None
         guard = LogWriteGuard(self.config.thresholds)
+        # Incidents are kept elsewhere: they may begin when this disk takes nothing more.
+        kept = self.open_db("immutable_log_incidents", INCIDENTS_SCHEMA)
+        if self.config.enabled(LogIntegrityMonitor.name):
+            folder = self.config.snapshot_dir / "log"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.copy = LogCopy(self.db, self.open_db("immutable_log_copy", COPY_SCHEMA, folder))
+            self.spawn(self.copy.run())
+            monitor = LogIntegrityMonitor(self.db)
+            self.spawn(watch(self, monitor, Incidents(self, monitor.name, kept)))
         if self.config.enabled(guard.name):
-            # Its incidents are kept elsewhere: they begin when this disk takes nothing more.
-            incidents = Incidents(self, guard.name, self.open_db("immutable_log_incidents", INCIDENTS_SCHEMA))
+            incidents = Incidents(self, guard.name, kept)
             guard.engaged = bool(incidents.open)
             self.spawn(self._guard(guard, incidents))
 
@@ -74,6 +74,8 @@ class ImmutableLog(Kernel):
             return {"entries": entries, "next": entries[-1]["sequence"] if entries else since}
         if op == "verify":
             return self._verify()
+        if op == "restore_entries":
+            return await self._restore()
         raise KernelError(404, "unknown_operation", op=op)
 
     async def _write(self, entries: list[dict[str, Any]]) -> list[int]:
@@ -85,7 +87,15 @@ class ImmutableLog(Kernel):
                 raise
             self.unwritten = str(error)
             raise KernelError(503, "log_unwritable", retry_after_s=RETRY_AFTER_S) from None
+        if self.copy is not None:
+            self.copy.follow()  # nobody is told of an entry that there is only once
         return sequences
+
+    async def _restore(self) -> dict[str, Any]:
+        """What differs from the copy comes back from it, in one transaction with nothing in between."""
+        if self.copy is None:
+            raise KernelError(409, "not_restored", reason="nobody keeps a copy")
+        return {"entries": await self.commits.write(self.copy.put_back)}
 
     def _append(self, db: sqlite3.Connection, entry: dict[str, Any]) -> int:
         """A reference makes an entry that is sent again the same entry."""

@@ -12,6 +12,7 @@ from twin.kernel import Kernel
 from twin.playbooks import (
     config_restore,
     dependency_bypass,
+    log_restore,
     message_bus_acl_violation_fix,
     model_fallback,
     model_restore,
@@ -34,6 +35,7 @@ MODULES = {
     "snapshot_regenerate": snapshot_regenerate,
     "config_restore": config_restore,
     "dependency_bypass": dependency_bypass,
+    "log_restore": log_restore,
     "refuse_unrecorded": refuse_unrecorded,
 }
 ATTEMPTS = 5

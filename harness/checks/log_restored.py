@@ -1,0 +1,60 @@
+"""Each entry of the log that was changed is what it was, by the target's doing, and the log's chain is whole.
+
+Both are seen from outside: the fault looks at the stored entries themselves, and the hashes of what the target finally
+holds are computed here anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from harness.checks import finding
+from harness.checks.audit_complete import chain_problem
+from harness.ledger import AUDIT, not_read, span
+from harness.model import Finding, Verdict
+from harness.record import FaultRecord, Record
+
+TYPE = "log_corruption"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRestored:
+    claim: str
+
+    def check(self, record: Record) -> Finding:
+        faults = [one for one in record.faults if one.step.type == TYPE]
+        if not faults:
+            return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan changes the log")
+        unseen = next((one for one in faults if one.injected is None or one.ended is None), None)
+        if unseen is not None:
+            return finding(self, Verdict.INCONCLUSIVE, f"{unseen.step.step_id} did not come to its end", unseen.planned)
+        for fault in faults:
+            if fault.ended_by != "target":
+                why = "the entries were not made what they were by the target in its time"
+                return finding(self, Verdict.FAIL, why, fault.injected, fault.ended)
+        held = record.held(AUDIT)
+        if held is None:
+            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
+        if wrong := chain_problem(held):
+            return finding(self, Verdict.FAIL, f"the log: {wrong}", *wrong.cited)
+        rows = {row.fields.get("sequence"): row for row in held}
+        for fault in faults:
+            for entry, column in _entries(fault):
+                row = rows.get(entry["key"])
+                if row is None:
+                    return finding(self, Verdict.FAIL, f"entry {entry['key']} is gone", fault.injected)
+                if hashlib.sha256(row.text(column).encode()).hexdigest() != entry["sha256"]:
+                    why = f"entry {entry['key']} is another than before it was changed"
+                    return finding(self, Verdict.FAIL, why, fault.injected, row.place)
+        count = sum(len(_entries(fault)) for fault in faults)
+        why = f"{count} entries are what they were, in a chain of {len(held)} that is whole"
+        return finding(self, Verdict.PASS, why, *(fault.ended for fault in faults), *span(held))
+
+
+def _entries(fault: FaultRecord) -> list[tuple[dict[str, str], str]]:
+    assert fault.injected is not None
+    return [(entry, fault.injected.detail["column"]) for entry in fault.injected.detail["entries"]]
+
+
+CHECK = LogRestored
