@@ -293,6 +293,8 @@ def _of_all(entry: FaultEntry, fault: Any, target: Target) -> str:
     """What is to be said of a fault that is aimed at a kernel and cannot be for one alone; "" for nothing."""
     if getattr(type(fault), "target", "") != MACHINE or entry.target not in target.kernels:
         return ""
+    if getattr(fault, "kernels", ()):  # what is short is that kernel's own
+        return ""
     whole = "all of the target" if getattr(fault, "scope", "") == "target" else "the whole machine"
     return f"is not for {entry.target} alone: it makes {whole} short"
 
