@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.scenario import Scenario, find, shipped
+from harness.scenario import Scenario, find, shipped, shipped_classic
 
 STOP_FILE = "HALT"  # in the run folder or in --out: the run is halted
 EXPECTED = {"time_scale": "a number above 0", "seed": "a whole number", "user_count": "a whole number above 0"}
@@ -30,7 +30,7 @@ class AnyScenario(list[str]):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario",
-        choices=AnyScenario(shipped()),
+        choices=AnyScenario([*shipped(), *shipped_classic()]),
         default="MF01_triple_threat",
         metavar="ID",
         help="what is done to Grace: a shipped id; on the command line also a file",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.options import AnyScenario, OptionError, one_scenario, stop_file, wanted
-from harness.scenario import ScenarioError
+from harness.options import AnyScenario, OptionError, add_arguments, one_scenario, stop_file, wanted
+from harness.scenario import ScenarioError, shipped, shipped_classic
 
 
 def options(**changed: Any) -> argparse.Namespace:
@@ -82,3 +82,17 @@ def test_a_file_that_was_given_stands_among_the_choices_of_the_form() -> None:
     choices = AnyScenario(["A", "B"])
     assert "A" in choices and list(choices) == ["A", "B"]
     assert "mine.yaml" in choices and list(choices) == ["mine.yaml", "A", "B"]
+
+
+def test_the_form_offers_every_scenario_that_is_shipped() -> None:
+    given: dict[str, Any] = {}
+
+    class Parser:
+        """Takes what Locust's own parser takes."""
+
+        def add_argument(self, name: str, **words: Any) -> None:
+            given[name] = words
+
+    add_arguments(Parser())  # type: ignore[arg-type]
+    choices = list(given["--scenario"]["choices"])
+    assert choices == [*shipped(), *shipped_classic()] and "S01_heartbeat_pause" in choices
