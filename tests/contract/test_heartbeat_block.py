@@ -96,7 +96,7 @@ def test_whose_heartbeats_nobody_hears_is_not_applicable(beating: Beating, link:
 
 
 @pytest.mark.slow
-def test_a_watchdog_replaces_it_and_without_one_it_lasts(tmp_path: Path, link: GuardianLink) -> None:
+def test_a_twins_watchdog_replaces_it(tmp_path: Path, link: GuardianLink) -> None:
     fault = HeartbeatBlock(target="librarian", block_seconds=60)
     with twin(tmp_path / "twin"):
         target = load_target(tmp_path / "twin" / "target.yaml")
