@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from harness import catalog, claims
 from harness.classic import CLASSIC, METHODS
 from harness.classic_claims import kernel_of
 from harness.metrics import UNITS
+from harness.plan import lint
 from harness.scenario import ALL, FOLDER, ScenarioError, find, load_file, read_file, shipped, shipped_classic
 from harness.suite_entries import entries
 
@@ -176,3 +181,36 @@ def test_nothing_is_wrong_with_the_words_of_the_shipped_ones() -> None:
     (damage,) = find("corrupt_model_snapshot")[0].faults
     assert (damage.type, damage.target) == ("model_corruption", "models"), "the path decides who looks after it"
     assert damage.params["corruption_type"] == "random_bytes" and damage.params["corrupt_bytes"] == 1024
+
+
+WEIRD: tuple[Any, ...] = (None, 3, -1, 1e9, [], {}, [1], {"a": 1}, "x", "", True, "2026-01-01", {1: 2})
+
+
+def spoilt(data: Any, chance: random.Random) -> None:
+    """One value somewhere in *data* becomes another, or its key does."""
+    while isinstance(data, dict | list) and data:
+        key = chance.choice(list(data)) if isinstance(data, dict) else chance.randrange(len(data))
+        if chance.random() < 0.25 or not isinstance(data[key], dict | list):
+            if isinstance(data, dict) and chance.random() < 0.3:
+                data[f"{key}s"] = data.pop(key)
+            else:
+                data[key] = chance.choice(WEIRD)
+            return
+        data = data[key]
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_whatever_stands_in_a_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    shipped_text = (FOLDER / "classic" / f"{name}.yaml").read_text(encoding="utf-8")
+    refused = 0
+    for seed in range(60):
+        data, chance = yaml.safe_load(shipped_text), random.Random(seed)
+        for _ in range(chance.randint(1, 3)):
+            spoilt(data, chance)
+        scenarios, problems = read_file(written(tmp_path, yaml.safe_dump(data)))
+        for one in scenarios:
+            with contextlib.suppress(ScenarioError):
+                lint(one, UNITS)
+        assert all("theirs.yaml:" in problem for problem in problems), problems
+        refused += bool(problems)
+    assert refused > 20
