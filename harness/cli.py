@@ -1,4 +1,4 @@
-"""grace-chaos: the menu; list, plan, lint, run, verify, report, heal, twin, killmatrix. Each verb is one function."""
+"""grace-chaos: the menu; list, plan, lint, run, waves, verify, report, heal, twin, killmatrix; each verb a function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import menu, own_parts, suite_door
+from harness import menu, own_parts, suite_door, wave_console
 from harness import scenario as scenarios
 from harness.catalog import CatalogError
 from harness.classic import CLASSIC
@@ -49,6 +49,7 @@ def main() -> int:
     plan.add_argument("--time-scale", type=float, default=1.0)
     plan.add_argument("--seed", type=int, default=1)
     suite_door.add_run(verbs)
+    wave_console.add_waves(verbs)
     for name, text in (
         ("verify", "judges a run folder again, or all of a suite's report"),
         ("report", "writes its reports again"),
@@ -238,6 +239,7 @@ VERBS = {
     "lint": _lint,
     "plan": _plan,
     "run": suite_door.run,
+    "waves": wave_console.waves,
     "verify": _verify,
     "report": _report,
     "heal": _heal,

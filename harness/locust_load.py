@@ -26,13 +26,14 @@ from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
 from harness.options import OptionError, add_arguments, allowed, one_scenario, stop_file, wanted
-from harness.plan import Options, build_plan, describe, lint
+from harness.plan import Options, describe
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
 from harness.sinks import Sinks
 from harness.suite_door import to_suite
 from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
+from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
 from harness.web_state import Board
 from harness.worker import ROWS, Reports, listen, read, work
@@ -93,7 +94,7 @@ class Session:
                 self._plan(scenario, target, self.options)
                 self._reach(target)
             else:
-                lint(scenario, UNITS)
+                lint_together(scenario, UNITS)
                 self._try_twin(scenario)
         except (CatalogError, OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
@@ -127,7 +128,7 @@ class Session:
     def _plan(scenario: Scenario, target: ManifestTarget, asked: Any) -> Any:
         seed = asked.seed or random.SystemRandom().randrange(1, 2**31)
         options = Options(seed=seed, time_scale=asked.time_scale, control=bool(asked.control), users=asked.num_users)
-        return build_plan(scenario, target, options, UNITS)
+        return plan_together(scenario, target, options, UNITS)
 
     def prepare(self, form: Mapping[str, str]) -> str:
         """Before Locust takes the form of its page: why this start is refused; "" when it is not, and a twin is up."""

@@ -169,6 +169,7 @@ class Claim:
     group: str = "verification"  # safeguard, playbook, verification, criterion, validity
     needs: tuple[str, ...] = ()  # step ids: not attained, the claim is INCONCLUSIVE
     where: str = ""
+    of: str = ""  # in a wave: the scenario whose claim it is; "" = of all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +224,7 @@ class Plan:
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kernels: tuple[str, ...] = ()
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in a wave: scenario -> its step ids
 
     def subject_of(self, step: Step, safeguard: str) -> str:
         """What *safeguard* names when it sees the fault of *step*."""

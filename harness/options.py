@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.scenario import Scenario, find, shipped, shipped_classic
+from harness.scenario import Scenario, shipped, shipped_classic
+from harness.wave import find_together
 
 STOP_FILE = "HALT"  # in the run folder or in --out: the run is halted
 EXPECTED = {"time_scale": "a number above 0", "seed": "a whole number", "user_count": "a whole number above 0"}
@@ -85,7 +86,7 @@ def _read(field: str, kind: Any, text: str) -> Any:
 
 def one_scenario(options: Any) -> Scenario:
     """The scenario that is asked for. Raises ScenarioError, or OptionError for several and for what cannot be."""
-    scenarios = find(options.scenario)
+    scenarios = find_together(options.scenario)
     if len(scenarios) > 1:
         raise OptionError("one scenario a run: " + ", ".join(one.scenario_id for one in scenarios))
     if not (options.time_scale > 0 and math.isfinite(options.time_scale)):

@@ -28,6 +28,8 @@ CRASHED = Verdict.INCONCLUSIVE.exit_code
 class Printer(Listener):
     """A line that is renewed in a terminal; elsewhere a line whenever the scenario says something."""
 
+    resumable = True
+
     def __init__(self) -> None:
         self.terminal = sys.stdout.isatty()
         self.told = ""
@@ -85,7 +87,7 @@ class Printer(Listener):
         if state.cut:
             say(f"cut off: {state.cut}")
         say(f"report: {state.file.with_suffix('.html')}")
-        if not state.finished:
+        if not state.finished and self.resumable:
             say(f"go on: grace-chaos run --resume {shlex.quote(str(state.file))}")
 
     def _clear(self) -> None:
@@ -130,12 +132,14 @@ def _at(state: State, number: int) -> str:
     return f"[{number + 1}/{len(state.rows)}]"
 
 
-def run_to_exit_code(suite: Callable[[Listener], Coroutine[Any, Any, dict[str, Any]]]) -> int:
+def run_to_exit_code(
+    suite: Callable[[Listener], Coroutine[Any, Any, dict[str, Any]]], printer: Printer | None = None
+) -> int:
     """Runs a suite from the command line; the exit code is that of the worst verdict.
 
     Ctrl-C and SIGTERM heal first; then it is INCONCLUSIVE at best, and a FAIL that is known stays one.
     """
-    printer = Printer()
+    printer = printer or Printer()
     found: list[int] = []
 
     async def whole() -> None:

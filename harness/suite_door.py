@@ -20,6 +20,7 @@ from harness.suite_state import read_state
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
+WAVES = "waves"  # the category whose scenarios are meant to run in waves
 DISTRIBUTED = ("--master", "--worker", "--processes")
 
 
@@ -127,16 +128,23 @@ def to_suite(options: Any, distributed: bool) -> None:
     words = split(options.scenario)
     if not options.headless or not is_suite(words):
         return
+    verb = "waves" if words == [WAVES] else "run"
     if distributed:
         raise SystemExit(_refuse(f"--scenario {options.scenario}: with workers, one scenario a run"))
-    command = [sys.executable, "-m", "harness.cli", "run", *words, "--out", options.out, "--seed", str(options.seed)]
+    out = _out_of(verb, options.out)
+    command = [sys.executable, "-m", "harness.cli", verb, *words, "--out", out, "--seed", str(options.seed)]
     command += ["--time-scale", repr(options.time_scale), *(["--control"] if options.control else [])]
     given = {"--host": options.host, "--target": options.target, "--allow-host": options.allow_host}
     given |= {"--safeguards-off": options.safeguards_off, "--plant": options.plant}
     given |= {"-u": options.num_users and str(options.num_users)}
     for flag, value in given.items():
         command += [flag, value] if value else []
-    _become([*command, "--", *sys.argv[1:]])
+    _become([*command, *(["--", *sys.argv[1:]] if verb == "run" else [])])
+
+
+def _out_of(verb: str, asked: str) -> str:
+    """Waves have a folder of their own, unless another is asked for."""
+    return "logs/chaos" if verb == "waves" and asked == OUT else asked
 
 
 def _become(command: list[str]) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from harness.model import Kind  # noqa: E402
+from harness.model import Claim, Kind, Plan  # noqa: E402
 from harness.run import conclude  # noqa: E402
+from harness.wave import is_own  # noqa: E402
 from tests.drafts import healthy  # noqa: E402
 
 
@@ -28,9 +29,25 @@ def option(name: str) -> str:
 
 
 def asked() -> tuple[str, str]:
-    """(the scenario's file, its id)."""
+    """(the scenario's file, its id; a wave's as FILE#A+FILE#B)."""
     name, _, identity = option("--scenario").partition("#")
+    identity = identity.replace(f"{name}#", "")
     return name, identity or Path(name).read_text().splitlines()[0].rpartition(" ")[2]
+
+
+def in_parts(plan: Plan, ids: list[str]) -> Plan:
+    """A wave of MF01's faults: the last scenario has the paused kernel, the first all else."""
+    steps = [step.step_id for step in plan.steps]
+    parts = {**dict.fromkeys(ids, ()), ids[0]: tuple(steps[:-1]), ids[-1]: tuple(steps[-1:])}
+    guard = "kernel_watchdog"
+    words = (guard, "kernel_restart", "kernel_pause", "memory_fusion")
+
+    def owner(claim: Claim) -> str:
+        return ids[-1] if any(word in repr(claim) for word in words) else ids[0]
+
+    claims = [replace(claim, of=owner(claim)) if is_own(claim) else claim for claim in plan.claims]
+    claims = [claim for claim in claims if claim.check not in ("all_safeguards_triggered", "metric")]
+    return replace(plan, parts=parts, claims=tuple(claims))
 
 
 def leave(how: str) -> int:
@@ -38,6 +55,8 @@ def leave(how: str) -> int:
     (name, identity), seed = asked(), int(option("--seed"))
     draft = healthy(seed=seed)
     draft.plan = replace(draft.plan, scenario_id=identity)
+    if len(ids := identity.split("+")) > 1:
+        draft.plan = in_parts(draft.plan, ids)
     if how in ("fail", "lie"):
         draft.drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog")
     if how in ("inconclusive", "hang"):

@@ -1,0 +1,113 @@
+"""What of a wave is whose: a fault that nobody saw fails its own scenario, and no other is credited or blamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.model import Kind, Verdict
+from harness.run import conclude
+from harness.suite_result import judged_again
+from harness.wave_shares import Share, shares
+from tests.drafts import Draft, healthy
+from tests.paper_locust import in_parts
+
+PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+FLOOD, PAUSE = "flood", "pause"  # acl_flood and cpu_spike; kernel_pause
+
+
+def wave() -> Draft:
+    draft = healthy()
+    draft.plan = in_parts(replace(draft.plan, scenario_id="flood+pause"), [FLOOD, PAUSE])
+    return draft
+
+
+def split(draft: Draft, folder: Path) -> dict[str, Share]:
+    return {one.scenario_id: one for one in shares(draft.write(folder))}
+
+
+def verdicts(found: dict[str, Share]) -> dict[str, Verdict]:
+    return {name: one.verdict for name, one in found.items()}
+
+
+def test_both_pass_and_each_tells_of_its_own(tmp_path: Path) -> None:
+    found = split(wave(), tmp_path)
+    assert verdicts(found) == {FLOOD: PASS, PAUSE: PASS}
+    flood, pause = found[FLOOD].incident, found[PAUSE].incident
+    assert [one["type"] for one in flood["faults"]] == ["acl_flood", "cpu_spike"]
+    assert [one["type"] for one in pause["faults"]] == ["kernel_pause"]
+    assert pause["safeguards_triggered"] == ["kernel_watchdog"] and pause["playbooks_executed"] == ["kernel_restart"]
+    assert flood["safeguards_triggered"] == ["acl_violation_monitor", "resource_pressure_monitor"]
+    assert flood["incident_id"].startswith("chaos_flood_") and pause["incident_id"].startswith("chaos_pause_")
+    assert pause["detected_at"] and pause["detected_at"] != flood["detected_at"]
+
+
+def test_an_unseen_fault_is_red_for_its_own_scenario_alone(tmp_path: Path) -> None:
+    draft = wave().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog").drop(Kind.SAFEGUARD_RELEASED, "kernel_watchdog")
+    found = split(draft, tmp_path)
+    assert verdicts(found) == {FLOOD: PASS, PAUSE: FAIL}
+    assert "kernel_watchdog" in found[PAUSE].because
+    assert found[PAUSE].incident["detected_at"] is None
+
+
+def test_a_safeguard_that_engages_for_one_is_not_credited_to_the_other(tmp_path: Path) -> None:
+    """The watchdog covers both scenarios' faults; it sees the kernel of one of them only."""
+    draft = wave()
+    guard = (("kernel_watchdog", "kernel_restart"),)
+    draft.plan = replace(draft.plan, coverage={**draft.plan.coverage, "acl_flood": guard})
+    claim = next(one for one in draft.plan.claims if one.args.get("safeguard") == "kernel_watchdog")
+    mine = replace(claim, of=FLOOD, needs=("acl_flood",), claim="the flood's own")
+    draft.plan = replace(draft.plan, claims=(*draft.plan.claims, mine))
+    found = split(draft, tmp_path)
+    assert {one.claim: one.verdict for one in found[FLOOD].findings}["the flood's own"] is FAIL
+    assert found[PAUSE].verdict is PASS, "that of the pause engaged for the pause"
+    assert found[FLOOD].incident["faults"][0]["detected_after_s"] is None
+
+
+def test_a_magnitude_missed_is_undecided_for_its_own_scenario_alone(tmp_path: Path) -> None:
+    draft = wave()
+    short = {"mean": 0.0, "sd": 0.0, "p5": 0.0, "p95": 0.0, "n": 20.0}
+    draft.change(Kind.FAULT_ENDED, "kernel_pause", achieved=short)
+    assert verdicts(split(draft, tmp_path)) == {FLOOD: PASS, PAUSE: UNSURE}
+
+
+def cut(draft: Draft) -> None:
+    draft.cut_short(20.0)
+
+
+def dragged(draft: Draft) -> None:
+    draft.add(12.0, Kind.KERNEL_CHANGED, "librarian", "processes", what="process", pid=9, old_pid=8)
+
+
+@pytest.mark.parametrize(("change", "expected"), [(cut, UNSURE), (dragged, FAIL)])
+def test_what_concerns_all_is_everybody_s(tmp_path: Path, change: Any, expected: Verdict) -> None:
+    draft = wave()
+    change(draft)
+    assert verdicts(split(draft, tmp_path)) == {FLOOD: expected, PAUSE: expected}
+
+
+def test_a_failure_that_is_in_nobody_s_share_is_not_lost(tmp_path: Path) -> None:
+    draft = wave().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog").drop(Kind.SAFEGUARD_RELEASED, "kernel_watchdog")
+    stranger = [replace(one, of="nobody") if one.of == PAUSE else one for one in draft.plan.claims]
+    draft.plan = replace(draft.plan, claims=tuple(one for one in stranger if one.check != "each_fault_detected"))
+    found = split(draft, tmp_path)
+    assert UNSURE in verdicts(found).values() and PASS not in verdicts(found).values()
+    assert any("which is in nobody's share" in one.because for one in found.values())
+
+
+def test_the_run_s_own_verdict_is_the_worst_share(tmp_path: Path) -> None:
+    draft = wave().drop(Kind.PLAYBOOK_FINISHED, "kernel_restart")
+    folder = draft.write(tmp_path)
+    conclude(folder)
+    assert judged_again(folder).verdict is FAIL
+    assert [one.verdict for one in shares(folder)] == [PASS, FAIL]
+
+
+def test_a_run_of_one_scenario_is_all_its_own(tmp_path: Path) -> None:
+    draft = healthy()
+    (only,) = shares(draft.write(tmp_path))
+    assert (only.scenario_id, only.verdict) == ("MF01_triple_threat", PASS)
+    assert len(only.findings) == len(draft.plan.claims)
