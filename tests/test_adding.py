@@ -25,6 +25,7 @@ from harness.undo import heal
 from tests.drafts import INJECTED, KERNELS, Draft, PaperTarget, healthy
 from tests.fake_target import FakeView, target
 from tests.own_folder import environment, named
+from tests.test_tidy import above, imports, long_functions, part_of, undescribed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "ADDING.md").read_text(encoding="utf-8")
@@ -63,6 +64,12 @@ def test_the_examples_keep_the_rules_of_the_tree(mine: Path) -> None:
         assert done.returncode == 0, done.stdout
     for name, text in blocks().items():
         assert text.count("\n") < 80, f"{name} is not small"
+        if name.endswith(".py"):
+            assert not undescribed(text) and long_functions(text) == [], name
+        if name.startswith(("faults", "reports")):
+            assert above(text, ("record",) if name.startswith("reports") else ()) == set(), name
+        if name.startswith("observers"):
+            assert not {part_of(one) for one in imports(text)} & {"plan", "scenario", "conductor", "record"}, name
 
 
 # The fault
