@@ -314,7 +314,8 @@ def dead_links(text: str, folder: Path) -> list[str]:
 
 def test_the_makefile_holds_each_target_once_and_tells_of_it() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = ["venv", "run", "lint", "test-fast", "test", "sabotage", "bench", "matrix", "soak", "killmatrix", "seeds", "clean"]
+    targets = ["venv", "run", "lint", "test-fast", "test", "sabotage"]
+    targets += ["bench", "matrix", "soak", "killmatrix", "seeds", "clean"]
     assert make_faults(text) == []
     assert [name for name in make_targets(text) if name != "help"] == targets
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
