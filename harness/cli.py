@@ -121,7 +121,8 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
     if options.folder.is_file():
-        return suite_door.verify(options.folder)
+        in_waves = wave_console.is_report(options.folder)
+        return wave_console.verify(options.folder) if in_waves else suite_door.verify(options.folder)
     record = _record(options.folder)
     findings = judge(record)
     answer = verdict(findings)

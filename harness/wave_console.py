@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.model import Verdict
 from harness.suite_check import Asked
 from harness.suite_console import PROGRESS, Printer, run_to_exit_code, say
 from harness.suite_entries import split
 from harness.suite_state import State
-from harness.wave_state import WaveRow, WaveState
+from harness.wave_shares import shares
+from harness.wave_state import SCHEMA, WaveRow, WaveState
 from harness.waves import DEFAULT, OUT, start_waves
 
 
@@ -49,6 +52,41 @@ def waves(options: argparse.Namespace, rest: list[str]) -> int:
     )
     run = partial(start_waves, asked, options.keep_going)
     return run_to_exit_code(run, WavePrinter())
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is the report of a test run in waves."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("schema") == SCHEMA
+
+
+def verify(path: Path) -> int:
+    """`grace-chaos verify` of such a report: each scenario's share of its wave is judged again; the worst decides."""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    verdicts = []
+    for row in told["scenarios"]:
+        verdict, because = Verdict(row["verdict"]), str(row["because"])
+        if verdict in (Verdict.PASS, Verdict.FAIL):
+            verdict, because = _again(path.parent, row)
+        said = "" if verdict.value == row["verdict"] else f"  (the report says {row['verdict']})"
+        say(f"{verdict.value:<14} {row['scenario_id']}: {because}{said}")
+        verdicts.append(verdict)
+    worst = Verdict.worst(verdicts)
+    say(f"verdict: {worst.value} (exit {worst.exit_code})")
+    return worst.exit_code
+
+
+def _again(out: Path, row: Mapping[str, Any]) -> tuple[Verdict, str]:
+    if not row["run_folder"]:
+        return Verdict.INCONCLUSIVE, "it has no run folder"
+    try:
+        found = [one for one in shares(out / row["run_folder"]) if one.scenario_id == row["scenario_id"]]
+    except (OSError, ValueError) as error:
+        return Verdict.INCONCLUSIVE, f"its run folder cannot be judged: {error}"
+    return (found[0].verdict, found[0].because) if found else (Verdict.INCONCLUSIVE, "it has no share of its wave")
 
 
 class WavePrinter(Printer):

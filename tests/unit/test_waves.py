@@ -17,7 +17,8 @@ from harness.suite_pause import Pause
 from harness.suite_run import Listener
 from harness.wave_groups import Group
 from harness.wave_steady import unsteady
-from harness.waves import Prepared, Waves, begin
+from harness.waves import Prepared, Waves, begin, prepare
+from tests.drafts import PaperTarget
 from tests.fake_target import Answer, as_json, serving, target
 from tests.processes import ROOT, pids_with
 
@@ -182,6 +183,40 @@ def test_a_person_sees_waves_and_escalations(stage: Any, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "wave 1, severity 1: a, b" in said and "[wave 1/3] a, b: begins, seed" in said
     assert "[wave 1/3] b: FAIL" in said and "escalated after wave 1: b: " in said and "not run for it: c, d" in said
+
+
+def test_verify_judges_every_share_again(stage: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    on = stage(ab="fail")
+    path = Path(on.run(keep_going=True)["report_file"])
+    assert wave_console.is_report(path) and wave_console.verify(path) == 1
+    said = capsys.readouterr().out
+    assert "PASS           a: " in said and "FAIL           b: " in said and "the report says" not in said
+    path.write_text(path.read_text().replace('"verdict": "FAIL"', '"verdict": "PASS"'))
+    assert wave_console.verify(path) == 1 and "(the report says PASS)" in capsys.readouterr().out
+    next((on.out / "c").glob("*/timeline.jsonl")).unlink()
+    wave_console.verify(path)
+    assert "INCONCLUSIVE   c: its run folder cannot be judged" in capsys.readouterr().out
+    path.write_text("{}")
+    assert not wave_console.is_report(path)
+
+
+def shipped(word: str) -> list[tuple[int, tuple[str, ...]]]:
+    names = ("root", "models", "config", "state_snapshot", "immutable_log", "state")
+    paths = {name: Path(name) for name in names}
+    made = prepare(entries([word]), Asked(scenarios=(word,), out=Path(), seed=5, time_scale=0.1), paper(paths))
+    return [(one.severity, one.members) for one in made.groups]
+
+
+def paper(paths: dict[str, Path]) -> Any:
+    return PaperTarget(paths=paths, capabilities=("2_cores",))
+
+
+def test_the_original_suite_s_waves() -> None:
+    cards = ("S01_heartbeat_pause", "S02_acl_spam", "S03_cpu_spike", "S04_kernel_crash")
+    assert shipped("waves") == [(number, (card,)) for number, card in enumerate(cards, 1)]
+    layer1 = shipped("layer1")
+    assert [severity for severity, _ in layer1] == [2, 3, 5] and sum(len(ids) for _, ids in layer1) == 11
+    assert layer1[2][1][1:3] == ("full_stack_breaker", "immutable_log_corruption")
 
 
 @pytest.mark.parametrize(
