@@ -33,11 +33,12 @@ from harness.target import load_target
 
 ROOT = Path(__file__).resolve().parents[1]
 TWIN_DIR = Path(".twin")
+OWN = "GRACE_PARTS=DIR[:DIR] names folders with faults, checks, observers and reporters of your own: docs/ADDING.md"
 READY_LIMIT_S = 30.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="grace-chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="grace-chaos", description=__doc__, epilog=OWN)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", help="without one: the menu")
     verbs.add_parser("list", help="the scenarios that come with this version")
     lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
