@@ -24,6 +24,7 @@ TRIES = 4
 PAUSE_S = 0.5
 RETRY_AFTER_S_MAX = 3.0
 LIMIT_S = 10.0  # for all of it
+HURRIED_S = 3.0  # when the run was cut short: somebody waits for its end
 REQUEST_LIMIT_S = 3.0
 NO_ROUTE = "the manifest has no immutable_log: what the run did is not written into the target's own log"
 TOLD = (Kind.FAULT_INJECTED, Kind.FAULT_ENDED)
@@ -72,6 +73,7 @@ def log_deeds(
     entries: Sequence[Mapping[str, Any]],
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    limit_s: float = LIMIT_S,
 ) -> dict[str, Any]:
     """What came of it, for the journal: the actor and what was sent, why it was not written, why not read back.
 
@@ -83,8 +85,8 @@ def log_deeds(
     told: dict[str, Any] = {"actor": route.actor, "route": route.append, "entries": [dict(one) for one in entries]}
     if not entries:
         return {**told, "nothing": "no fault was injected"}
-    end_s = now_s() + LIMIT_S
-    client = Client(target.base_url, timeout_s=REQUEST_LIMIT_S, permitted=target.permitted)
+    end_s = now_s() + limit_s
+    client = Client(target.base_url, timeout_s=min(limit_s, REQUEST_LIMIT_S), permitted=target.permitted)
     try:
         _write(client, route, entries, end_s, now_s, pause)
         if AUDIT not in target.ledgers:

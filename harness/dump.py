@@ -40,20 +40,22 @@ def control_plane(target: Target, folder: Path, when: str) -> None:
     place.mkdir(parents=True, exist_ok=True)
     client = Client(target.base_url, timeout_s=ASK_LIMIT_S, permitted=target.permitted)
     try:
+        silent = ""
         for name, signal in target.signals.items():
             path = str(signal["url"]).replace("{next}", "0")
-            suffix, text = _asked(client, path)
+            try:
+                suffix, text = (".txt", silent) if silent else _asked(client, path)
+            except (OSError, http.client.HTTPException) as error:
+                suffix, text = ".txt", f"{path}: {error or type(error).__name__}\n"
+                silent = f"not asked for any more: {text}"  # nobody waits for each of them in turn
             (place / f"{name}{suffix}").write_text(text, encoding="utf-8")
     finally:
         client.close()
 
 
 def _asked(client: Client, path: str) -> tuple[str, str]:
-    """(suffix of the file, its text)."""
-    try:
-        status, _, content = client.send("GET", path)
-    except (OSError, http.client.HTTPException) as error:
-        return ".txt", f"{path}: {error or type(error).__name__}\n"
+    """(suffix of the file, its text). Raises OSError or http.client.HTTPException."""
+    status, _, content = client.send("GET", path)
     text = content.decode(errors="replace")
     if not 200 <= status < 300:
         return ".txt", f"{path} answers {status}: {text[:2000]}\n"

@@ -17,7 +17,7 @@ from harness import catalog
 from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault, Gates
-from harness.deeds import deeds, log_deeds
+from harness.deeds import HURRIED_S, LIMIT_S, deeds, log_deeds
 from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, keep_logs
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
@@ -408,7 +408,8 @@ class Run:
         """What was done, into the target's own log: nothing of the verdict is read any more."""
         began_s, facts = self.clock.now_s(), {"harness_version": self.facts.get("harness_version")}
         entries = deeds(self.plan, self.folder.name, self.journal.events, facts)
-        told = log_deeds(self.target, self.folder, entries, pause=gevent.sleep)
+        limit_s = LIMIT_S if self._finished else HURRIED_S
+        told = log_deeds(self.target, self.folder, entries, pause=gevent.sleep, limit_s=limit_s)
         detail = {"began_s": round(began_s, 4), **told}
         self.journal.append(Kind.DEEDS_LOGGED, self.plan.scenario_id, "run", detail, durable=True)
 

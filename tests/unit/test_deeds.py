@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,3 +183,11 @@ def test_nothing_is_written_before_the_last_reading_of_the_verdict(
     assert kinds[-3:] == [Kind.READ_BACK, Kind.DEEDS_LOGGED, Kind.RUN_FINISHED]
     assert "target/audit_after.jsonl" in run.journal.events[-1].detail["sha256"]
     assert [row["action"] for row in after(folder)] == ["run"]
+
+
+def test_a_target_that_says_nothing_holds_nobody_up_for_long(tmp_path: Path, log: Log) -> None:
+    before(tmp_path, log)
+    log.server.answers["/log/append"] = Answer(silent=True)
+    started_s = time.monotonic()
+    told = log_deeds(log.target, tmp_path, SENT, pause=lambda _: None, limit_s=0.5)
+    assert "timed out" in told["unwritten"] and time.monotonic() - started_s < 3.0
