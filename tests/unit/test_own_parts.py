@@ -99,6 +99,13 @@ def test_the_variable_reaches_each_way_in(tmp_path: Path) -> None:
     assert gone.returncode == 2 and gone.stderr == f"GRACE_PARTS: {tmp_path / 'nowhere'} is not a folder\n"
 
 
+def test_healing_works_whatever_the_parts_look_like(tmp_path: Path) -> None:
+    put(tmp_path, "faults/torn.py", "x = (\n")
+    command = [sys.executable, "-m", "harness.cli", "heal", str(tmp_path / "runs")]
+    done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"nothing to heal below {tmp_path / 'runs'}\n"), done.stderr
+
+
 def test_a_helper_of_ones_own_fault_is_found_where_helpers_are_started(tmp_path: Path) -> None:
     put(tmp_path, "faults/_mine.py", "import json, sys\nprint(json.loads(sys.argv[1])['told'])\n")
     command = [sys.executable, "-m", "faults._mine", '{"told": "by the guardian"}']
