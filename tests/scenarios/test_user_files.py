@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -207,6 +208,39 @@ def test_a_culprit_of_any_length_is_shown_short(tmp_path: Path, grace: Target) -
     found = said(tmp_path, GOOD.replace("type: kernel_pause", f"type: {'x' * 5000}"), grace)
     found += said(tmp_path, GOOD.replace("pause_seconds: 20", f"pause_seconds: {'9' * 4000}"), grace)
     assert len(found) >= 2 and all(len(one) < 1000 for one in found)
+
+
+BITS = (
+    "~",
+    "[]",
+    "{}",
+    "-1",
+    ".nan",
+    "true",
+    "[a, b]",
+    "{a: 1}",
+    "!!x 1",
+    "*a",
+    "\t",
+    ": ",
+    '"',
+    "9" * 20,
+    "\x00",
+    "0x10",
+)
+
+
+def test_whatever_becomes_of_a_shipped_file_it_is_read_or_refused_in_lines(tmp_path: Path, grace: Target) -> None:
+    generator = random.Random(5)
+    texts = [path.read_text() for path in shipped().values()]
+    for _ in range(400):
+        lines = generator.choice(texts).split("\n")
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(lines))
+            key, bit = lines[at].partition(":")[0], generator.choice(BITS)
+            lines[at] = generator.choice([f"{key}: {bit}", lines[at] + bit, bit + lines[at], generator.choice(lines)])
+        for one in said(tmp_path, "\n".join(lines), grace):
+            assert one.startswith("mine.yaml:") and "\n" not in one, one
 
 
 # Every way in
