@@ -30,7 +30,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
         *("learning_integration", "librarian"),
         *("scheduler", "self_healing", "trigger_mesh", "verification_framework"),
     ),
-    "immutable_log": ("api_server", "governance"),
+    "immutable_log": ("api_server", "governance", "self_healing"),
     "self_healing": (
         *(
             "agentic_spine",
