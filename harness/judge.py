@@ -8,6 +8,7 @@ from dataclasses import replace
 from harness import catalog
 from harness.model import Claim, Finding, Verdict
 from harness.record import Record, cite
+from harness.wave_view import NARROW, narrow
 
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
@@ -39,7 +40,7 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
 def _judge(record: Record, claim: Claim) -> Finding:
     try:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
-        found: Finding = check.check(record)
+        found: Finding = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
         found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=str(error))
     except Exception as error:

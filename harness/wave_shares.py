@@ -5,28 +5,16 @@ What a scenario claims of its own faults is judged by what was seen of them alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.judge import judge, verdict
-from harness.model import Event, Finding, Kind, Plan, Verdict
+from harness.model import Finding, Verdict
 from harness.record import Record
 from harness.suite_result import because
+from harness.wave_view import NARROW, again, narrow
 from reports.incident import incident_of
-
-# judged by the steps of the plan and what covers them: in a wave by those of one scenario only
-NARROW = (
-    *("safeguard_engaged", "playbook_ran", "all_safeguards_triggered", "each_fault_detected", "all_faults_injected"),
-    *("alerts_raised", "playbooks_repeat"),
-)
-# what a record has worked out from its plan and its events
-CACHED = tuple(name for name, one in vars(Record).items() if isinstance(one, cached_property))
-OF_GUARDS = (Kind.SAFEGUARD_ENGAGED, Kind.SAFEGUARD_RELEASED)
-OF_PLAYBOOKS = (Kind.PLAYBOOK_STARTED, Kind.PLAYBOOK_FINISHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,62 +49,11 @@ def _share(record: Record, findings: list[Finding], part: str) -> Share:
     for claim, finding in zip(record.plan.claims, findings, strict=True):
         if claim.of not in ("", part):
             continue
-        if claim.check in NARROW:
-            (finding,) = judge(_again(own, replace(own.plan, claims=(claim,)), own.events))
+        if claim.check in NARROW and not claim.of:  # of all, so judged by all of them until now
+            (finding,) = judge(again(own, replace(own.plan, claims=(claim,)), own.events))
         mine.append(replace(finding, claim=finding.claim.removeprefix(f"{part}: ")))
     answer = verdict(mine)
     incident = incident_of(own, mine)
     return Share(
         scenario_id=part, verdict=answer, because=because(mine, answer), findings=tuple(mine), incident=incident
     )
-
-
-def narrow(record: Record, part: str) -> Record:
-    """The record as if the other scenarios' faults had been somebody else's doing."""
-    plan = _plan(record.plan, part)
-    others = [step for step in record.plan.steps if step.step_id not in record.plan.parts.get(part, (step.step_id,))]
-    guards = {(name, record.plan.subject_of(step, name)) for step in others for name, _ in _rows(record.plan, step)}
-    playbooks = {
-        (playbook, record.plan.subject_of(step, name)) for step in others for name, playbook in _rows(record.plan, step)
-    }
-
-    def foreign(event: Event) -> bool:
-        about = (event.subject, str(event.detail.get("subject", "")))
-        return (event.kind in OF_GUARDS and about in guards) or (event.kind in OF_PLAYBOOKS and about in playbooks)
-
-    events = [event for event in record.events if not foreign(event)]
-    return _again(record, plan, events)
-
-
-def _rows(plan: Plan, step: Any) -> tuple[tuple[str, str], ...]:
-    return plan.coverage.get(step.step_id, ())
-
-
-def _plan(plan: Plan, part: str) -> Plan:
-    if not plan.parts:
-        return plan
-    steps = plan.parts[part]
-    claims = tuple(claim for claim in plan.claims if claim.of in ("", part))
-
-    def expected(check: str, word: str) -> tuple[str, ...]:
-        return tuple(str(one.args[word]) for one in claims if one.of == part and one.check == check)
-
-    return replace(
-        plan,
-        scenario_id=part,
-        steps=tuple(step for step in plan.steps if step.step_id in steps),
-        claims=claims,
-        coverage={step: rows for step, rows in plan.coverage.items() if step in steps},
-        subjects={step: names for step, names in plan.subjects.items() if step in steps},
-        expected_safeguards=expected("safeguard_engaged", "safeguard"),
-        expected_playbooks=expected("playbook_ran", "playbook"),
-    )
-
-
-def _again(record: Record, plan: Plan, events: Sequence[Event]) -> Record:
-    """The same record by another plan, and without some of its events."""
-    made: Record = copy(record)
-    for name in CACHED:
-        made.__dict__.pop(name, None)
-    made.plan, made.events = plan, tuple(events)
-    return made

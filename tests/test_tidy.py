@@ -55,6 +55,7 @@ FLOORS = {
     "metrics": 3,
     "wave": 3,
     "wave_groups": 3,
+    "wave_view": 3,
     "mendings": 3,
     "target": 3,
     "guardian": 3,

@@ -67,6 +67,18 @@ def test_a_safeguard_that_engages_for_one_is_not_credited_to_the_other(tmp_path:
     assert found[FLOOD].incident["faults"][0]["detected_after_s"] is None
 
 
+def test_what_another_s_fault_would_have_had_to_rouse_is_no_part_of_a_claim(tmp_path: Path) -> None:
+    """The watchdog could have seen the flood as well, and nobody claims that it does."""
+    draft = wave()
+    more = (*draft.plan.coverage["acl_flood"], ("kernel_watchdog", "kernel_restart"))
+    draft.plan = replace(draft.plan, coverage={**draft.plan.coverage, "acl_flood": more})
+    folder = draft.write(tmp_path)
+    assert [one.verdict for one in shares(folder)] == [PASS, PASS] and judged_again(folder).verdict is PASS
+    alone = replace(draft.plan, parts={}, claims=tuple(replace(one, of="") for one in draft.plan.claims))
+    draft.plan = alone
+    assert judged_again(draft.write(tmp_path / "alone")).verdict is FAIL, "in one scenario it would have had to"
+
+
 def test_a_magnitude_missed_is_undecided_for_its_own_scenario_alone(tmp_path: Path) -> None:
     draft = wave()
     short = {"mean": 0.0, "sd": 0.0, "p5": 0.0, "p95": 0.0, "n": 20.0}
