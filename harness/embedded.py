@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ cd /; n=0
 until read -r _ < "$0/cgroup.procs" || [ $n = 100 ]; do n=$((n + 1)); sleep 0.1; done
 while [ -d "$0" ]; do rmdir "$0" || sleep 0.5; done
 """
+# Its standard input is the end of a pipe whose other end all of the twin inherits: at its end nobody of it lives.
+KEEP_DISK = 'cat >/dev/null; exec umount -l "$0"'
 USAGE_ERROR = 2
 
 
@@ -60,6 +63,16 @@ def own_disk(point: Path, source: str) -> str:
     return ""
 
 
+def keep_disk(point: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """(a process that unmounts *point* once nobody holds it back, be the harness gone or not; what holds it back)."""
+    read_end, held = os.pipe()
+    command = ["/bin/sh", "-c", KEEP_DISK, str(point)]
+    none = subprocess.DEVNULL
+    keeper = subprocess.Popen(command, stdin=read_end, stdout=none, stderr=none, start_new_session=True)
+    os.close(read_end)
+    return keeper, held
+
+
 class EmbeddedTwin:
     """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies.
 
@@ -81,9 +94,20 @@ class EmbeddedTwin:
         command += ["--audit-dir", str(self.log_disk)]
         command, self.group, self.without_group = limited(command)
         self.errors = (self.folder / "stderr.log").open("wb")
+        self.keeper: subprocess.Popen[bytes] | None = None
+        held: list[int] = []
+        if not self.without_disk:
+            self.keeper, *held = keep_disk(self.log_disk)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+            start_new_session=True,
+            pass_fds=held,
         )
+        for end in held:
+            os.close(end)
 
     @property
     def undo(self) -> Undo:
@@ -116,3 +140,6 @@ class EmbeddedTwin:
             self.process.wait()
         self.errors.close()
         heal(self.undo)
+        if self.keeper:
+            self.keeper.kill()
+            self.keeper.wait()

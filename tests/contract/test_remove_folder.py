@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness import embedded
-from harness.embedded import EmbeddedTwin, own_disk
+from harness.embedded import EmbeddedTwin, keep_disk, own_disk
 from harness.model import Undo
-from harness.mounts import mounts
+from harness.mounts import may_mount, mounts
 from harness.primitives.remove_folder import MARK, remove_folder, users
 from harness.undo import heal
 from tests.processes import wait_for
@@ -79,3 +80,19 @@ def test_without_a_disk_of_its_own_it_is_said_why(tmp_path: Path, monkeypatch: p
         point = tmp_path / why
         assert own_disk(point, "grace-twin-x") == f"the immutable log has no disk of its own: {why}"
         assert point.is_dir(), "then it is an ordinary folder"
+
+
+def test_its_disk_goes_with_the_last_who_holds_it_back(tmp_path: Path) -> None:
+    point, source = tmp_path / "audit", f"grace-twin-{os.getpid()}"
+    if own_disk(point, source):
+        assert not may_mount()
+        return
+    keeper, held = keep_disk(point)
+    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(held,))
+    os.close(held)
+    (point / "entry").write_text("x")
+    assert holder.stdin and keeper.poll() is None and any(one.source == source for one in mounts())
+    holder.kill()
+    holder.communicate()
+    assert keeper.wait(timeout=5) == 0
+    assert not any(one.source == source for one in mounts()) and list(point.iterdir()) == []

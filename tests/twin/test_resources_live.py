@@ -18,6 +18,7 @@ from harness.contracts import ProcessId
 from harness.embedded import MEMORY_BYTES, EmbeddedTwin
 from harness.guardian_link import GuardianLink
 from harness.loopback import Client
+from harness.mounts import may_mount, mounts
 from harness.target import ManifestTarget, load_target
 from tests.contract.resources import Force, bring
 from tests.processes import ROOT, wait_for
@@ -92,21 +93,24 @@ import time
 from harness.embedded import EmbeddedTwin
 twin = EmbeddedTwin()
 target = twin.wait()
-print(twin.group or "", flush=True)
+print(twin.group or "", twin.folder.name, sep="\n", flush=True)
 time.sleep(60)
 """
 
 
-def test_a_killed_harness_leaves_no_group() -> None:
+def test_a_killed_harness_leaves_no_group_and_no_mount() -> None:
     harness = subprocess.Popen([sys.executable, "-c", HARNESS], stdout=subprocess.PIPE, cwd=ROOT, text=True)
     assert harness.stdout
     name = harness.stdout.readline().strip()
     assert not name or Path(name).is_dir()
+    source = harness.stdout.readline().strip()
+    assert may_mount() == any(one.source == source for one in mounts())
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     harness.stdout.close()
     if name:
         wait_for(lambda: not Path(name).exists(), 10.0, "that the group is gone")
+    wait_for(lambda: not any(one.source == source for one in mounts()), 10.0, "that the mount is gone")
 
 
 def test_a_twin_that_stays_has_the_same_limit_and_takes_it_along(tmp_path: Path) -> None:
