@@ -93,7 +93,8 @@ import time
 from harness.embedded import EmbeddedTwin
 twin = EmbeddedTwin()
 target = twin.wait()
-print(twin.group or "", twin.folder.name, sep="\n", flush=True)
+print(twin.group or "")
+print(twin.folder.name, flush=True)
 time.sleep(60)
 """
 
