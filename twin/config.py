@@ -27,6 +27,7 @@ SAFEGUARDS = (
     "config_drift_guard",
     "error_recognition_system",
     "drift_detector",
+    "dependency_breaker",
     "log_write_guard",
     "log_integrity_monitor",
 )
@@ -97,6 +98,12 @@ class Thresholds:
     work_lease_s: float = 10.0
     worker_no_progress_s: float = 4.0
     worker_timeouts_in_row: int = 2
+    breaker_failures: int = 5  # in a row
+    breaker_within_s: float = 10.0
+    breaker_silent_calls: int = 10  # so many wait, and none is answered
+    breaker_silent_looks: int = 4  # four a second
+    breaker_first_calls: int = 2  # at the first look after a probe was answered; then twice as many at each
+    breaker_ramp_looks: int = 6
     dependency_slow_ms: float = 100.0
     dependency_slow_factor: float = 5.0
     dependency_calls_min: int = 6

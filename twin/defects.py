@@ -16,11 +16,13 @@ DEFECTS = {
     "rejection_unlogged": 50,  # nor does a rejection
     "fallback_is_the_old_model": 0,  # what stands in for a model that has drifted is that model under another name
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
+    "crushed_at_start": 0,  # a kernel that is asked too often in its first second ends
     "retro_unbounded": 0,  # the queue of retrospectives has no end, and each stays in memory many times over
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01
 QUESTIONS_MAX = 10_000
+CRUSHED_BY = 100  # questions in the first second
 
 
 class Defects:
@@ -30,6 +32,7 @@ class Defects:
         self.planted = frozenset(planted)
         self._counts: dict[str, int] = {}
         self._asked: dict[str, int] = {}
+        self._begun_s: float | None = None
 
     def strikes(self, name: str) -> bool:
         """Whether this one goes wrong: one in so many, by count."""
@@ -42,6 +45,14 @@ class Defects:
         """Whether an intent gets through although *field* of it is wrong."""
         sla = body.get("sla_ms")
         return "invalid_accepted" in self.planted and field == "sla_ms" and isinstance(sla, int) and sla < 0
+
+    def crushed(self, now_s: float) -> bool:
+        """Whether what has only just begun is asked more than it can take; the first question begins its time."""
+        if "crushed_at_start" not in self.planted:
+            return False
+        begun_s = self._begun_s = now_s if self._begun_s is None else self._begun_s
+        count = self._counts["crushed_at_start"] = self._counts.get("crushed_at_start", 0) + 1
+        return now_s - begun_s <= 1.0 and count > CRUSHED_BY
 
     def risk_added(self, question: str) -> float:
         """What a question's risk grows by because it was asked before."""

@@ -36,6 +36,7 @@ class Known:
 
 DELIVERED = (
     Known(re.compile(r"^[\w-]+\.pkl must not be used: "), "model_restore"),
+    Known(re.compile(r"^\w+ does not answer: calls to it are refused"), ""),  # whoever restarts it is in charge
     Known(re.compile(r"^the settings are not followed: "), "config_restore", "config"),
     Known(re.compile(r"^the snapshot of the state is damaged: "), "snapshot_regenerate", "state_snapshot"),
     Known(

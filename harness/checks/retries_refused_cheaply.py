@@ -10,7 +10,7 @@ from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
 from harness.traffic import RequestRow
 
-UNSERVED_MIN = 50  # fewer are no storm
+UNSERVED_MIN = 20  # fewer are no storm
 FAILED_PERCENT_MAX = 20.0  # who was asked just before it was known that nobody answers
 LATENCY_MS_P95_MAX = 250.0  # of a refusal: it costs the target next to nothing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import time
 from collections.abc import Iterable
 from typing import ClassVar
@@ -32,9 +33,9 @@ class RouteProbe:
         start_s, begun_at_s = time.monotonic(), view.now_s()
         status, error = 0, ""
         try:
-            status, headers, _ = self.client.send(self.route.method, self.route.path, self.route.body)
+            status, headers, body = self.client.send(self.route.method, self.route.path, self.route.body)
             deferred = status == 503 and "Retry-After" in {name.title() for name in headers}
-            up = 200 <= status < 300 or deferred
+            up = 200 <= status < 300 or (deferred and not self._names_a_kernel(body))
         except (OSError, http.client.HTTPException) as problem:
             up, error = False, type(problem).__name__
         latency_ms = 1000 * (time.monotonic() - start_s)
@@ -54,6 +55,14 @@ class RouteProbe:
             self.trouble = trouble
             kind, subject = Kind.SYMPTOM_SEEN, self.route.witness_of
             yield Reading(at_s=at_s, name="routes", subject=subject, kind=kind, detail=detail)
+
+    def _names_a_kernel(self, body: bytes) -> bool:
+        """Whether an answer says that one of the route's kernels is away: that is no work deferred by it."""
+        try:
+            told = json.loads(body)
+        except ValueError:
+            return False
+        return isinstance(told, dict) and told.get("kernel") in self.route.kernels
 
     def close(self) -> None:
         self.client.close()

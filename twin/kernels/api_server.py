@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sqlite3
 import time
 from typing import Any
 
 import uvicorn
 
+from twin.breaking import BreakingClient, keep_breaker
 from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.http.app import App
@@ -20,7 +22,8 @@ from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
 from twin.outbox import Outbox
-from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
+from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
+from twin.safeguards.dependency_breaker import DependencyBreaker
 from twin.safeguards.intent_validator import IntentValidator
 from twin.safeguards.rate_limiter import RateLimiter
 
@@ -47,15 +50,16 @@ class ApiServer(Kernel):
         limiter, validator = RateLimiter(self.config.thresholds), IntentValidator(self.config.thresholds)
         self._watch(limiter, Incidents(self, limiter.name, db))
         self._watch(validator, Incidents(self, validator.name, db))
+        calls = self._calls(db)
         intents = Intents(
-            self.rpc,
+            calls,
             outbox,
             validator if self.config.enabled(validator.name) else None,
             lambda client: self._engage(validator, client, "invalid intents"),
             Defects(self.config.defects),
         )
         self.app = App(
-            self.rpc,
+            calls,
             self.bus,
             intents,
             limiter if self.config.enabled(limiter.name) else None,
@@ -87,6 +91,17 @@ class ApiServer(Kernel):
         self.spawn(self.server.serve(sockets=[listener]))
         while not self.server.started:
             await asyncio.sleep(0.01)
+
+    def _calls(self, db: sqlite3.Connection) -> RpcClient:
+        """What requests go through to the kernels; a way that was open before a restart is tried first."""
+        breaker = DependencyBreaker(self.config.thresholds)
+        if not self.config.enabled(breaker.name):
+            return self.rpc
+        incidents = Incidents(self, breaker.name, db)
+        breaker.resume(incidents.open)
+        calls = BreakingClient(self.config.run_dir, self.name, breaker, self.rpc.stats)
+        self.spawn(keep_breaker(self, calls, incidents))
+        return calls
 
     def _watch(self, guard: RateLimiter | IntentValidator, incidents: Incidents) -> None:
         """From here on; an incident that was open before a restart is closed when its client keeps quiet."""

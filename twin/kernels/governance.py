@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -65,6 +66,8 @@ class Governance(Kernel):
             return {"sha256": self.settings.sha256, "problem": self.settings.problem}
         if op != "check":
             raise KernelError(404, "unknown_operation", op=op)
+        if self.defects.crushed(time.monotonic()):
+            os._exit(70)
         actor, action, resource = (text(payload, name, 200) for name in ("actor", "action", "resource"))
         added = self.defects.risk_added(f"{actor}:{action}:{resource}")
         answer = decide(actor, action, resource, added, self.rules, self.settings.get(time.monotonic()))

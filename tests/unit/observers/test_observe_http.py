@@ -281,6 +281,7 @@ def test_a_route_that_answers_is_up(server: FakeServer, view: FakeView, status: 
     [
         Answer(status=500),
         Answer(status=503, body=b'{"error": "kernel_unavailable"}'),
+        Answer(status=503, headers=(("Retry-After", "1"),), body=b'{"error": "kernel_away", "kernel": "librarian"}'),
         Answer(status=504),
         Answer(status=404),
         Answer(status=429, headers=(("Retry-After", "1"),)),
@@ -309,8 +310,9 @@ def test_a_route_that_fails_is_a_symptom_of_its_kernel_until_it_is_back(
 
 
 def test_deferred_work_is_no_symptom(server: FakeServer, view: FakeView) -> None:
-    for name in ("Retry-After", "retry-after"):
-        server.answers["/work"] = Answer(status=503, headers=((name, "3"),), body=b'{"error": "load_shedding"}')
+    shedding = b'{"error": "load_shedding"}'
+    for name, body in (("Retry-After", shedding), ("retry-after", shedding), ("Retry-After", b'{"kernel": []}')):
+        server.answers["/work"] = Answer(status=503, headers=((name, "3"),), body=body)
         readings = look(probe_of(view), view)
         assert samples(readings, "route_up") == {"GET /work": 1.0} and not edges(readings, Kind.SYMPTOM_SEEN)
 
