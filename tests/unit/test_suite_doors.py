@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli, suite_door
+from harness import cli, suite_door, wave_console
 from harness.scenario import ScenarioError
 from harness.suite_check import GRACE, Asked, SuiteRefused, _tried, check
 from harness.suite_door import parted, to_suite
@@ -69,6 +69,23 @@ def test_locust_becomes_the_suite_and_hands_on_its_own_words(
     read = parsed.parse_args(child)
     assert (read.scenario, read.seed, read.csv, read.f) == ("MF01_triple_threat", "99", "x", "mine.py")
     assert (read.out, read.time_scale, read.u) == ("runs", "0.1", "5")
+
+
+@pytest.mark.parametrize(("out", "kept"), [("mine", "mine"), (suite_door.OUT, "logs/chaos")])
+def test_the_wave_cards_run_in_waves(
+    monkeypatch: pytest.MonkeyPatch, became: list[list[str]], out: str, kept: str
+) -> None:
+    to_suite(locusts(scenario="waves", out=out, num_users=5), distributed=False)
+    (command,) = became
+    assert command[1:4] == ["-m", "harness.cli", "waves"] and "--" not in command
+    runs: list[Any] = []
+    monkeypatch.setattr(wave_console, "run_to_exit_code", lambda run, printer: runs.append(run.args) or 0)
+    assert grace_chaos(monkeypatch, *command[3:]) == 0
+    ((asked, keep_going),) = runs
+    assert (asked.scenarios, asked.out, keep_going) == (("waves",), Path(kept), False)
+    assert (asked.seed, asked.time_scale, asked.safeguards_off, asked.users) == (7, 0.1, "a,b", 5)
+    assert grace_chaos(monkeypatch, "waves", "--keep-going") == 0 and runs[1][1] is True
+    assert (runs[1][0].scenarios, runs[1][0].out) == (("waves",), Path("logs/chaos"))
 
 
 @pytest.mark.parametrize("changed", [{"headless": False}, {"scenario": "MF01_triple_threat"}, {"scenario": "nope"}])
