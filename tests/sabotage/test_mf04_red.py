@@ -1,0 +1,51 @@
+"""MF04_retry_storm without a safeguard fails, in a finding that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import findings, finish, locust, run_folder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+MF04 = ("--scenario", "MF04_retry_storm", "--time-scale", "0.1", "--seed", "7")
+# safeguard → a claim of its own that is red without it, and the words that say why
+RED = {
+    "rate_limiter": ("safeguard rate_limiter engages", "did not engage for api_flood"),
+    "dependency_breaker": ("retries_refused_cheaply", "0 x 503 with Retry-After"),
+    "error_recognition_system": ("safeguard error_recognition_system engages", "did not engage for kernel_kill"),
+}
+
+
+def run(out: Path, *words: str) -> tuple[int, list[dict[str, Any]], str]:
+    code, said = finish(locust(*MF04, *words, out=out), 250)
+    return code, findings(run_folder(out)), said
+
+
+def failed(found: list[dict[str, Any]]) -> dict[str, str]:
+    return {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}
+
+
+def named(red: dict[str, str], safeguard: str) -> None:
+    claim, words = RED[safeguard]
+    assert f"safeguard {safeguard} engages" in red and words in red[claim], red
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("safeguard", RED)
+def test_without_a_safeguard_it_fails_and_names_it(tmp_path: Path, safeguard: str) -> None:
+    code, found, said = run(tmp_path, "--safeguards-off", safeguard)
+    assert code == 1, said[-6000:]
+    named(failed(found), safeguard)
+
+
+def test_without_three_of_them_each_is_named(tmp_path: Path) -> None:
+    """All but the watchdog: without that the storm never ends, and what it was is not judged."""
+    code, found, said = run(tmp_path, "--safeguards-off", ",".join(RED))
+    assert code == 1, said[-6000:]
+    red = failed(found)
+    for safeguard in RED:
+        named(red, safeguard)
+        assert safeguard in red["all_safeguards_triggered"]
