@@ -301,6 +301,17 @@ def test_an_untested_part_is_seen_red() -> None:
     assert untested({"journal_intact", unheard_of}) == {unheard_of}
 
 
+def test_each_file_of_tests_has_a_name_of_its_own() -> None:
+    """pytest imports them by their stems alone: with two of one name it collects nothing at all."""
+    assert namesakes((ROOT / "tests").rglob("test_*.py")) == []
+    assert namesakes([Path("a/test_x.py"), Path("b/test_x.py"), Path("b/test_y.py")]) == ["test_x.py"]
+
+
+def namesakes(paths: Iterable[Path]) -> list[str]:
+    names = [path.name for path in paths]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
 def test_every_link_of_a_page_leads_to_a_file() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         assert dead_links(page.read_text(encoding="utf-8"), page.parent) == [], page
