@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from harness import menu, own_parts, suite_door, wave_console
@@ -81,6 +82,13 @@ def main() -> int:
     except (CatalogError, ScenarioError, TargetError, TwinRefused) as error:
         print(error, file=sys.stderr)
         return 2
+    except RuntimeError as error:  # a Grace that did not come up
+        print(error, file=sys.stderr)
+        return Verdict.INCONCLUSIVE.exit_code
+    except Exception as error:  # the exit code of a crash must not be that of a FAIL
+        traceback.print_exc()
+        print(f"grace-chaos crashed: {type(error).__name__}: {error}", file=sys.stderr)
+        return Verdict.INCONCLUSIVE.exit_code
 
 
 def _list(options: argparse.Namespace, rest: list[str]) -> int:

@@ -92,7 +92,7 @@ def _wrong_file(kind: str, path: Path) -> list[str]:
     package, name, needed = KINDS[kind]
     try:
         part: Any = getattr(importlib.import_module(f"{package}.{path.stem}"), name, None)
-    except Exception as error:  # whatever somebody's file does when it is loaded is said where it stands
+    except (Exception, SystemExit) as error:  # whatever somebody's file does when it is loaded is said where it stands
         return [f"{path}:{_line_in(path, error)}: cannot be loaded: {type(error).__name__}: {error}"]
     if part is None:
         return [f"{path}: {name} = Class is missing at its end"]

@@ -32,7 +32,10 @@ def paper(manifest: Path | None) -> Iterator[Target]:
     folder = Path(tempfile.mkdtemp(prefix="grace-paper-"))
     try:
         command = [sys.executable, "-m", "twin", "--dir", str(folder), "--on-paper"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=WRITING_LIMIT_S)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=WRITING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise TargetError(f"the embedded Grace was not described within {WRITING_LIMIT_S:g} s") from None
         if done.returncode:
             raise TargetError(f"the embedded Grace cannot be described: {done.stderr.strip()}")
         yield load_target(folder / "target.yaml")

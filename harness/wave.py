@@ -16,6 +16,7 @@ from harness.limits import Limits, exceeded
 from harness.model import Claim, Plan, Slo, Step
 from harness.plan import Options, build_plan, lint
 from harness.scenario import Execution, Scenario, ScenarioError, find
+from harness.wave_groups import Member, clash
 
 SIGN = "+"
 ID_LENGTH_MAX = 80
@@ -91,11 +92,32 @@ def plan_together(
         return build_plan(scenario, target, options, metrics)
     plans = [build_plan(part, target, options, metrics) for part in scenario.parts]
     whole = side_by_side(scenario.scenario_id, scenario.name, [plan for plan, _ in plans])
+    if problems := _clashes(scenario, [plan for plan, _ in plans]):
+        raise ScenarioError(problems)
     if options.control:  # a run without any fault, of whatever it would have been
         return replace(plans[0][0], scenario_id=whole.scenario_id, name=whole.name), {}
     if too_much := exceeded(Limits().lifted(whole.unsafe), whole.steps, whole.users):
         raise ScenarioError([f"{scenario.scenario_id}: {one}" for one in too_much])
     return whole, {_own(plan.scenario_id, step): fault for plan, faults in plans for step, fault in faults.items()}
+
+
+def _clashes(wave: Wave, plans: Sequence[Plan]) -> list[str]:
+    """Also those of a draw that only this run's seed has made."""
+    members = [
+        Member(
+            scenario_id=part.scenario_id,
+            severity=part.severity,
+            conflicts_with=part.conflicts_with,
+            plan=plan,
+        )
+        for part, plan in zip(wave.parts, plans, strict=True)
+    ]
+    return [
+        f"{wave.scenario_id}: {one.scenario_id} cannot run at the same time: {why}"
+        for number, one in enumerate(members)
+        for other in members[:number]
+        if (why := clash(one, other))
+    ]
 
 
 def _own(part: str, step_id: str) -> str:

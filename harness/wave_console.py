@@ -69,8 +69,11 @@ def verify(path: Path) -> int:
     verdicts = []
     for row in told["scenarios"]:
         verdict, because = Verdict(row["verdict"]), str(row["because"])
-        if verdict in (Verdict.PASS, Verdict.FAIL):
-            verdict, because = _again(path.parent, row)
+        again = _again(path.parent, row) if row["run_folder"] or verdict is Verdict.PASS else (verdict, because)
+        if (
+            verdict in (Verdict.PASS, Verdict.FAIL) or again[0] is Verdict.FAIL
+        ):  # nothing else is bettered by its folder
+            verdict, because = again
         said = "" if verdict.value == row["verdict"] else f"  (the report says {row['verdict']})"
         say(f"{verdict.value:<14} {row['scenario_id']}: {because}{said}")
         verdicts.append(verdict)

@@ -14,7 +14,8 @@ from harness.record import Record
 # judged by the steps of the plan and what covers them: in a wave by those of one scenario only
 NARROW = (
     *("safeguard_engaged", "playbook_ran", "all_safeguards_triggered", "each_fault_detected", "all_faults_injected"),
-    *("alerts_raised", "playbooks_repeat"),
+    *("alerts_raised", "playbooks_repeat", "playbooks_concurrent"),
+    *("no_second_death", "retries_refused_cheaply", "log_restored"),
 )
 # what a record has worked out from its plan and its events
 CACHED = tuple(name for name, one in vars(Record).items() if isinstance(one, cached_property))

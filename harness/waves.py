@@ -296,7 +296,7 @@ async def start_waves(asked: Asked, keep_going: bool = False, listener: Listener
                 twin = EmbeddedTwin(asked.safeguards_off, asked.plant)
                 target = await to_the_end(asyncio.to_thread(twin.wait))
             made = await asyncio.to_thread(prepare, found, asked, target)
-        except (TargetError, TwinRefused, RuntimeError) as error:
+        except (TargetError, TwinRefused) as error:
             raise SuiteRefused(f"the target is not there: {error}") from None
         return await Waves(begin(asked, made), made, target, keep_going, listener or Listener()).run()
     finally:

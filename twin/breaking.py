@@ -87,7 +87,8 @@ async def keep_breaker(kernel: Kernel, calls: BreakingClient, incidents: Inciden
             answered = True
         except (KernelTimeout, KernelUnavailable, KernelError):
             pass
-        breaker.probed(callee, answered)
+        finally:  # whatever became of it: without an answer to this one no other is made
+            breaker.probed(callee, answered)
 
     while True:
         await asyncio.sleep(LOOK_EVERY_S)

@@ -28,6 +28,9 @@ class ConfigValue:
         found = values[self.key]
         verdict = Verdict.PASS if _same(found, self.value) else Verdict.FAIL
         seen = ", ".join(dict.fromkeys(repr(row.detail["values"].get(self.key)) for row in rows))
+        if verdict is Verdict.PASS and all(_same(row.detail["values"].get(self.key), found) for row in rows):
+            why = f"nobody saw {self.key} as anything but {found!r}: what is said of it was not tried"
+            return finding(self, Verdict.INCONCLUSIVE, why, last)
         return finding(self, verdict, f"{self.key} is {found!r} at the end (it was seen as {seen})", rows[0], last)
 
 

@@ -8,7 +8,8 @@ from harness.checks import finding
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record
 
-RUNNING = "running"
+RUNNING, STOPPED = "running", "T"
+PROC = "processes"  # the observer that looks there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class KernelState:
         if state == RUNNING and (not pids or not pids[-1][1]):
             verdict = Verdict.FAIL if pids else Verdict.INCONCLUSIVE
             return finding(self, verdict, f"{self.kernel} is said to run, and /proc shows no process", *evidence)
+        looks = [one for one in record.of_kind(Kind.KERNEL_CHANGED) if (one.subject, one.source) == (self.kernel, PROC)]
+        if state == RUNNING and looks and looks[-1].detail.get("to") == STOPPED:
+            why = f"{self.kernel} is said to run, and /proc shows that it stands still"
+            return finding(self, Verdict.FAIL, why, *evidence, looks[-1])
         return finding(self, Verdict.PASS, f"{self.kernel} is {state} at the end", *evidence)
 
 

@@ -8,6 +8,8 @@ from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
+NOT_ALIVE = {"gone": "has no process", "T": "stands still"}  # what /proc shows of it
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoSecondDeath:
@@ -20,7 +22,7 @@ class NoSecondDeath:
         struck = {kernel: times for kernel, times in struck.items() if times}
         if not struck:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected into a kernel")
-        wrong, told, evidence = [], [], []
+        wrong, told, unseen, evidence = [], [], [], []
         for kernel, times in struck.items():
             edges = _edges(record, kernel)
             replaced = [event for event in edges if event.detail.get("what") == "process"]
@@ -28,12 +30,14 @@ class NoSecondDeath:
             evidence += replaced or edges[-1:]
             if len(replaced) > times:
                 wrong.append(told[-1])
-            elif edges and edges[-1].detail.get("to") == "gone":
-                wrong.append(f"{told[-1]}, and has no process in the end")
+            elif edges and edges[-1].detail.get("to") in NOT_ALIVE:
+                wrong.append(f"{told[-1]}, and {NOT_ALIVE[edges[-1].detail['to']]} in the end")
+            elif not edges:
+                unseen.append(told[-1])
         if wrong:
             return finding(self, Verdict.FAIL, "; ".join(wrong), *evidence)
-        if not evidence:
-            return finding(self, Verdict.INCONCLUSIVE, f"no process was seen to change: {'; '.join(told)}")
+        if unseen:
+            return finding(self, Verdict.INCONCLUSIVE, f"no process was seen to change: {'; '.join(unseen)}", *evidence)
         return finding(self, Verdict.PASS, "; ".join(told), *evidence)
 
 

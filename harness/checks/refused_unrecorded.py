@@ -11,6 +11,7 @@ from harness.model import Finding, Verdict
 from harness.record import Engagement, Record
 
 BEFORE_S = 1.0  # who finds no room himself is refused before the safeguard has looked
+CLIENT_WAITS_S = 5.0  # at the most; whose time is up sooner had asked before the playbook took hold
 SLACK_S = 1.0  # an answer under way when the playbook took hold, or was undone
 Span = tuple[float, float]
 
@@ -47,6 +48,9 @@ class RefusedUnrecorded:
         curt = [row for row in decisions if row.outcome == "unanswered" and row.status >= 500 and row.at_s >= start_s]
         wrong.add("decisions ended in an error that does not say when to come again", _named(curt))
         held = [self._held(one, record) for one in mine]
+        later = [(start_s + CLIENT_WAITS_S, end_s) for start_s, end_s in held]
+        mute = [row for row in decisions if row.outcome == "unanswered" and not row.status and _within(row, later)]
+        wrong.add("decisions got no answer at all while nothing could be recorded", _named(mute))
         kinds = ("decision", "intent")
         done = [r for r in record.ledger if r.kind in kinds and r.outcome == "accepted" and _within(r, held)]
         wrong.add("requests were taken although nothing could be recorded", _named(done))

@@ -76,7 +76,8 @@ CASES: list[tuple[str, Change, Verdict, dict[str, Any], str]] = [
     ("kernel_state", same, PASS, STATE, "librarian is running at the end"),
     ("kernel_state", both(state("restarting", 10.0), state("running", 12.0)), PASS, STATE, "is running"),
     ("kernel_state", state("restarting"), FAIL, STATE, "librarian is restarting at the end"),
-    ("kernel_state", state("T", source="processes"), PASS, STATE, "is running"),
+    ("kernel_state", state("T", source="processes"), FAIL, STATE, "/proc shows that it stands still"),
+    ("kernel_state", both(*(state(to, source="processes") for to in ("T", "running"))), PASS, STATE, "is running"),
     ("kernel_state", state("paused"), PASS, {**STATE, "state": "paused"}, "librarian is paused"),
     ("kernel_state", same, FAIL, {**STATE, "state": "paused"}, "librarian is running"),
     ("kernel_state", signal("kernel_pid", 0.0, RECOVERED), FAIL, STATE, "/proc shows no process"),
@@ -89,7 +90,7 @@ CASES: list[tuple[str, Change, Verdict, dict[str, Any], str]] = [
     ("config_value", config(END - 2, {KEY: False}), FAIL, VALUE, "is False at the end"),
     ("config_value", config(END - 2, {KEY: 1}), FAIL, VALUE, "is 1 at the end"),
     ("config_value", config(END - 2, {}), FAIL, VALUE, "has no governance.approval_required"),
-    ("config_value", same, PASS, {"key": "governance.deny_from", "value": 0.85}, "is 0.85"),
+    ("config_value", same, UNSURE, {"key": "governance.deny_from", "value": 0.85}, "as anything but 0.85"),
     ("config_value", unread, UNSURE, VALUE, "nobody saw the configuration change"),
     ("config_value", both(unread, config(END - 2, None)), UNSURE, VALUE, "nobody read it"),
 ]

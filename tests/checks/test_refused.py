@@ -16,7 +16,7 @@ from tests.ledgers import LEGITIMATE, World, sent
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 GUARD, PLAYBOOK, SUBJECT = "log_write_guard", "refuse_unrecorded", "immutable_log"
-ENGAGED, RELEASED = INJECTED + 2.0, INJECTED + 8.0
+ENGAGED, RELEASED = INJECTED + 2.0, INJECTED + 12.0
 Change = Callable[[World], Any]
 
 
@@ -92,6 +92,8 @@ REFUSED: list[tuple[Change, Verdict, str]] = [
     (also(ENGAGED + 3.0), FAIL, "1 requests were taken although nothing could be recorded (more: 200)"),
     (also(ENGAGED + 3.0, kind="intent"), FAIL, "1 requests were taken although nothing could be recorded"),
     (also(ENGAGED + 3.0, "unanswered", 500), FAIL, "1 decisions ended in an error that does not say when"),
+    (also(ENGAGED + 8.0, "unanswered", 0), FAIL, "1 decisions got no answer at all while nothing could be recorded"),
+    (also(ENGAGED + 3.0, "unanswered", 0), PASS, "5 of 11 decisions"),  # who had asked before
     (also(ENGAGED - 1.2, "refused", 503), FAIL, "1 decisions were refused while the log could be written"),
     (also(RELEASED + 1.2, "refused", 503), FAIL, "1 decisions were refused while the log could be written"),
     (not_refused, FAIL, "no client was refused while it was engaged"),

@@ -39,6 +39,10 @@ def stays_dead(world: World) -> None:
     world.draft.add(RESTARTED + 1.0, Kind.KERNEL_CHANGED, STRUCK, "processes", what="state", to="gone", pid=0)
 
 
+def stands_still(world: World) -> None:
+    world.draft.add(RESTARTED + 1.0, Kind.KERNEL_CHANGED, STRUCK, "processes", what="state", to="T")
+
+
 def unseen(world: World) -> None:
     world.draft.drop(Kind.KERNEL_CHANGED, STRUCK)
 
@@ -71,6 +75,7 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("no_second_death", same, PASS, "memory_fusion was struck 1 x and replaced 1 x"),
     ("no_second_death", dies_again, FAIL, "memory_fusion was struck 1 x and replaced 2 x"),
     ("no_second_death", stays_dead, FAIL, "replaced 1 x, and has no process in the end"),
+    ("no_second_death", stands_still, FAIL, "replaced 1 x, and stands still in the end"),
     ("no_second_death", unseen, UNSURE, "no process was seen to change"),
     ("no_second_death", never_struck, UNSURE, "no fault was injected into a kernel"),
     ("retries_refused_cheaply", storm(900, 60), PASS, "900 x 503 with Retry-After, 500 x 429, and 60 failed, 6.2 %"),

@@ -19,6 +19,9 @@ def heals():
 
 if {ours}:
     interrupt_main(print)
+    interrupt_main(lambda said: print("a second handler"))
+else:  # as in a shell of one's own: a process that was started in the background has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 work = gevent.spawn(heals)
 try:
     gevent.sleep(5)

@@ -34,6 +34,7 @@ WRONG = [
     ),
     ("checks/torn.py", "x = (\n", "torn.py:1: cannot be loaded: SyntaxError: '(' was never closed"),
     ("checks/falls.py", "x = 1\n\ny = x / 0\n", "falls.py:3: cannot be loaded: ZeroDivisionError: division by zero"),
+    ("checks/ends.py", "import sys\nsys.exit(0)\n", "ends.py:2: cannot be loaded: SystemExit: 0"),
     ("checks/asks.py", "import no_such_module\n", "asks.py:1: cannot be loaded: ModuleNotFoundError: No module named"),
     ("checks/leaves.py", CHECK.replace("CHECK = Mine", ""), "leaves.py: CHECK = Class is missing at its end"),
     ("checks/bare.py", "class A:\n    check = 1\nCHECK = A\n", "bare.py: CHECK lacks the field 'claim' of a dataclass"),

@@ -213,3 +213,17 @@ def test_the_process_it_becomes_has_the_exit_code() -> None:
         "from harness import suite_door as d; d._become([d.sys.executable, '-c', 'exit(3)'])",
     ]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(KeyError("rows"), "grace-chaos crashed: KeyError: 'rows'"), (RuntimeError("no Grace came up"), "no Grace")],
+)
+def test_a_crash_has_not_the_exit_code_of_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def falls(options: object, rest: list[str]) -> int:
+        raise error
+
+    monkeypatch.setitem(cli.VERBS, "list", falls)
+    assert grace_chaos(monkeypatch, "list") == 3 and said in capsys.readouterr().err

@@ -38,6 +38,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_two_of_which_one_could_be_taken_for_the_other_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "same.yaml"
+    both = (PAUSE.format(name=name, severity=2, kernel="librarian", within=60, users=5) for name in ("one", "two"))
+    path.write_text("".join(both))
+    with pytest.raises(ScenarioError, match=r"^one\+two: two cannot run at the same time: one is aimed at"):
+        plan_together(wave(path), PaperTarget(), ASKED, UNITS)
+
+
 def wave(file: Path) -> Scenario:
     (found,) = find_together(f"{file}#one+two")
     return found

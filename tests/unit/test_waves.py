@@ -191,7 +191,10 @@ def test_verify_judges_every_share_again(stage: Any, capsys: pytest.CaptureFixtu
     assert wave_console.is_report(path) and wave_console.verify(path) == 1
     said = capsys.readouterr().out
     assert "PASS           a: " in said and "FAIL           b: " in said and "the report says" not in said
-    path.write_text(path.read_text().replace('"verdict": "FAIL"', '"verdict": "PASS"'))
+    told = path.read_text()
+    path.write_text(told.replace('"verdict": "FAIL"', '"verdict": "NOT_APPLICABLE"'))
+    assert wave_console.verify(path) == 1 and "(the report says NOT_APPLICABLE)" in capsys.readouterr().out
+    path.write_text(told.replace('"verdict": "FAIL"', '"verdict": "PASS"'))
     assert wave_console.verify(path) == 1 and "(the report says PASS)" in capsys.readouterr().out
     next((on.out / "c").glob("*/timeline.jsonl")).unlink()
     wave_console.verify(path)
