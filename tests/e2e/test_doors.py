@@ -1,75 +1,37 @@
-"""The other two doors: the web page, twice in one process, and a call from Python. The verdict is the same."""
+"""The door of Python: a call that runs a scenario and answers with its incident."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import socket
-import subprocess
-import sys
+import random
 from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 
 from harness.suite import RunRefused, enhanced_chaos_runner
-from tests.processes import ROOT, wait_for
+from tests.drafts import KERNELS
+from tests.processes import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+NEEDED_BY_ALL = ("api_server", "message_bus")  # of one every route has need, of the other the flood itself
 
 
-def test_a_call_from_python(tmp_path: Path) -> None:
-    run = enhanced_chaos_runner.run_scenario("MF01_triple_threat", time_scale=0.1, seed=3, out=tmp_path)
+def test_another_actor_kernel_and_rate_drawn_at_random_pass_too(tmp_path: Path) -> None:
+    """The twin knows nothing of the scenario: what it sees is what is done to it."""
+    draw = random.Random(seed := random.SystemRandom().randrange(2**31))
+    actor, rate = f"{draw.choice(('mallory', 'agent', 'x'))}_{draw.randrange(1000)}", draw.randrange(300, 1100)
+    kernel = draw.choice([name for name in KERNELS if name not in NEEDED_BY_ALL])
+    text = (ROOT / "scenarios" / "enhanced" / "MF01_triple_threat.yaml").read_text()
+    for old, new in (("rogue_kernel", actor), ("memory_fusion", kernel), (": 1000,", f": {rate},")):
+        assert old in text
+        text = text.replace(old, new)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text)
+    run = enhanced_chaos_runner.run_scenario(str(mine), time_scale=0.1, seed=3, out=tmp_path / "out")
     incident = asyncio.run(run)
-    assert (incident["verdict"], incident["seed"]) == ("PASS", 3)
+    assert (incident["verdict"], incident["seed"]) == ("PASS", 3), f"drawn by {seed}: {actor}, {kernel}, {rate} msg/s"
 
 
 def test_a_call_with_a_wrong_word_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunRefused, match="Did you mean 'MF01_triple_threat'"):
         asyncio.run(enhanced_chaos_runner.run_scenario("MF01_triple_thread", out=tmp_path))
-
-
-def test_the_web_page_runs_twice_in_one_process(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    page = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "locust", "-f", "locustfiles/grace.py", "--web-host", "127.0.0.1"]
-    command += ["--web-port", str(port), "--out", str(tmp_path / "out")]
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def form() -> str:
-        try:
-            with urlopen(page, timeout=2) as answer:
-                text: str = answer.read().decode()
-                return text
-        except (URLError, OSError):
-            return ""
-
-    def verdicts() -> list[str]:
-        written = (tmp_path / "out").glob("*/*/junit.xml")  # the last of the reports
-        return [json.loads(path.with_name("incident.json").read_text())["verdict"] for path in written]
-
-    try:
-        assert "MF01_triple_threat" in wait_for(form, 20, "the page"), "the form offers the scenarios"
-        for number in (1, 2):
-            fields = {"user_count": 20, "spawn_rate": 20, "scenario": "MF01_triple_threat", "time_scale": "0.1"}
-            with urlopen(f"{page}/swarm", urlencode(fields).encode(), timeout=20) as answer:
-                assert json.load(answer)["success"]
-            wait_for(lambda n=number: len(verdicts()) == n, 90, f"verdict {number}")
-
-            def stopped() -> bool:
-                with urlopen(f"{page}/stats/requests", timeout=5) as answer:
-                    return json.load(answer)["state"] == "stopped"
-
-            wait_for(stopped, 10, "the load to stop")
-        assert verdicts() == ["PASS", "PASS"], (tmp_path / "log").read_text()[-4000:]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        log.close()
-    assert process.returncode == 0, "the exit code is the last verdict's"

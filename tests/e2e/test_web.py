@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from harness.model import Verdict
 from harness.primitives.kill_marked import marked
 from harness.process import process_state
 from tests.processes import ROOT, findings, finish, locust, pids_with, wait_for, wait_for_event
@@ -103,16 +104,18 @@ def door(tmp_path: Path) -> Iterator[Door]:
     try:
         wait_for(answers, 30, "the page")
         yield found
+        last = Verdict(found.verdict()["verdict"])
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=40)
         log.close()
+    assert process.returncode == last.exit_code, "the exit code is the last verdict's"
     for place in (tmp_path, found.twins):
         wait_for(lambda p=place: not pids_with(str(p)), 5.0, "an end that leaves nothing behind")
     found.twins.rmdir()
 
 
-def test_a_run_is_seen_live_from_the_form_to_its_reports(door: Door) -> None:
+def test_two_runs_in_one_process_are_seen_live_from_the_form_to_their_reports(door: Door) -> None:
     index = door.ask("GET", "/")[1].decode()
     assert '"extended_tabs": [{"key": "grace", "title": "Grace"}]' in index and "./grace/tab.js" in index
     choices = re.search(r'"choices": (\[[^]]*"MF01_triple_threat"[^]]*\])', index)
@@ -140,6 +143,12 @@ def test_a_run_is_seen_live_from_the_form_to_its_reports(door: Door) -> None:
     stats = json.loads(door.ask("GET", "/stats/requests")[1])
     assert {"what": "verdict", "state": run["verdict"]} in stats["extended_stats"][0]["data"]
     refused_paths(door, run["run_id"])
+
+    wait_for(lambda: door.load() == "stopped", 10, "the load to stop")
+    assert door.start(time_scale="0.1")["success"]
+    wait_for(lambda: door.state()["running"], 20, "a second run")
+    second = door.verdict()
+    assert second["run_id"] != run["run_id"] and [run["verdict"], second["verdict"]] == ["PASS", "PASS"]
 
 
 def refused_paths(door: Door, run_id: str) -> None:

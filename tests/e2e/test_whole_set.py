@@ -1,33 +1,107 @@
-"""Every scenario that is shipped in the enhanced suite, one after the other, at a tenth of its length."""
+"""Every scenario that is shipped in the enhanced suite, one after the other, at a tenth of its length.
+
+What else must be true of a run of one of them that passed is looked for in the folders that this one leaves.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.judge import judge, verdict
 from harness.mounts import may_mount
+from harness.plan import plan_from_json
+from harness.record import Record
 from harness.scenario import FOLDER
-from tests.processes import findings, finish, locust
+from harness.suite_entries import seed_of
+from tests.processes import findings, finish, locust, run_folder, wait_for_event
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 NOT_APPLICABLE = 4
 LIMIT_S = 12 * 60.0
-WITH_A_DISK = ("MF05_full_disk_no_log",)  # that can be filled: there is none for a user who may not mount
+SEED = 7
+WITH_A_DISK = "MF05_full_disk_no_log"  # that can be filled: there is none for a user who may not mount
 
 
-def test_all_of_them_pass(tmp_path: Path) -> None:
-    code, said = finish(
-        locust("--scenario", "all", "--time-scale", "0.1", "--seed", "7", "--only-summary", out=tmp_path), LIMIT_S
-    )
-    (path,) = tmp_path.glob("chaos_report_*.json")
-    report: dict[str, Any] = json.loads(path.read_text())
-    assert {row["scenario_id"] for row in report["scenarios"]} == {one.stem for one in (FOLDER / "enhanced").iterdir()}
-    for number, row in enumerate(report["scenarios"], 1):
-        log = path.with_suffix("") / f"{number:02}_{row['scenario_id']}.log"
-        judged = may_mount() or row["scenario_id"] not in WITH_A_DISK
-        assert row["verdict"] == ("PASS" if judged else "NOT_APPLICABLE"), (row, log.read_text()[-4000:])
-        assert not judged or {one["verdict"] for one in findings(tmp_path / row["run_folder"])} == {"PASS"}
-    assert code == report["exit_code"] == (0 if may_mount() else NOT_APPLICABLE), said[-4000:]
+@dataclass(frozen=True)
+class Whole:
+    """What a run of the whole set has left in *out*."""
+
+    out: Path
+    code: int
+    said: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        (path,) = self.out.glob("chaos_report_*.json")
+        report: dict[str, Any] = json.loads(path.read_text())
+        return report
+
+    def folder(self, scenario: str) -> Path:
+        row = next(row for row in self.report["scenarios"] if row["scenario_id"] == scenario)
+        return self.out / str(row["run_folder"])
+
+    def log(self, scenario: str) -> str:
+        (path,) = self.out.glob(f"chaos_report_*/*_{scenario}.log")
+        return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    out = tmp_path_factory.mktemp("whole")
+    words = ("--scenario", "all", "--time-scale", "0.1", "--seed", str(SEED), "--only-summary")
+    code, said = finish(locust(*words, out=out), LIMIT_S)
+    return Whole(out, code, said)
+
+
+def test_all_of_them_pass(whole: Whole) -> None:
+    shipped = {one.stem for one in (FOLDER / "enhanced").iterdir()}
+    assert {row["scenario_id"] for row in whole.report["scenarios"]} == shipped
+    for row in whole.report["scenarios"]:
+        name = row["scenario_id"]
+        judged = may_mount() or name != WITH_A_DISK
+        assert row["verdict"] == ("PASS" if judged else "NOT_APPLICABLE"), (row, whole.log(name)[-4000:])
+        assert not judged or {one["verdict"] for one in findings(whole.folder(name))} == {"PASS"}
+    assert whole.code == whole.report["exit_code"] == (0 if may_mount() else NOT_APPLICABLE), whole.said[-4000:]
+
+
+def test_the_folder_says_the_same_offline(whole: Whole) -> None:
+    folder = whole.folder("MF01_triple_threat")
+    assert verdict(judge(Record.load(folder))).value == "PASS"
+    incident = json.loads((folder / "incident.json").read_text())
+    assert incident["success"] and incident["seed"] == seed_of(SEED, "MF01_triple_threat")
+    assert all(fault["healed"] and fault["detected_by"] for fault in incident["faults"])
+    for name in ("report.html", "junit.xml", "plan.json", "scenario.yaml", "undo.log", "target/target.yaml"):
+        assert (folder / name).stat().st_size > 0
+    assert "secret_key" not in (folder / "target" / "target.yaml").read_text()
+
+
+def injected(folder: Path) -> list[str]:
+    rows = [json.loads(line) for line in (folder / "timeline.jsonl").read_text().splitlines()]
+    return [row["subject"] for row in rows if row["kind"] == "fault_injected"]
+
+
+def test_the_same_seed_is_the_same_assault(whole: Whole, tmp_path: Path) -> None:
+    name = "MF03_randomized_assault"
+    first, said = whole.folder(name), whole.log(name)
+    order = [step.step_id for step in plan_from_json((first / "plan.json").read_text()).steps]
+    assert len(order) == 5 and injected(first) == order
+    for one in order:
+        assert f"  {one} on " in said, "the plan is printed"
+    green = {one["claim"]: one["because"] for one in findings(first)}
+    assert "were in force together" in green["playbooks_ran_concurrently"]
+    assert all(f"{one} after " in green["all_faults_detected"] for one in order)
+
+    words = ("--scenario", name, "--time-scale", "0.1", "--seed", str(seed_of(SEED, name)))
+    again = locust(*words, out=tmp_path)
+    second = wait_for_event(tmp_path, "fault_injected", order[-1], 90)
+    again.send_signal(signal.SIGINT)  # what comes after the last injection is not the seed's
+    code, said = finish(again, 60)
+    assert code == 3, said[-3000:]
+    assert (second / "plan.json").read_bytes() == (first / "plan.json").read_bytes()
+    assert injected(second) == injected(first) and second == run_folder(tmp_path)

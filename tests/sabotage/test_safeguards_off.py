@@ -21,6 +21,13 @@ def named_by_a_failure(out: Path, safeguard: str) -> bool:
     return any(safeguard in one["claim"] + one["because"] for one in red)
 
 
+def test_mf01_names_each_of_those_that_are_off(tmp_path: Path) -> None:
+    code, said = finish(locust(*MF01, "--safeguards-off", ",".join(SAFEGUARDS), out=tmp_path))
+    assert code == 1, said[-6000:]
+    assert [one for one in SAFEGUARDS if named_by_a_failure(tmp_path, one)] == list(SAFEGUARDS)
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("safeguard", SAFEGUARDS)
 def test_mf01_fails_without(tmp_path: Path, safeguard: str) -> None:
     code, said = finish(locust(*MF01, "--safeguards-off", safeguard, out=tmp_path))
