@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from faults.helpers import muting
-from harness.contracts import Hands, ProcessId, Target, TargetError
+from faults.helpers.one_kernel import OneKernel, process_of
+from harness.contracts import Hands, Target
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.process import same
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeartbeatBlock:
+class HeartbeatBlock(OneKernel):
     """Keeps the heartbeats of kernel *target* from its supervisor for *block_seconds*, or until the target ends it.
 
     The kernel's end of the pipe between the two is led to /dev/null, by a thread of its own that is borrowed from
@@ -24,20 +25,9 @@ class HeartbeatBlock:
     replaces it.
     """
 
-    target: str
     block_seconds: float
 
     duration_field: ClassVar[str] = "block_seconds"
-    min_duration_s: ClassVar[float] = 5.0
-    target_ends_it: ClassVar[bool] = True
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        return (self.target,)
-
-    @property
-    def subject(self) -> str:
-        return self.target
 
     @property
     def asked(self) -> Magnitude:
@@ -50,24 +40,14 @@ class HeartbeatBlock:
         return muting.inject(target, undo, self.target, self.block_seconds, hands)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
-        facts = effect.facts
-        process = ProcessId(pid=facts["pid"], start_ticks=facts["start_ticks"], boot_id=facts["boot_id"])
-        leads = muting.leads_to(effect)
+        process, leads = process_of(effect.facts), muting.leads_to(effect)
         if not same(process):
-            return Sample(achieved=None, hold=Hold.TARGET, because=_ending(target, self.target, process))
-        if leads != muting.VOID or not Path(facts["gate"]).exists():
-            because = f"descriptor {facts['descriptor']} of pid {process.pid} leads to {leads}, and not by this run"
+            return self.ended(target, process)
+        if leads != muting.VOID or not Path(effect.facts["gate"]).exists():
+            descriptor = effect.facts["descriptor"]
+            because = f"descriptor {descriptor} of pid {process.pid} leads to {leads}, and not by this run"
             return Sample(achieved=None, hold=Hold.LOST, because=because)
         return Sample(achieved=1.0)
-
-
-def _ending(target: Target, kernel: str, old: ProcessId) -> str:
-    """The witness that the target ended it: what /proc says of the old process and of its successor."""
-    try:
-        new = target.process(kernel)
-    except TargetError:
-        return f"pid {old.pid} is gone from /proc; no successor yet"
-    return f"pid {old.pid} is gone from /proc; {kernel} is now pid {new.pid} (started at tick {new.start_ticks})"
 
 
 FAULT = HeartbeatBlock

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.helpers import freezer
+from faults.helpers.one_kernel import OneKernel, process_of
 from harness.contracts import Hands, ProcessId, Target, TargetError
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.primitives import thaw
 from harness.primitives.resume import resume
-from harness.process import process_state, read_process, send
+from harness.process import process_state, same, send
 
 STOP_LIMIT_S = 1.0
 MECHANISMS = ("sigstop", "freezer", "auto")
@@ -22,7 +23,7 @@ V1_IS_WORSE = "a process frozen by version 1 does not die of SIGKILL: a watchdog
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelPause:
+class KernelPause(OneKernel):
     """Stops the process of kernel *target* for *pause_seconds*, or until the target ends it itself.
 
     The target has ended it when that process is gone from /proc. If the same process runs again before its time,
@@ -34,22 +35,15 @@ class KernelPause:
     default: it needs no rights, a process so stopped dies of SIGKILL on every kernel, and observers see it in /proc.
     """
 
-    target: str
     pause_seconds: float
     mechanism: str = "sigstop"
 
     duration_field: ClassVar[str] = "pause_seconds"
-    min_duration_s: ClassVar[float] = 5.0
     defaults: ClassVar[Mapping[str, Any]] = {"target": "coding_agent", "pause_seconds": 45}
-    target_ends_it: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.mechanism not in MECHANISMS:
             raise ValueError(f"mechanism: no way to pause is called {self.mechanism!r}. Known: {', '.join(MECHANISMS)}")
-
-    @property
-    def subject(self) -> str:
-        return self.target
 
     @property
     def asked(self) -> Magnitude:
@@ -76,7 +70,7 @@ class KernelPause:
         return None, not_used
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
-        process = _paused(undo)
+        process = process_of(undo.primitives[0])
         place, not_used = self._place(process)
         planned = next((one for one in undo.primitives if one["op"] == thaw.OP), None)
         if place is not None and planned is not None:
@@ -104,10 +98,9 @@ class KernelPause:
             time.sleep(0.002)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
-        process = _paused(undo)
-        now = read_process(process.pid)
-        if now != process:
-            return Sample(achieved=None, hold=Hold.TARGET, because=_ending(target, self.target, process))
+        process = process_of(undo.primitives[0])
+        if not same(process):
+            return self.ended(target, process)
         runs = _runs(process, effect)
         if runs:
             because = f"pid {process.pid} runs again ({runs}), and no new process shows that it was the target"
@@ -126,22 +119,8 @@ def _runs(process: ProcessId, effect: Effect) -> str:
     return "" if process.pid in thaw.members(Path(cgroup)) else "it has left its cgroup"
 
 
-def _paused(undo: Undo) -> ProcessId:
-    one = undo.primitives[0]
-    return ProcessId(pid=one["pid"], start_ticks=one["start_ticks"], boot_id=one["boot_id"])
-
-
 def _words(not_used: list[dict[str, str]]) -> str:
     return "; ".join(f"{one['mechanism']}: {one['why_not']}" for one in not_used)
-
-
-def _ending(target: Target, kernel: str, old: ProcessId) -> str:
-    """The witness that the target ended the pause: what /proc says of the old process and of its successor."""
-    try:
-        new = target.process(kernel)
-    except TargetError:
-        return f"pid {old.pid} is gone from /proc; no successor yet"
-    return f"pid {old.pid} is gone from /proc; {kernel} is now pid {new.pid} (started at tick {new.start_ticks})"
 
 
 FAULT = KernelPause

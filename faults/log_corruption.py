@@ -27,8 +27,9 @@ class LogCorruption:
 
     It is written into the log's own file, by a connection of its own, while the target uses it: one digit of each
     value becomes another, or a character is added where it has none. *seed* decides which rows and where. Asked and
-    measured is how many entries were changed. The target has *duration_seconds* to make all of them what they were,
-    which ends the fault; else they are given back, value by value.
+    measured is how many entries were changed, as the file itself was read: what somebody has made a third thing of
+    counts no more. The target has *duration_seconds* to make all of them what they were, which ends the fault; else
+    they are given back, value by value.
     """
 
     target: str = "immutable_log"
@@ -90,7 +91,7 @@ class LogCorruption:
         wrong = [str(key) for key, _, damaged in rows if now.get(key) != damaged]
         if done != len(rows) or wrong:
             raise TargetError(f"{done} of {len(rows)} entries were changed; not so: {', '.join(wrong)}")
-        told = [{"key": key, "sha256": digest(old), "damaged_sha256": digest(new)} for key, old, new in rows]
+        told = [{"key": key, "sha256": digest(old), "damaged_sha256": digest(now[key])} for key, old, _ in rows]
         return Effect(facts={"mechanism": "UPDATE", "path": str(path), "column": self.column, "entries": told})
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
@@ -101,14 +102,15 @@ class LogCorruption:
                 now = values(db, self.where, [row[0] for row in rows])
         except sqlite3.Error:
             return Sample(achieved=None)  # it is being written: the next look tells
+        written = {entry["key"] for entry in effect.facts["entries"]}  # each was read back when it had been changed
         left = [key for key, _, damaged in rows if now.get(key) == damaged]
-        if left:
-            return Sample(achieved=float(len(rows)), detail={"still_damaged": left})
+        mended = [key for key, before, _ in rows if now.get(key) == before and key in written]
+        if left:  # an entry that the target has mended already was changed all the same
+            return Sample(achieved=float(len({*left, *mended})), detail={"still_damaged": left, "mended": mended})
         if given_back(Path(one["backup"])).exists():
             because = "the entries were given back by this harness before their time"
             return Sample(achieved=None, hold=Hold.LOST, because=because)
-        same = sum(now.get(key) == before for key, before, _ in rows)
-        because = f"{same} of {len(rows)} entries are what they were, and were not restored by this harness"
+        because = f"{len(mended)} of {len(rows)} entries are what they were, and were not restored by this harness"
         return Sample(achieved=None, hold=Hold.TARGET, because=because)
 
 

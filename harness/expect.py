@@ -258,8 +258,7 @@ def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
     if claim.check == "restarted":
         return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
     if claim.check == "metric":
-        wanted = NEEDED_MAGNITUDE.get(claim.args["metric"])
-        return tuple(step.step_id for step in steps if (step.asked.name, step.asked.unit) == wanted)
+        return tuple(step.step_id for step in steps if moves(step, claim.args["metric"]))
     if claim.check in NEEDED_DAMAGE:
         return tuple(step.step_id for step in steps if step.type == NEEDED_DAMAGE[claim.check])
     if claim.check in ("all_safeguards_triggered", "alerts_raised"):
@@ -282,13 +281,19 @@ MENDED = {
     "config_restored": "the configuration on the disk is what it was",
     "log_restored": "each entry of the log is what it was, and its chain is whole",
 }
-# metric → the magnitude (name, unit) of the fault that it is the effect of
-NEEDED_MAGNITUDE = {
-    "cpu_usage_peak": ("cpu", "%"),
-    "memory_usage_peak": ("memory", "%"),
-    "disk_io_peak": ("busy", "%"),
-    "message_bus.acl_violations": ("rate", "msg/s"),
+# metric → the magnitudes (name, unit) of the faults that it is the effect of
+NEEDED_MAGNITUDE: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "cpu_usage_peak": (("cpu", "%"),),
+    "memory_usage_peak": (("memory", "%"), ("held", "MB")),
+    "disk_io_peak": (("busy", "%"), ("rate", "ops/s")),
+    # what a topic takes is no violation, and that there is none is shown only by as many as were asked for
+    "message_bus.acl_violations": (("rate", "msg/s"), ("refused", "messages"), ("answered", "msg/s"), ("messages", "")),
 }
+
+
+def moves(step: Step, metric: str) -> bool:
+    """Whether *metric* is the effect of what *step* is asked for: without all of that, it says nothing."""
+    return (step.asked.name, step.asked.unit) in NEEDED_MAGNITUDE.get(metric, ())
 
 
 def _validity(steps: Sequence[Step]) -> list[Claim]:

@@ -218,7 +218,7 @@ def _wrong(entry: FaultEntry, target: Target | None) -> list[str]:
         fault = _build(entry)
     except CatalogError as error:
         return [f"{entry.where}: {error}"]
-    kernels = getattr(fault, "kernels", (fault.target,) if entry.type == "kernel_pause" else ())
+    kernels = getattr(fault, "kernels", ())
     return [
         f"{entry.where}: the target has no kernel {kernel!r}.{nearest(kernel, target.kernels)}"
         for kernel in kernels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.expect import NEEDED_MAGNITUDE
+from harness.expect import moves
 from harness.model import Plan
 
 
@@ -42,9 +42,7 @@ def clash(one: Member, other: Member) -> str:
         return f"{other.scenario_id} is seen by {' as '.join(min(named))} too"
     for first, second in ((one, other), (other, one)):
         for metric in sorted(_metrics(first.plan)):
-            wanted = NEEDED_MAGNITUDE.get(metric)
-            made = {(step.asked.name, step.asked.unit) for step in second.plan.steps}
-            if metric in _metrics(second.plan) or wanted in made:
+            if metric in _metrics(second.plan) or any(moves(step, metric) for step in second.plan.steps):
                 return f"{metric} would be that of {other.scenario_id} too"
     return ""
 

@@ -30,9 +30,13 @@ class LogRestored:
         if unseen is not None:
             return finding(self, Verdict.INCONCLUSIVE, f"{unseen.step.step_id} did not come to its end", unseen.planned)
         for fault in faults:
-            if fault.ended_by != "target":
-                why = "the entries were not made what they were by the target in its time"
-                return finding(self, Verdict.FAIL, why, fault.injected, fault.ended)
+            if fault.ended_by == "target":
+                continue
+            if fault.ended_by != "plan":
+                why = f"nobody can say whether the target would have restored the entries: {_ending(fault)}"
+                return finding(self, Verdict.INCONCLUSIVE, why, fault.injected, fault.ended)
+            why = f"{_left(fault)} changed entries were not made what they were by the target in its time"
+            return finding(self, Verdict.FAIL, why, fault.injected, fault.ended)
         held = record.held(AUDIT)
         if held is None:
             return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
@@ -43,18 +47,31 @@ class LogRestored:
             for entry, column in _entries(fault):
                 row = rows.get(entry["key"])
                 if row is None:
-                    return finding(self, Verdict.FAIL, f"entry {entry['key']} is gone", fault.injected)
+                    return finding(self, Verdict.FAIL, f"entry {entry['key']} is gone from the log", fault.injected)
                 if hashlib.sha256(row.text(column).encode()).hexdigest() != entry["sha256"]:
-                    why = f"entry {entry['key']} is another than before it was changed"
+                    why = f"entry {entry['key']} does not say what it said before it was changed"
                     return finding(self, Verdict.FAIL, why, fault.injected, row.place)
         count = sum(len(_entries(fault)) for fault in faults)
-        why = f"{count} entries are what they were, in a chain of {len(held)} that is whole"
+        why = f"{count} changed entries say again what they said, in a chain of {len(held)} that is whole"
         return finding(self, Verdict.PASS, why, *(fault.ended for fault in faults), *span(held))
 
 
 def _entries(fault: FaultRecord) -> list[tuple[dict[str, str], str]]:
     assert fault.injected is not None
     return [(entry, fault.injected.detail["column"]) for entry in fault.injected.detail["entries"]]
+
+
+def _ending(fault: FaultRecord) -> str:
+    assert fault.ended is not None
+    return f"the fault ended by {fault.ended_by}: {fault.ended.detail.get('because', '')}"
+
+
+def _left(fault: FaultRecord) -> str:
+    """How many of how many were still wrong when the fault was last looked at; a fault that told nothing: all."""
+    assert fault.ended is not None
+    count = len(_entries(fault))
+    left = fault.ended.detail.get("told", {}).get("still_damaged")
+    return f"{count if left is None else len(left)} of {count}"
 
 
 CHECK = LogRestored

@@ -47,6 +47,15 @@ def by_the_plan(made: World) -> None:
     made.draft.change(Kind.FAULT_ENDED, NAME, ended_by="plan")
 
 
+def all_but_one_in_time(made: World) -> None:
+    """The target has mended all but one entry when the time was up."""
+    made.draft.change(Kind.FAULT_ENDED, NAME, ended_by="plan", told={"still_damaged": [4], "mended": [3]})
+
+
+def lost(made: World) -> None:
+    made.draft.change(Kind.FAULT_ENDED, NAME, ended_by="lost", because="the entries were given back by this harness")
+
+
 def not_ended(made: World) -> None:
     made.draft.drop(Kind.FAULT_ENDED, NAME)
 
@@ -73,11 +82,13 @@ def other_plan(made: World) -> None:
 
 
 CASES: list[tuple[str, Change, Verdict, str]] = [
-    ("log_restored", same, PASS, "2 entries are what they were"),
-    ("log_restored", by_the_plan, FAIL, "not made what they were by the target in its time"),
+    ("log_restored", same, PASS, "2 changed entries say again what they said"),
+    ("log_restored", by_the_plan, FAIL, "2 of 2 changed entries were not made what they were by the target in its"),
+    ("log_restored", all_but_one_in_time, FAIL, "1 of 2 changed entries were not made what they were"),
+    ("log_restored", lost, UNSURE, "the fault ended by lost: the entries were given back by this harness"),
     ("log_restored", left_as_it_was_made, FAIL, "the log: 1 entry is not what its hash was made of"),
-    ("log_restored", chained_anew, FAIL, "entry 3 is another than before it was changed"),
-    ("log_restored", gone, FAIL, "entry 4 is gone"),
+    ("log_restored", chained_anew, FAIL, "entry 3 does not say what it said before"),
+    ("log_restored", gone, FAIL, "entry 4 is gone from the log"),
     ("log_restored", unread, UNSURE, "its ledger audit could not be read"),
     ("log_restored", not_ended, UNSURE, "did not come to its end"),
     ("log_restored", other_plan, UNSURE, "no fault of this plan changes the log"),

@@ -77,9 +77,34 @@ def test_what_somebody_else_made_of_an_entry_is_left_alone(place: Place, link: G
     key = force.effect.facts["entries"][0]["key"]
     with contextlib.closing(sqlite3.connect(place.paths["immutable_log"])) as db, db:
         db.execute("UPDATE entries SET payload = 'theirs' WHERE sequence = ?", (key,))
-    assert len(force.sample().detail["still_damaged"]) == 4
+    sample = force.sample()
+    assert len(sample.detail["still_damaged"]) == 4
+    assert sample.achieved == 4.0 < FAULT.asked.floor, "and it is not counted as one that this fault has changed"
     force.heal_twice()
     assert dict(now(place))[key] == "theirs"
+
+
+def test_what_the_target_has_mended_already_was_changed_all_the_same(place: Place, link: GuardianLink) -> None:
+    before = dict(now(place))
+    force = bring(FAULT, place, link)
+    key = force.effect.facts["entries"][0]["key"]
+    with contextlib.closing(sqlite3.connect(place.paths["immutable_log"])) as db, db:
+        db.execute("UPDATE entries SET payload = ? WHERE sequence = ?", (before[key], key))
+    sample = force.sample()
+    assert (sample.achieved, sample.hold, sample.detail["mended"]) == (5.0, Hold.HOLDS, [key])
+    force.heal_twice()
+
+
+def test_an_entry_that_was_never_written_is_not_counted(place: Place, link: GuardianLink) -> None:
+    """By the file: the row holds what it always held, and nobody saw it otherwise."""
+    force = bring(FAULT, place, link)
+    first, *others = force.effect.facts["entries"]
+    old = next(row[1] for row in force.undo.primitives[0]["rows"] if row[0] == first["key"])
+    with contextlib.closing(sqlite3.connect(place.paths["immutable_log"])) as db, db:
+        db.execute("UPDATE entries SET payload = ? WHERE sequence = ?", (old, first["key"]))
+    short = replace(force, effect=replace(force.effect, facts={**force.effect.facts, "entries": others}))
+    assert short.sample().achieved == 4.0 < FAULT.asked.floor
+    force.heal_twice()
 
 
 def test_a_log_that_changed_since_it_was_looked_at_is_not_touched(place: Place, link: GuardianLink) -> None:
