@@ -70,6 +70,7 @@ def main() -> int:
     matrix.add_argument("--all", action="store_true", help="every cell, not a seeded choice of them")
     matrix.add_argument("--soak", type=int, default=0, metavar="N", help="N kills at random moments instead")
     matrix.add_argument("--seed", type=int, default=0, help="0 draws one, which is printed")
+    matrix.add_argument("--only", default="", metavar="FAULT,...", help="of these faults alone")
     matrix.add_argument("--out", type=Path, help="write the table there too")
     mine, for_locust = suite_door.parted(sys.argv[1:])
     options, rest = parser.parse_known_args(mine)
@@ -227,10 +228,11 @@ def _killmatrix(options: argparse.Namespace, rest: list[str]) -> int:
     from harness.killmatrix.table import table as matrix_table
 
     seed = options.seed or random.SystemRandom().randrange(1, 2**31)
+    faults = cells.usable(options.only)
     if options.soak:
-        chosen = cells.soak(seed, options.soak)
+        chosen = cells.soak(seed, options.soak, faults)
     else:
-        chosen = cells.all_cells() if options.all else cells.diagonal(seed)
+        chosen = cells.all_cells(faults) if options.all else cells.diagonal(seed, faults)
     print(f"{len(chosen)} kills, seed {seed}", flush=True)
     outcomes = []
     for number, cell in enumerate(chosen, 1):

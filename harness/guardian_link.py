@@ -18,9 +18,11 @@ from harness.model import Undo
 from harness.primitives.kill_marked import OP as KILL_MARKED
 from harness.primitives.kill_marked import kill_marked
 from harness.undo import heal
-from harness.undo_log import UndoLog
+from harness.undo_log import NAME, UndoLog, read_undo_log
 
 ANSWER_LIMIT_S = 10.0
+LEAVE_LIMIT_S = 10.0  # a guardian that is told goodbye heals what is left, and has ended by then
+LOST_LIMIT_S = 1.0  # one that is lost already is given no more than this
 
 
 class GuardianLost(Exception):
@@ -131,16 +133,25 @@ class GuardianLink:
         return FaultHands(self, fault_id, gates)
 
     def close(self) -> None:
-        """Says goodbye; the guardian heals whatever is left and ends."""
+        """Says goodbye; the guardian heals whatever is left and ends. One that hangs is ended, and healed for here.
+
+        Left alive it would hold its log, so that no sweep touched it, and heal once more whenever it went on.
+        """
+        limit_s = LOST_LIMIT_S if self.lost else LEAVE_LIMIT_S
         try:
             with self._turn:
                 self._link.sendall(b'{"op":"bye"}\n')
         except OSError:
             self.lost = self.lost or "the guardian has ended"
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            self.process.terminate()
+            self.process.kill()
+            self.process.wait()
+            self.lost = self.lost or "the guardian did not end"
+            with contextlib.suppress(OSError):
+                for fault_id in read_undo_log(self.folder / NAME).open:
+                    self.heal(fault_id)
         self._lines.close()
         self._link.close()
 

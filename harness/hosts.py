@@ -31,6 +31,14 @@ class Permit:
         return f"{self.host}, authorised by {self.owner} until {self.expires.isoformat()}"
 
 
+def lapsed(permits: Iterable[Permit], today: date) -> str:
+    """Which of the *permits* has come to its end, in words; "" for none. Asked again while traffic goes on."""
+    for permit in permits:
+        if not permit.in_force(today):
+            return f"the permit for {permit.host}, given by {permit.owner}, ended on {permit.expires.isoformat()}"
+    return ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether *host*, as an address or as `localhost`, is this machine itself. Other names are not: they may change."""
     try:

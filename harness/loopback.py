@@ -37,7 +37,8 @@ class Client:
             self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
         data = None if body is None else json.dumps(body).encode()
         # a stored answer would say nothing of the kernel that is asked for
-        headers = {"Host": f"{self.host}:{self.port}", "Cache-Control": "no-cache", **(more or {})}
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        headers = {"Host": f"{shown}:{self.port}", "Cache-Control": "no-cache", **(more or {})}
         if data is not None:
             headers["Content-Type"] = "application/json"
         try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.contracts import ProcessId
 from harness.model import Undo
+from harness.primitives import sync_folder
 from harness.process import same
 
 NAME = "undo.log"
@@ -27,9 +28,12 @@ class UndoLog:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
+        new = not self.path.exists()
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = os.fstat(self._file).st_size
         self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"  # its writer was cut off in mid-row
+        if new:
+            sync_folder(folder)  # else a machine that loses its power may forget that there ever was a log
 
     def write(self, state: str, fault_id: str, **detail: Any) -> None:
         row = json.dumps({"state": state, "fault_id": fault_id, "at": time.monotonic(), **detail}).encode() + b"\n"

@@ -10,12 +10,14 @@ from typing import Any
 import gevent
 
 from harness.clock import Clock
+from harness.console import say
 from harness.gates import ATTACK, Attackers, Kinds
 from harness.observers.loop_lag import worst_lag_ms
 from harness.sinks import Sinks
 from harness.traffic import RequestRow
 
 ROWS = "grace_rows"  # the message that carries them
+ORPHAN_S = 5.0  # a master that lives is heard every second
 
 
 def read(told: Mapping[str, Any], clock: Clock) -> tuple[list[tuple[str, float, float]], list[RequestRow]]:
@@ -64,6 +66,12 @@ class Reports:
         return "; ".join(words)
 
 
+def orphaned(runner: Any, now_s: float) -> bool:
+    """Whether this worker loads a target for a master that is gone; one that is idle may wait for the next."""
+    heard_s = getattr(runner, "last_heartbeat_timestamp", None)
+    return heard_s is not None and now_s - heard_s > ORPHAN_S and runner.user_count > 0
+
+
 def work(environment: Any, kinds: Kinds) -> None:
     """A worker only loads and attacks: it starts no target, fault, guardian or journal.
 
@@ -71,6 +79,8 @@ def work(environment: Any, kinds: Kinds) -> None:
     event loop is, what it has counted and settled, and how far its attacks are. An attack is told as shut in the
     message that brings the last of its rows, or in a later one. The `last` one of a run comes when its users have
     stopped, before Locust tells the master so on the same connection.
+
+    An attack does not outlive the master, however that ends: Locust itself would send for a minute more.
     """
     sinks = Sinks(time.time)
     sinks.attach(environment)
@@ -94,8 +104,13 @@ def work(environment: Any, kinds: Kinds) -> None:
             environment.runner.send_message(ROWS, told)
 
     def send() -> None:
-        while True:
+        silent = 0
+        while silent < 2:  # once may be this process's own lag: what was sent is not read yet
             tell(worst_lag_ms(), last=False)
+            silent = silent + 1 if orphaned(environment.runner, time.time()) else 0
+        say(f"the master has not been heard for {ORPHAN_S:g} s: the load ends")
+        attackers.shut_all()
+        environment.runner.quit()
 
     def stopped(**_: Any) -> None:
         attackers.shut_all()

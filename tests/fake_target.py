@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 import yaml
@@ -85,7 +86,7 @@ class FakeServer:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[FakeServer]:
+def serving(host: str = "127.0.0.1") -> Iterator[FakeServer]:
     shut = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,9 +116,11 @@ def serving() -> Iterator[FakeServer]:
         def log_message(self, format: str, *args: Any) -> None:
             """Not on the screen."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kind = type("Server", (ThreadingHTTPServer,), {"address_family": AF_INET6 if ":" in host else AF_INET})
+    server = kind((host, 0), Handler)
     server.daemon_threads = True
-    fake = FakeServer(f"http://127.0.0.1:{server.server_address[1]}")
+    shown = f"[{host}]" if ":" in host else host
+    fake = FakeServer(f"http://{shown}:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -12,20 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.catalog import CatalogError, nearest
 from harness.killmatrix.recipes import RECIPES
 from harness.killmatrix.world import World
 from harness.process import read_process
 from harness.undo_log import NAME
 
 # Of the undo log, and INJECTED: it is done, and the log does not say so yet.
-STATES = ("PLANNED", "ARMED", "INJECTED", "ACTIVE", "HEALING", "HEALED")
+STATES = ("PLANNED", "ARMED", "INJECTED", "ACTIVE", "HEALING", "STUCK", "HEALED")
 VICTIMS = ("harness", "guardian", "both")
-STEPS = ("READY", "ARMED", "INJECTED", "ACTIVE", "HEALED")
+STEPS = ("READY", "ARMED", "INJECTED", "ACTIVE", "STUCK", "HEALED")  # STUCK: only where that is aimed at
 BEFORE = {"PLANNED": "READY", "HEALING": "ACTIVE"}  # the step after which the log's row is waited for
 IN_FORCE = ("INJECTED", "ACTIVE")  # where the fault must be seen from outside, or its end would show nothing
 CLEAN_S = 2.0
@@ -72,25 +73,24 @@ class Outcome:
         return not self.left
 
 
-def all_cells() -> list[Cell]:
-    return [Cell(fault=f, state=s, killed=k) for f in usable() for s in STATES for k in VICTIMS]
+def all_cells(faults: Sequence[str]) -> list[Cell]:
+    return [Cell(fault=f, state=s, killed=k) for f in faults for s in STATES for k in VICTIMS]
 
 
-def diagonal(seed: int) -> list[Cell]:
-    """A seeded choice in which every fault, every state and every victim occurs: one cell a fault and victim."""
+def diagonal(seed: int, faults: Sequence[str]) -> list[Cell]:
+    """A seeded choice: one cell a fault and victim. Every state occurs where there are faults enough."""
     generator = random.Random(seed)
     states = list(STATES)
     generator.shuffle(states)
     return [
         Cell(fault=fault, state=states[(number + shift) % len(states)], killed=killed)
-        for number, fault in enumerate(usable())
+        for number, fault in enumerate(faults)
         for shift, killed in enumerate(VICTIMS)
     ]
 
 
-def soak(seed: int, count: int) -> list[Cell]:
+def soak(seed: int, count: int, faults: Sequence[str]) -> list[Cell]:
     generator = random.Random(seed)
-    faults = usable()
     return [
         Cell(
             fault=generator.choice(faults), state="", killed=generator.choice(VICTIMS), seed=generator.randrange(2**31)
@@ -99,8 +99,16 @@ def soak(seed: int, count: int) -> list[Cell]:
     ]
 
 
-def usable() -> list[str]:
-    return [name for name, recipe in RECIPES.items() if not recipe.root or os.geteuid() == 0]
+def usable(only: str = "") -> list[str]:
+    """The faults that this user can have done; with *only* (FAULT,...) those alone. Raises CatalogError."""
+    wanted = [word.strip() for word in only.split(",") if word.strip()]
+    for word in wanted:
+        if word not in RECIPES:
+            raise CatalogError(f"no fault of the matrix is called {word!r}.{nearest(word, RECIPES)}")
+    mine = [name for name, recipe in RECIPES.items() if not recipe.root or os.geteuid() == 0]
+    if only and not set(mine) & set(wanted):
+        raise CatalogError(f"{only}: root is needed")
+    return [name for name in mine if not wanted or name in wanted]
 
 
 def run(cell: Cell) -> Outcome:
@@ -120,6 +128,7 @@ def run(cell: Cell) -> Outcome:
         if cell.state in IN_FORCE and now == before:
             left = ("nothing: the fault did nothing at all",)
             return Outcome(cell=cell, hit=cell.state, heal_s=None, left=left, changed=False)
+        world.clear()  # whoever is left can heal it from here on
         life.kill()
         return settle(cell, world, life, before, changed=bool(differences(before, now, cell.kills)))
     finally:
@@ -186,10 +195,12 @@ class Life:
     def start(self) -> None:
         run_id = self.world.run.name
         command = [sys.executable, "-m", "harness.killmatrix.life", str(self.world.manifest), str(self.world.run)]
-        command += [run_id, self.cell.fault] + ([] if self.cell.state else ["straight"])
+        manner = {"": ["straight"], "STUCK": ["stuck", str(self.world.obstacle)]}
+        command += [run_id, self.cell.fault, *manner.get(self.cell.state, [])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.guardian = int(self.read("READY")["guardian"])
         self.world.owners |= {self.process.pid, self.guardian}
+        self.world.own |= {self.process.pid, self.guardian}
 
     def read(self, wanted: str) -> dict[str, Any]:
         assert self.process and self.process.stdout
@@ -211,8 +222,9 @@ class Life:
             return
         until = BEFORE.get(self.cell.state, self.cell.state)
         for step in STEPS[1 : STEPS.index(until) + 1]:
-            self.go()
-            self.read(step)
+            if step != "STUCK" or until == "STUCK":
+                self.go()
+                self.read(step)
         if self.cell.state in BEFORE:
             self.go()
             self._wait_for_row()

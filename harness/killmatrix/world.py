@@ -22,6 +22,7 @@ import zmq
 
 from harness.cgroup import MARK, CgroupError, make_group, remove
 from harness.primitives.kill_marked import MARKER_VARIABLE
+from harness.primitives.remove_file import MARK as FILE_MARK
 from harness.process import process_state, read_process
 
 LOG = "log.db"
@@ -80,6 +81,8 @@ class World:
             log.execute("CREATE TABLE entries (sequence INTEGER PRIMARY KEY, payload TEXT)")
             log.executemany("INSERT INTO entries VALUES (?, ?)", [(n, f'{{"risk": 0.{n}}}') for n in range(1, 10)])
         self.socket = folder / "victim.sock"
+        self.obstacle = self.root / f"{FILE_MARK}in-the-way"
+        self.own: set[int] = set()  # pids of who lives the fault's life: whether they end is asked elsewhere
         self.owners: set[int] = set()  # pids after which a fault of this world may have named a cgroup
         self.worker = folder / "worker.sock"
         hears, beats = os.pipe()
@@ -173,6 +176,7 @@ class World:
         return {
             "stopped": process_state(victim.pid) in ("T", "t"),
             "alive": victim.poll() is None,
+            "others": [_how(child) for child in self.children[1:]],
             "cgroups of the victim": _read(Path(f"/proc/{victim.pid}/cgroup")) if victim.poll() is None else "",
             "worker": _said(self.worker),
             "heartbeat": _kind(Path(f"/proc/{self.children[2].pid}/fd/1")),
@@ -183,14 +187,22 @@ class World:
             "cgroups": [str(path) for path in marked_groups(self.owners) if path != self.group],
         }
 
+    def clear(self) -> None:
+        """What keeps a fault from being healed is out of the way, at one stroke: there is a file now, to be removed."""
+        if self.obstacle.is_symlink():
+            file = self.folder / "cleared"
+            file.touch()
+            file.replace(self.obstacle)
+
     def helpers(self) -> list[str]:
-        """Every process that carries this world's marker or works on its folder, but for its own."""
+        """Every process that carries this world's marker or has its folder in its command line, but for its own."""
         found = []
-        own = {os.getpid(), *(child.pid for child in self.children)}
+        own = {os.getpid(), *self.own, *(child.pid for child in self.children)}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) not in own and read_process(int(entry.name)):
                 with contextlib.suppress(OSError):
-                    if f"{MARKER_VARIABLE}={self.run.name}/".encode() in (entry / "environ").read_bytes():
+                    marked = f"{MARKER_VARIABLE}={self.run.name}/".encode() in (entry / "environ").read_bytes()
+                    if marked or str(self.folder).encode() in (entry / "cmdline").read_bytes():
                         found.append(entry.name)
         self.owners |= {int(one) for one in found}
         return found
@@ -204,6 +216,12 @@ class World:
         if self.group is not None:
             with contextlib.suppress(OSError):
                 remove(self.group)
+
+
+def _how(child: subprocess.Popen[bytes]) -> str:
+    if child.poll() is not None:
+        return "gone"
+    return "stopped" if process_state(child.pid) in ("T", "t") else "lives"
 
 
 def _said(path: Path) -> str:

@@ -7,21 +7,28 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from faults.cpu_spike import CpuSpike
 from faults.kernel_pause import KernelPause
+from harness.guardian import LEASE_S
 from harness.guardian_link import GuardianLink
 from harness.model import Hold, Undo
+from harness.primitives.gone import gone
 from harness.primitives.kill_marked import marked
 from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
 from harness.sweep import sweep
 from harness.undo import heal
+from harness.undo_log import NAME, read_undo_log
 from tests.contract.victims import Victim, wait_for
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # the next process gets a pid that is one higher
 
 
 def test_pause_stops_and_heal_resumes_twice(victim: Victim, link: GuardianLink) -> None:
@@ -62,10 +69,40 @@ def test_a_target_that_is_gone_counts_as_healed(victim: Victim) -> None:
     assert heal(undo)[0]["verified"]
 
 
-def test_a_reused_pid_is_never_signalled(victim: Victim) -> None:
-    other = replace(victim.process("victim"), start_ticks=1)
+@pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another boot"}])
+def test_a_reused_pid_is_never_signalled(victim: Victim, change: dict[str, Any]) -> None:
+    other = replace(victim.process("victim"), **change)
     assert send(other, signal.SIGSTOP) is False
     assert process_state(victim.child.pid) != "T"
+    victim.child.send_signal(signal.SIGSTOP)  # as its owner does
+    wait_for(lambda: process_state(victim.child.pid) == "T")
+    assert heal(Undo(primitives=(resume(other),)))[0] == {"op": "resume", "did": "gone", "verified": True}
+    assert process_state(victim.child.pid) == "T"
+
+
+def test_the_next_owner_of_a_pid_is_left_alone(victim: Victim) -> None:
+    """The very same number, where the kernel lets us choose it; elsewhere another process, which must do."""
+    first = victim.process("victim")
+    undo = Undo(primitives=(resume(first), gone(first)))
+    until_s = time.monotonic() + 2 / os.sysconf("SC_CLK_TCK")  # the kernel tells start times by the tick: nobody's
+    wait_for(lambda: time.monotonic() > until_s)  # pid may be had again within the one that it began in
+    victim.child.kill()
+    victim.child.wait()
+    may_choose = os.access(LAST_PID, os.W_OK)
+    for _ in range(200):
+        if may_choose:
+            LAST_PID.write_text(str(first.pid - 1))
+        victim.child = Victim().child
+        if victim.child.pid == first.pid or not may_choose:
+            break  # else somebody has started a process meanwhile
+        victim.child.kill()
+        victim.child.wait()
+    assert victim.child.pid == first.pid or not may_choose
+    victim.child.send_signal(signal.SIGSTOP)
+    wait_for(lambda: process_state(victim.child.pid) == "T")
+    assert [one["did"] for one in heal(undo)] == ["gone", "gone"]
+    assert process_state(victim.child.pid) == "T" and send(first, signal.SIGKILL) is False
+    assert read_process(victim.child.pid) is not None
 
 
 @pytest.mark.parametrize("pid", [1, os.getpid()])
@@ -122,6 +159,59 @@ def test_sigkill_leaves_nothing(tmp_path: Path, victim: Victim, killed: str) -> 
     harness.kill()
     harness.wait()
     harness.stdout.close()
+
+
+LEASING = (
+    HARNESS.partition('link.arm("spike"')[0]
+    + """
+send(victim, signal.SIGSTOP)
+link.active("pause")
+print(link.process.pid, flush=True)
+while True:
+    link.lease()
+    time.sleep(0.1)
+"""
+)
+
+
+@pytest.mark.slow
+def test_a_harness_that_stands_still_loses_its_faults_with_its_lease(tmp_path: Path, victim: Victim) -> None:
+    harness = subprocess.Popen(
+        [sys.executable, "-c", LEASING, str(tmp_path), str(victim.child.pid)], stdout=subprocess.PIPE, text=True
+    )
+    assert harness.stdout
+    guardian = int(harness.stdout.readline())
+    assert process_state(victim.child.pid) == "T"
+    began_s = time.monotonic()
+    harness.send_signal(signal.SIGSTOP)
+    wait_for(lambda: process_state(victim.child.pid) != "T", LEASE_S + 2.0)
+    assert time.monotonic() - began_s > LEASE_S - 1.0, "not before: a harness may be slow"
+    wait_for(lambda: read_undo_log(tmp_path / NAME).open == {})
+    harness.send_signal(signal.SIGCONT)
+    harness.kill()
+    harness.communicate()
+    wait_for(lambda: read_process(guardian) is None, 5.0)
+
+
+@pytest.mark.parametrize("healable", [True, False])
+def test_a_guardian_that_does_not_end_is_ended_and_healed_for(
+    tmp_path: Path, victim: Victim, monkeypatch: pytest.MonkeyPatch, healable: bool
+) -> None:
+    """Alive it would hold its log: no sweep would ever touch what it has left."""
+    monkeypatch.setattr("harness.guardian_link.LEAVE_LIMIT_S", 0.2)
+    monkeypatch.setattr("harness.guardian_link.ANSWER_LIMIT_S", 0.5)
+    link = GuardianLink(tmp_path, tmp_path.name)
+    stuck = () if healable else ({"op": "no_such_primitive"},)
+    link.arm("pause", Undo(primitives=(resume(victim.process("victim")), *stuck)), 60)
+    send(victim.process("victim"), signal.SIGSTOP)
+    link.active("pause")
+    os.kill(link.pid, signal.SIGSTOP)
+    link.close()
+    assert read_process(link.pid) is None and process_state(victim.child.pid) != "T"
+    content = read_undo_log(tmp_path / NAME)
+    assert not content.held and {name: one.state for name, one in content.open.items()} == (
+        {} if healable else {"pause": "STUCK"}
+    )
 
 
 def test_a_helper_is_never_started_before_its_undo_is_on_disk(link: GuardianLink) -> None:

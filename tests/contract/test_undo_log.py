@@ -87,6 +87,16 @@ def test_no_garbage_in_a_log_is_a_traceback(tmp_path: Path) -> None:
     assert sweep(tmp_path) == []
 
 
+def test_a_new_log_is_known_to_its_folder_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("harness.undo_log.sync_folder", synced.append)
+    for _ in range(2):
+        UndoLog(tmp_path).close()
+    assert synced == [tmp_path], "once: later rows change nothing of the folder"
+
+
 def test_nothing_is_injected_when_the_log_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / NAME).symlink_to("/dev/full")
     full = GuardianLink(tmp_path, "full")

@@ -15,6 +15,7 @@ import pytest
 from faults.helpers.borrowing import run_in
 from faults.helpers.stalling import SOURCE
 from harness import catalog
+from harness.catalog import CatalogError
 from harness.killmatrix.cells import (
     STATES,
     VICTIMS,
@@ -31,22 +32,26 @@ from harness.killmatrix.cells import (
 from harness.killmatrix.recipes import RECIPES
 from harness.killmatrix.table import table
 from harness.killmatrix.world import World
+from harness.model import Undo
 from harness.primitives.kill_marked import MARKER_VARIABLE
+from harness.primitives.remove_file import remove_file
 from harness.process import process_state, read_process
+from harness.undo import heal
+from harness.undo_log import STATES as LOGGED
 from tests.processes import wait_for
 
 SEED = 20261125
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", diagonal(SEED), ids=str)
+@pytest.mark.parametrize("cell", diagonal(SEED, usable()), ids=str)
 def test_nothing_is_left(cell: Cell) -> None:
     outcome = run(cell)
     assert outcome.clean, outcome.left
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", soak(SEED, 6), ids=str)
+@pytest.mark.parametrize("cell", soak(SEED, 6, usable()), ids=str)
 def test_nothing_is_left_by_a_kill_at_any_moment(cell: Cell) -> None:
     outcome = run(cell)
     assert outcome.clean, outcome.left
@@ -61,11 +66,21 @@ def test_every_fault_has_a_recipe_and_every_recipe_a_fault() -> None:
 
 def test_the_diagonal_misses_no_fault_no_state_and_no_victim() -> None:
     for seed in range(20):
-        cells = diagonal(seed)
+        cells = diagonal(seed, usable())
         assert {cell.fault for cell in cells} == set(usable())
         assert {cell.state for cell in cells} == set(STATES) and {cell.killed for cell in cells} == set(VICTIMS)
-    assert diagonal(1) == diagonal(1) and soak(1, 9) == soak(1, 9)
-    assert len(all_cells()) == len(usable()) * len(STATES) * len(VICTIMS)
+    assert diagonal(1, usable()) == diagonal(1, usable()) and soak(1, 9, usable()) == soak(1, 9, usable())
+    assert len(all_cells(usable())) == len(usable()) * len(STATES) * len(VICTIMS)
+
+
+def test_the_states_are_those_of_the_log_and_one_that_it_does_not_tell_yet() -> None:
+    assert set(STATES) == {*LOGGED, "INJECTED"}
+
+
+def test_one_fault_alone_can_be_asked_for() -> None:
+    assert usable("kernel_pause, cpu_spike") == ["cpu_spike", "kernel_pause"]
+    with pytest.raises(CatalogError, match="Did you mean 'kernel_pause'"):
+        usable("kernel_pauze")
 
 
 @pytest.fixture
@@ -132,6 +147,42 @@ def test_a_helper_left_alive_is_seen(world: World) -> None:
         helper.communicate()
 
 
+def test_a_process_that_works_on_the_folder_is_seen_without_a_marker(world: World) -> None:
+    before = world.look()
+    stray = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()", str(world.run)], stdin=subprocess.PIPE
+    )
+    try:
+        wait_for(lambda: differences(before, world.look()) == (f"helpers: ['{stray.pid}'], was []",), 3)
+        world.own.add(stray.pid)
+        assert differences(before, world.look()) == (), "who lives the fault's life is no helper"
+    finally:
+        stray.communicate()
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGSTOP, "stopped"), (signal.SIGKILL, "gone")])
+def test_harm_to_another_than_the_victim_is_seen(world: World, number: signal.Signals, how: str) -> None:
+    """Also where the fault itself kills: it was never aimed at this one."""
+    before = world.look()
+    world.children[1].send_signal(number)
+    wanted = f"others: ['{how}', 'lives', 'lives'], was ['lives', 'lives', 'lives']"
+    wait_for(lambda: differences(before, world.look(), kills=True) == (wanted,), 3)
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_a_stuck_fault_that_nobody_tries_again_is_seen(world: World, removes: bool) -> None:
+    """What was in the way is gone, and a file of the fault's own is there: to be removed."""
+    before = world.look()
+    world.obstacle.symlink_to("nowhere")
+    assert any("in-the-way" in one for one in differences(before, world.look()))
+    world.clear()
+    if removes:
+        assert all(one["verified"] for one in heal(Undo(primitives=(remove_file(world.obstacle),))))
+    assert (differences(before, world.look()) == ()) is removes
+    world.clear()
+    assert (differences(before, world.look()) == ()) is removes, "nothing is put there where nothing was"
+
+
 def test_a_cgroup_left_for_the_living_victim_is_seen_and_a_strangers_is_not(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,14 +207,18 @@ def test_a_dead_victim_is_excused_where_the_fault_itself_kills_and_nowhere_else(
 
 
 class Survivor:
-    """Who goes on after the kill, instead of killmatrix.cells.Life: does *acts* at their times, then has ended."""
+    """Who goes on after the kill, instead of killmatrix.cells.Life: does *acts* at their times, then has ended.
+
+    The times count from when it is first asked, which is when the time of the kill counts from.
+    """
 
     survivor = "the guardian"
 
     def __init__(self, acts: dict[float, Callable[[], object]]) -> None:
-        self.began_s, self.acts = time.monotonic(), dict(sorted(acts.items()))
+        self.began_s, self.acts = 0.0, dict(sorted(acts.items()))
 
     def ended(self) -> bool:
+        self.began_s = self.began_s or time.monotonic()
         for at_s in [one for one in self.acts if time.monotonic() - self.began_s >= one]:
             self.acts.pop(at_s)()
         return not self.acts

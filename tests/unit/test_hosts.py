@@ -5,16 +5,19 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from harness.hosts import HostRefused, Permit, is_loopback, resolve
+from harness.hosts import HostRefused, Permit, is_loopback, lapsed, resolve
 from harness.loopback import Client
+from harness.target import off_limits
 from locustfiles.guarded import keep_here
 from tests.fake_target import Answer, FakeServer, as_json, serving
 
+IPV6 = Path("/proc/net/if_inet6")  # a line for each address
 ELSEWHERE = "192.0.2.1"  # of a block that is nobody's (RFC 5737)
 
 
@@ -59,10 +62,51 @@ def test_loopback_is_allowed_and_all_else_is_refused(names: dict[str, str]) -> N
     assert resolve("far.test", 80, ["far.test"]) == (ELSEWHERE, 80)
 
 
+@pytest.mark.parametrize(
+    ("found", "taken"),
+    [
+        (("127.0.0.1", ELSEWHERE), "127.0.0.1"),
+        ((ELSEWHERE, "127.0.0.1"), "127.0.0.1"),
+        ((ELSEWHERE, "::1"), "::1"),
+        ((ELSEWHERE, "2001:db8::1"), ""),
+    ],
+)
+def test_of_a_name_with_two_addresses_only_the_one_on_this_machine_is_taken(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...], taken: str
+) -> None:
+    def getaddrinfo(host: str, port: int, **_: Any) -> Any:
+        families = [socket.AF_INET6 if ":" in one else socket.AF_INET for one in found]
+        return [(family, 1, 6, "", (one, port)) for family, one in zip(families, found, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    if taken:
+        assert resolve("both.test", 80) == (taken, 80)
+        return
+    with pytest.raises(HostRefused, match=r"192\.0\.2\.1, 2001:db8::1"):
+        resolve("both.test", 80)
+
+
+def test_loopback_of_the_newer_protocol(session: requests.Session) -> None:
+    """A user and a probe; ::1 is one address alone, so all come from it."""
+    assert off_limits("http://[::1]:80", "http") == "" and off_limits("http://[2001:db8::1]:80", "http")
+    with pytest.raises(HostRefused):
+        resolve("2001:db8::1", 80)
+    if not IPV6.exists() or " lo" not in IPV6.read_text():
+        return  # a machine without it has nothing to talk to
+    with serving("::1") as server:
+        server.answers["/a"] = as_json({"x": 1})
+        assert session.get(f"{server.base_url}/a", timeout=3).status_code == 200
+        assert Client(server.base_url).get_json("/a") == {"x": 1}
+        assert {peer for _, _, peer, _ in server.seen} == {"::1"}
+        assert {head["Host"] for head in server.headers} == {server.base_url.removeprefix("http://")}
+
+
 def test_a_permit_ends_with_its_day() -> None:
     permit = Permit(host="far.test", owner="Ada", expires=date(2026, 11, 30))
     assert permit.in_force(date(2026, 11, 30)) and not permit.in_force(date(2026, 12, 1))
     assert str(permit) == "far.test, authorised by Ada until 2026-11-30"
+    assert lapsed([permit], date(2026, 11, 30)) == "" == lapsed([], date(2026, 12, 1))
+    assert "permit for far.test, given by Ada, ended on 2026-11-30" in lapsed([permit], date(2026, 12, 1))
 
 
 def test_a_user_talks_to_this_machine_from_its_own_address(server: FakeServer, session: requests.Session) -> None:

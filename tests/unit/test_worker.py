@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from harness.clock import Clock
-from harness.worker import Reports, read
+from harness.worker import Reports, orphaned, read
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -92,6 +93,36 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
     attack |= {"problem": "", "shut": True}
     assert all((one["prefix"], one["attacks"]) == ("p-", {"f": attack}) for one in sent)
     assert all(one["at_s"] > 0 for one in sent), "it tells also when it has counted nothing"
+
+
+ORPHAN = """
+Attack.stop = lambda self: sent.append(("stopped", None))
+runner.user_count, runner.last_heartbeat_timestamp = int(sys.argv[1]), time.time() + float(sys.argv[2])
+runner.quit = lambda: sent.append(("quit", None))
+with gevent.Timeout(2.5, False):
+    while ("quit", None) not in sent:
+        gevent.sleep(0.02)
+print(json.dumps([name for name, _ in sent if name != ROWS]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("users", "heard_s", "did"), [(2, -60.0, ["stopped", "quit"]), (2, 0.0, []), (0, -60.0, [])], ids=str
+)
+def test_an_attack_ends_soon_after_its_master_did(users: int, heard_s: float, did: list[str]) -> None:
+    """Not when the master is heard, and not when nobody is loaded: the worker may wait for the next master."""
+    begun = HELD.partition("def hold():")[0].replace('orders[0](msg=S(data={"do": "shut", "step_id": "f"}))', "")
+    command = [sys.executable, "-c", begun + ORPHAN, str(users), str(heard_s)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == did
+    assert ("the load ends" in done.stdout) is bool(did)
+
+
+@pytest.mark.parametrize(("heard_s", "users", "lost"), [(94.9, 1, True), (95.1, 1, False), (None, 1, False)])
+def test_a_worker_without_a_master_is_told_from_an_idle_one(heard_s: float | None, users: int, lost: bool) -> None:
+    assert orphaned(SimpleNamespace(last_heartbeat_timestamp=heard_s, user_count=users), 100.0) is lost
+    assert not orphaned(SimpleNamespace(last_heartbeat_timestamp=heard_s, user_count=0), 100.0)
 
 
 def test_what_it_sends_is_read_in_the_time_of_the_run() -> None:
