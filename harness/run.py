@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from harness.contracts import Fault, Gates
 from harness.deeds import HURRIED_S, LIMIT_S, deeds, log_deeds
 from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, keep_logs
 from harness.guardian_link import GuardianLink, GuardianLost
+from harness.hosts import lapsed
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.ledger import LedgerWriter, awaited, maybe_held, read_ledger
@@ -199,9 +201,9 @@ class Run:
 
     def _too_much(self, now_s: float) -> str:
         memory_mb, disk_mb = free_memory_mb(), free_disk_mb(self.folder)
-        floor = below_floor(self.limits, memory_mb, disk_mb)
-        if floor or not self.stopwatch.conditions:
-            return floor
+        reason = below_floor(self.limits, memory_mb, disk_mb) or lapsed(self.target.permits, date.today())
+        if reason or not self.stopwatch.conditions:
+            return reason
         return self.stopwatch.tick(now_s, self._live_values(now_s, memory_mb, disk_mb))
 
     def _live_values(self, now_s: float, memory_mb: float, disk_mb: float) -> dict[str, float | None]:
