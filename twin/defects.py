@@ -14,6 +14,7 @@ DEFECTS = {
     "decision_by_order": 0,  # a decision depends on how often the same was asked before
     "audit_row_dropped": 50,  # a decision never reaches the immutable log
     "rejection_unlogged": 50,  # nor does a rejection
+    "allowed_refused": 50,  # the bus refuses what somebody from outside may say
     "fallback_is_the_old_model": 0,  # what stands in for a model that has drifted is that model under another name
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
     "crushed_at_start": 0,  # a kernel that is asked too often in its first second ends

@@ -10,6 +10,7 @@ import pytest
 from twin.bus.acl import PLATFORM, RULES
 from twin.bus.broker import Broker, Ledger
 from twin.bus.keys import actor_of, reserved_actors
+from twin.defects import Defects
 from twin.kernels import KERNELS
 
 NAMES = sorted({actor_of(kernel) for kernel in KERNELS} | {"orchestrator", "control_plane", "control_center"})
@@ -140,6 +141,14 @@ def test_a_cut_off_actor_neither_speaks_nor_hears_and_is_still_counted(bus: Bus)
     assert bus.publish("spare", "outsider", "telemetry.open") == "accepted"
     bus.publish("key:librarian", "librarian", "telemetry.open")
     assert b"ear" in bus.receivers()
+
+
+def test_where_it_is_planted_an_allowed_message_is_refused_and_the_platform_s_own_never(bus: Bus) -> None:
+    assert {bus.publish("spare", "outsider", "telemetry.open") for _ in range(100)} == {"accepted"}
+    bus.broker.defects = Defects(["allowed_refused"])
+    answers = [bus.publish("spare", "outsider", "telemetry.open") for _ in range(100)]
+    assert answers.count("acl") == 2 and answers[6] == "acl" and answers.count("accepted") == 98
+    assert {bus.publish("key:librarian", "librarian", "kernel.memory") for _ in range(100)} == {"accepted"}
 
 
 def test_the_cut_off_outlives_the_broker(bus: Bus) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from twin.bus.acl import CONTROL_TOPICS, below, may_publish
 from twin.bus.keys import reserved_actors
+from twin.defects import Defects
 
 MESSAGE_FIELDS = ("id", "source", "topic", "payload")
 Send = Callable[[bytes, dict[str, Any]], bool]
@@ -29,7 +30,10 @@ class Ledger:
 class Broker:
     """Pure of sockets: take() is given who sent what, and answers through *send*, which says if a peer is there."""
 
-    def __init__(self, actors_by_key: Mapping[str, str], ledger: Ledger, send: Send) -> None:
+    def __init__(
+        self, actors_by_key: Mapping[str, str], ledger: Ledger, send: Send, defects: Defects | None = None
+    ) -> None:
+        self.defects = defects or Defects(())
         self.actors_by_key = actors_by_key
         self.platform = frozenset(actors_by_key.values())
         self.ledger = ledger
@@ -105,7 +109,9 @@ class Broker:
             return "blacklisted"
         if message["source"] != actor:
             return "spoofed_source"
-        return "" if may_publish(actor, str(message["topic"]), actor in self.platform) else "acl"
+        if not may_publish(actor, str(message["topic"]), actor in self.platform):
+            return "acl"
+        return "acl" if actor not in self.platform and self.defects.strikes("allowed_refused") else ""
 
     def _refuse(self, actor: str, topic: str, reason: str) -> None:
         row = (actor, topic, reason)

@@ -13,6 +13,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from twin.bus.broker import Broker, Ledger
 from twin.bus.keys import read_keys
+from twin.defects import Defects
 from twin.kernel import Kernel
 from twin.rpc import KernelError
 
@@ -46,7 +47,7 @@ class MessageBus(Kernel):
         keys = read_keys(self.config.run_dir / "keys.json")
         self.db = self.open_db("message_bus", SCHEMA)
         actors_by_key = {pair["public_key"]: actor for actor, pair in keys["actors"].items()}
-        self.broker = Broker(actors_by_key, self._recover(), self._send)
+        self.broker = Broker(actors_by_key, self._recover(), self._send, Defects(self.config.defects))
         self.context = zmq.Context()
         self.authenticator = ThreadAuthenticator(self.context)
         self.authenticator.start()
