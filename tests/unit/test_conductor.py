@@ -164,6 +164,23 @@ def test_nothing_is_ever_aimed_at_the_harness_itself() -> None:
     assert not [kind for kind, _, _ in ledger.rows if kind is Kind.FAULT_INJECTED]
 
 
+@dataclass(frozen=True)
+class Treacherous(Suicidal):
+    """Aimed at the guardian of its own run."""
+
+    def prepare(self, target: object) -> Undo:
+        return Undo(primitives=({"op": "gone", "pid": 4_194_305},))
+
+
+def test_nor_at_its_guardian() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    ledger.pid = 4_194_305  # higher than any pid there is
+    live(Treacherous([], clock), ledger, clock)
+    assert "its guardian" in ledger.of(Kind.FAULT_ENDED)[0]["because"]
+    assert not [kind for kind, _, _ in ledger.rows if kind is Kind.FAULT_INJECTED]
+
+
 def test_a_journal_that_fails_leaves_no_fault_in_force() -> None:
     clock = [0.0]
 

@@ -119,6 +119,17 @@ def test_an_attack_ends_soon_after_its_master_did(users: int, heard_s: float, di
     assert ("the load ends" in done.stdout) is bool(did)
 
 
+def test_locust_notes_when_it_heard_the_master_by_that_name() -> None:
+    names = "self.last_heartbeat_timestamp = time.time()", "def user_count("
+    script = f"""
+import inspect
+from locust import runners
+text = inspect.getsource(runners)
+assert all(name in text for name in {names!r}), "an attack would outlive its master"
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=50)
+
+
 @pytest.mark.parametrize(("heard_s", "users", "lost"), [(94.9, 1, True), (95.1, 1, False), (None, 1, False)])
 def test_a_worker_without_a_master_is_told_from_an_idle_one(heard_s: float | None, users: int, lost: bool) -> None:
     assert orphaned(SimpleNamespace(last_heartbeat_timestamp=heard_s, user_count=users), 100.0) is lost
