@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "NOT_APPLICABLE": "dim"}
 WIDTH_OF_LOGS = 160
 BAR = 24
+COLUMNS_MIN = 20  # what is narrower may be wrapped
+RENEWED = "\r\x1b[K"  # takes the line back that stands there
 # What makes other claims inconclusive, the causes before what follows from them.
 ROOTS = ("control_clean", "baseline_steady", "run_complete", "journal_intact", "signals_complete", "fault_attained")
 
@@ -29,7 +32,8 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    console().print(text, markup=False)
+    """In one line, however long: a log is searched by lines, and a terminal wraps by itself."""
+    sys.stdout.write(f"{RENEWED if sys.stdout.isatty() else ''}{text}\n")
     sys.stdout.flush()
 
 
@@ -47,7 +51,7 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
         screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/] (exit {verdict.exit_code})")
         if verdict is not Verdict.PASS:
             screen.print(f"because: {cause(findings, verdict)}", markup=False, soft_wrap=True)
-        screen.print(f"report: {folder / 'report.html'}", markup=False)
+        screen.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
         if verdict is not Verdict.PASS:
             screen.print(f"repeat: {repeat}", markup=False, soft_wrap=True)
     return capture.get()
@@ -64,6 +68,10 @@ def cause(findings: Sequence[Finding], verdict: Verdict) -> str:
     return f"{one.claim}: {one.because}{more}"
 
 
+def _columns() -> int:
+    return max(COLUMNS_MIN, shutil.get_terminal_size().columns)
+
+
 class Progress:
     """A bar in a terminal, a plain line at each change of phase and every ten seconds elsewhere."""
 
@@ -75,8 +83,8 @@ class Progress:
     def show(self) -> None:
         now_s = self.run.clock.now_s()
         line = self._line(now_s)
-        if self.terminal:
-            sys.stdout.write(f"\r\x1b[K{line}")
+        if self.terminal:  # a line that is wrapped could not be taken back, and would fill the screen
+            sys.stdout.write(f"{RENEWED}{line[: _columns() - 1]}")
             sys.stdout.flush()
         elif self.run.phase != self.last[0] or now_s - self.last[1] >= 10:
             self.last = (self.run.phase, now_s)
@@ -84,19 +92,22 @@ class Progress:
 
     def close(self) -> None:
         if self.terminal:
-            sys.stdout.write("\r\x1b[K")
+            sys.stdout.write(RENEWED)
 
     def _line(self, now_s: float) -> str:
         run = self.run
+        if run.phase == "done":
+            return f"{run.phase:<9}the load stops, then it is judged"
         total_s = {
             "baseline": run.plan.slo.baseline_s,
             "faults": max(run.plan.faults_end_s, 1.0),
             "recovery": run.plan.recovery_limit_s,
         }.get(run.phase, 1.0)
         part = min(1.0, (now_s - run.phase_at_s) / total_s)
-        bar = "#" * int(part * BAR) + "." * (BAR - int(part * BAR))
+        length = min(BAR, _columns() // 4) if self.terminal else BAR
+        bar = "#" * int(part * length) + "." * (length - int(part * length))
         told = [", ".join(run.conductor.active)] if run.conductor.active else []
         told += [f"{name} engaged for {subject}" for name, subject in sorted(run.watcher.engaged)]
         if run.phase in ("baseline", "recovery") and run.unwell_because and not told:
             told.append(f"not yet: {run.unwell_because}")
-        return f"{run.phase:<9}[{bar}] {now_s - run.phase_at_s:5.1f} s  {'; '.join(told)}"
+        return f"{run.phase:<9}[{bar}] {now_s - run.phase_at_s:5.1f} s  {'; '.join(told)}".rstrip()

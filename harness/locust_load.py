@@ -30,6 +30,7 @@ from harness.plan import Options, describe
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
 from harness.sinks import Sinks
+from harness.suite_check import unwell
 from harness.suite_door import to_suite
 from harness.sweep import sweep
 from harness.target import ManifestTarget, load_target
@@ -107,22 +108,16 @@ class Session:
     def _try_twin(self, scenario: Scenario) -> None:
         """Headless, the twin is started at once: words that only it can judge are then refused before anything runs."""
         if self.options.headless:
-            self.twin = EmbeddedTwin(self.options.safeguards_off, self.options.plant)
             try:
+                self.twin = EmbeddedTwin(self.options.safeguards_off, self.options.plant)
                 self._plan(scenario, self.twin.wait(), self.options)
             except RuntimeError:
                 self.twin = None  # it is started again, and said to be broken, when the run begins
 
     @staticmethod
     def _reach(target: ManifestTarget) -> None:
-        from harness.loopback import Client
-
-        try:
-            client = Client(target.base_url, timeout_s=3.0, permitted=target.permitted)
-            client.send("GET", target.routes[0].path)
-            client.close()
-        except OSError as error:
-            raise TargetError(f"{target.base_url} does not answer: {error}") from None
+        if why := unwell(target, only_first=True):
+            raise TargetError(f"{target.base_url} does not answer: {why}")
 
     @staticmethod
     def _plan(scenario: Scenario, target: ManifestTarget, asked: Any) -> Any:

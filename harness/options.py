@@ -91,6 +91,10 @@ def one_scenario(options: Any) -> Scenario:
         raise OptionError("one scenario a run: " + ", ".join(one.scenario_id for one in scenarios))
     if not (options.time_scale > 0 and math.isfinite(options.time_scale)):
         raise OptionError(f"--time-scale: above 0 is expected, not {options.time_scale:g}")
+    if options.seed < 0:
+        raise OptionError(f"--seed: a whole number of at least 0 is expected, not {options.seed}")
+    if options.num_users is not None and options.num_users < 1:
+        raise OptionError(f"--users: {EXPECTED['user_count']} is expected, not {options.num_users}")
     left = Path(options.out) / STOP_FILE
     if left.exists():
         raise OptionError(f"{left}: the stop file of an earlier run is still there; remove it to start one")

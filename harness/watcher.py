@@ -44,7 +44,7 @@ class Watcher:
             observer.close()
 
     def _watch(self, observer: Observer) -> None:
-        name = type(observer).__name__
+        name = name_of(observer)
         due_s = self.view.now_s()
         while not self._stopped:
             try:
@@ -93,3 +93,12 @@ class Watcher:
             self.engaged.discard(key)
         elif reading.kind is Kind.KERNEL_CHANGED and reading.detail.get("what") == "state":
             self.kernel_states[reading.subject] = str(reading.detail.get("to"))
+
+
+def name_of(observer: Observer) -> str:
+    """Who is lost and who is back: where an observer has several instances each has a name of its own.
+
+    Under one name, one that hears nothing any more would be called back at once by the next that hears something.
+    """
+    about = getattr(observer, "about", "")
+    return f"{type(observer).__name__} of {about}" if about else type(observer).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.checks import finding
@@ -13,6 +14,7 @@ START_S = 10.0  # an observer's first look may wait for a target that is just th
 # Sampled all the time by whoever looks at any target; the others only where the manifest offers them.
 ALWAYS = ("cpu_percent", "memory_percent", "loop_lag_ms")
 PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up")
+EACH = ("route_up",)  # each of these is asked by an observer of its own, which may fall silent alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,10 @@ class SignalsComplete:
         for name in ALWAYS:
             if not record.signal_times(name):
                 problems.append(f"{name} was never measured")
-        for name in PERIODIC:
-            gap = _gap(record, name)
+        for what, times in _series(record):
+            gap = _gap(times, record.end_s)
             if gap:
-                problems.append(f"{name} was not sampled for {gap[1]:.1f} s")
+                problems.append(f"{what} was not sampled for {gap[1]:.1f} s")
                 evidence.append(f"signals.csv:{gap[0]}")
         if problems:
             return finding(self, Verdict.INCONCLUSIVE, "; ".join(problems), *evidence)
@@ -48,13 +50,23 @@ def _lost(record: Record) -> tuple[list[str], list[Event | str]]:
     return problems, evidence
 
 
-def _gap(record: Record, name: str) -> tuple[int, float] | None:
-    """(line of signals.csv before it, its length in seconds) of the longest gap in *name*, when it is too long."""
-    rows = record.signal_times(name)
+def _series(record: Record) -> Iterator[tuple[str, list[tuple[float, int]]]]:
+    """(what it is, [(at_s, line of signals.csv)]) of all that is sampled all the time."""
+    for name in PERIODIC:
+        subjects = record.subjects(name) if name in EACH else ()
+        if not subjects:
+            yield name, record.signal_times(name)
+        for subject in subjects:
+            rows = record.signals(name, subject).rows
+            yield f"{name} of {subject}", [(at_s, line) for at_s, _, line in rows]
+
+
+def _gap(rows: list[tuple[float, int]], end_s: float) -> tuple[int, float] | None:
+    """(line of signals.csv before it, its length in seconds) of the longest gap, when it is too long."""
     if not rows:
         return None
     first = (START_S - GAP_S, rows[0][1])
-    ends = [*rows[1:], (record.end_s, rows[-1][1])]
+    ends = [*rows[1:], (end_s, rows[-1][1])]
     gaps = [(before[1], after[0] - before[0]) for before, after in zip(rows, ends, strict=True)]
     gaps.append((rows[0][1], rows[0][0] - first[0]))
     worst = max(gaps, key=lambda one: one[1])

@@ -10,6 +10,7 @@ from harness.loopback import Client
 from harness.model import Kind, Reading
 
 MISSED_S = 2.0
+UNLISTED = "unlisted"  # it tells of others, and no more of this one
 
 
 class ControlPlane:
@@ -45,6 +46,13 @@ class ControlPlane:
             if late and kernel not in self.missed:
                 yield self._edge(Kind.SYMPTOM_SEEN, kernel, at_s, {"what": "heartbeat_missed", "age_s": age_s})
             (self.missed.add if late else self.missed.discard)(kernel)
+        listed = {one["name"] for one in answer["kernels"]}
+        for kernel in view.target.kernels:
+            before = self.states.get(kernel)
+            if kernel not in listed and before != UNLISTED:
+                self.states[kernel] = UNLISTED
+                detail = {"what": "state", "from": before, "to": UNLISTED}
+                yield self._edge(Kind.KERNEL_CHANGED, kernel, at_s, detail)
 
     @staticmethod
     def _edge(kind: Kind, kernel: str, at_s: float, detail: dict[str, object]) -> Reading:

@@ -18,7 +18,7 @@ class ModelAnswers:
     every_s: ClassVar[float] = 0.5
 
     def __init__(self, target: Target, model: str, question: Question) -> None:
-        self.model = model
+        self.model = self.about = model
         self.question = question
         self.client = Client(target.base_url, permitted=target.permitted)
         self.first: bytes | None = None

@@ -23,7 +23,7 @@ class ModelFallback:
     every_s: ClassVar[float] = 0.25
 
     def __init__(self, target: Target, model: str, question: Question) -> None:
-        self.model = model
+        self.model = self.about = model
         self.question = question
         self.client = Client(target.base_url, permitted=target.permitted)
         self.first: tuple[str, str] | None = None  # model, label

@@ -21,7 +21,7 @@ class RouteProbe:
     every_s: ClassVar[float] = 1.0
 
     def __init__(self, target: Target, route: Route) -> None:
-        self.route = route
+        self.route, self.about = route, route.name
         self.client = Client(target.base_url, timeout_s=2.0, permitted=target.permitted)
         self.trouble = ""
 

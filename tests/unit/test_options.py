@@ -54,6 +54,20 @@ def test_a_time_scale_that_cannot_be(scale: float) -> None:
         one_scenario(options(time_scale=scale))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seed": -1}, "--seed: a whole number of at least 0 is expected, not -1"),
+        ({"num_users": 0}, "--users: a whole number above 0 is expected, not 0"),
+    ],
+)
+def test_a_number_that_cannot_be(wrong: dict[str, int], words: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        one_scenario(options(**wrong))
+    assert str(raised.value) == words
+    assert one_scenario(options(num_users=None)).scenario_id == "MF01_triple_threat"
+
+
 def test_an_unknown_scenario_is_said_with_the_nearest() -> None:
     with pytest.raises(ScenarioError, match="Did you mean 'MF01_triple_threat'"):
         one_scenario(options(scenario="MF01_tripl"))

@@ -14,9 +14,9 @@ import yaml
 
 from harness.contracts import TargetError
 from harness.process import read_process
-from harness.target import load_target
+from harness.target import ANSWERED, BUS_KEYS, KEYS, SIGNALS, load_target
 from tests.fake_target import BASE, target, write_manifest
-from tests.processes import wait_for
+from tests.processes import ROOT, wait_for
 
 
 def refusal(path: Path, host: str | None = None) -> str:
@@ -370,3 +370,17 @@ def test_the_supervisor_is_a_process_and_no_kernel(tmp_path: Path) -> None:
     assert found.process("supervisor").pid == os.getpid() and "supervisor" not in found.kernels
     with pytest.raises(TargetError, match="no process 'supervisor'"):
         target(tmp_path).process("supervisor")
+
+
+PAGE = (ROOT / "docs" / "target.md").read_text(encoding="utf-8")
+
+
+def test_the_smallest_manifest_of_the_page_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "target.yaml"
+    path.write_text(PAGE.partition("```yaml\n")[2].partition("```")[0])
+    assert load_target(path).kernels == ("memory_fusion",)
+
+
+def test_the_page_tells_of_every_key() -> None:
+    keys = {*KEYS, *BUS_KEYS, *SIGNALS, *ANSWERED, "counters", "topic", "kind", "subject", "rows", "append", "function"}
+    assert {key for key in keys if f"`{key}`" not in PAGE} == set()

@@ -97,6 +97,23 @@ def test_states_are_edges_and_heartbeats_are_samples(server: FakeServer, view: F
     observer.close()
 
 
+def test_a_kernel_that_drops_out_of_the_list_does_not_keep_its_last_state(server: FakeServer, tmp_path: Path) -> None:
+    pids = {name: {"pid_file": f"/nowhere/{name}.pid"} for name in ("librarian", "governance")}
+    view = FakeView(target(tmp_path, base_url=server.base_url, processes=pids))
+    observer = ControlPlane(view.target)
+    both = [kernel("librarian"), kernel("governance")]
+    for listed, changed in (
+        (both, []),
+        (both[:1], [("governance", "running", "unlisted")]),
+        (both[:1], []),
+        (both, [("governance", "unlisted", "running")]),
+    ):
+        server.answers["/kernels"] = as_json({"now": 1.0, "kernels": listed})
+        found = edges(look(observer, view), Kind.KERNEL_CHANGED)
+        assert [(one.subject, one.detail["from"], one.detail["to"]) for one in found] == changed
+    observer.close()
+
+
 # Counters
 
 
