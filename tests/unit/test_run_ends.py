@@ -21,6 +21,7 @@ from harness.plan import Options, build_plan
 from harness.process import process_state, read_process
 from harness.run import Run
 from harness.scenario import load_file
+from harness.traffic import RequestRow
 from harness.undo_log import NAME, read_undo_log
 from tests.contract.victims import Victim
 from tests.fake_target import target
@@ -114,6 +115,19 @@ def test_a_permit_comes_to_its_end(tmp_path: Path, victim: Victim) -> None:
     assert not run.done, "until the end of the day"
     run.target = replace(run.target, permits=(replace(far, expires=date(2026, 1, 1)),))
     is_over(run, victim, "the permit for far.test, given by Ada, ended on 2026-01-01")
+
+
+def test_what_attacks_meet_stops_nothing_and_what_users_meet_does(tmp_path: Path, victim: Victim) -> None:
+    run = paused(tmp_path, victim, "stop_when: [failure_percent > 50]\n")
+
+    def failed(user: str) -> None:
+        run.add_rows([RequestRow(run.clock.now_s(), user, "GET /work", "failed", 500, 30, ((5, 30),))])
+        run.tick()
+
+    failed("htm_flood")
+    assert not run.done, "a target that refuses an attack is well"
+    failed("legitimate")
+    is_over(run, victim, "stop condition 'failure_percent > 50' (failure_percent 100)")
 
 
 def test_a_stop_condition_holds(tmp_path: Path, victim: Victim) -> None:
