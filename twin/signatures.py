@@ -22,6 +22,7 @@ VARIABLE = (
     (FILE, "<file>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b"), "<hex>"),
     (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
+    (re.compile(rf"\b(?:{'|'.join(KERNELS)})\b"), "<kernel>"),  # what fails in one may fail in another
 )
 
 
@@ -36,7 +37,6 @@ class Known:
 
 DELIVERED = (
     Known(re.compile(r"^[\w-]+\.pkl must not be used: "), "model_restore"),
-    Known(re.compile(r"^\w+ does not answer: calls to it are refused"), ""),  # whoever restarts it is in charge
     Known(re.compile(r"^the settings are not followed: "), "config_restore", "config"),
     Known(re.compile(r"^the snapshot of the state is damaged: "), "snapshot_regenerate", "state_snapshot"),
     Known(

@@ -16,7 +16,7 @@ RED = {
     "kernel_watchdog": ("governance restarted within 30s", "no new process for governance"),
     "rate_limiter": ("safeguard rate_limiter engages", "did not engage for api_flood"),
     "dependency_breaker": ("retries_refused_cheaply", "0 x 503 with Retry-After"),
-    "error_recognition_system": ("safeguard error_recognition_system engages", "did not engage for kernel_kill"),
+    "error_recognition_system": ("safeguard error_recognition_system engages", "did not engage for kernel_pause"),
 }
 CRUSHED = ("--plant", "crushed_at_start")
 

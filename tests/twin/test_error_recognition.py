@@ -45,6 +45,7 @@ def system() -> ErrorRecognitionSystem:
         ("worker 3 was slow: 2.5 s", "worker 12 was slow: 17 s"),
         ("no file '/a/b c'", "no file '/x'"),
         ("cannot open /run/a/x.sock", "cannot open /var/y/z-2.sock"),
+        ("governance does not answer", "memory_fusion does not answer"),
     ],
 )
 def test_the_same_failure_has_the_same_shape(one: str, other: str) -> None:
@@ -130,6 +131,14 @@ def test_an_unknown_one_is_learned_with_what_helped(
     assert (step.engaged, step.playbook) == (True, learned)
     (row,) = system.signatures.told()
     assert (row["shape"], row["seen"], row["playbook"]) == ("the pump at <n> bar is dry", 2, learned)
+
+
+def test_what_was_learned_of_one_kernel_is_recognised_of_another(system: ErrorRecognitionSystem) -> None:
+    (new,) = system.take(0.0, 0.0, [failure("governance does not answer", "api_server")])
+    assert new.subject == "governance" and steps(system, WAIT_S, 60.0) == [], "once is no pattern"
+    assert system.take(60.0, 60.0, [failure("memory_fusion does not answer", "api_server")]) == [], "learned once"
+    ((_, step),) = steps(system, 60.0 + WAIT_S)
+    assert (step.engaged, step.subject) == (True, "memory_fusion") and "<kernel> does not answer" in step.reason
 
 
 def test_a_flood_of_different_failures_is_bounded(system: ErrorRecognitionSystem) -> None:
