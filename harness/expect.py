@@ -18,6 +18,7 @@ from harness.model import Claim, Step
 from harness.scenario import FOLDER, Scenario
 
 CROSS_LAYER = ("layer2", "layer3", "external")
+CRITERION = "criterion"
 PUT_OFF = ("all_requests_processed", "invalid_rejected", "valid_processed")  # by what is not of this plan
 Coverage = dict[str, tuple[tuple[str, str], ...]]  # step id → ((safeguard, playbook), ...)
 
@@ -239,13 +240,13 @@ def _criteria(scenario: Scenario, steps: Sequence[Step]) -> list[Claim]:
         **(multi_fault if scenario.category == "multi_fault" else {}),
         **(cross_layer if scenario.category in CROSS_LAYER else {}),
     }
-    return [Claim(claim=text, check=check, group="criterion") for check, text in mine.items()]
+    return [Claim(claim=text, check=check, group=CRITERION) for check, text in mine.items()]
 
 
 def _deeds(target: Target) -> list[Claim]:
     """What the harness did must stand in the target's own log, where that lets it write."""
     text = "what was done stands in the target's immutable log, and its chain is whole"
-    return [Claim(claim=text, check="deeds_logged", group="criterion")] if target.immutable_log else []
+    return [Claim(claim=text, check="deeds_logged", group=CRITERION)] if target.immutable_log else []
 
 
 def _sends_invalid(step: Step) -> bool:
@@ -319,16 +320,17 @@ def _validity(steps: Sequence[Step]) -> list[Claim]:
 def _once(claims: Sequence[Claim]) -> list[Claim]:
     """Without those that say the same of the same, such as a restart that the scenario also asks for in its words.
 
-    What the scenario asks for twice, under two names of a check, stays: each of its words has an answer.
+    What the scenario asks for twice, under two names of a check, stays: each of its words has an answer. A criterion
+    stays whatever the scenario says: whoever counts those of its category finds all of them.
     """
-    seen: dict[tuple[str, str], set[str]] = {}
+    seen: dict[tuple[str, str, bool], set[str]] = {}
     kept = []
     witnesses = ("restarted", *NEEDED_DAMAGE)
     written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check in witnesses and c.where}
     for claim in claims:
         if claim.check in witnesses and not claim.where and (claim.check, str(claim.args.get("kernel"))) in written:
             continue
-        key = (claim.check, repr(sorted(claim.args.items())))
+        key = (claim.check, repr(sorted(claim.args.items())), claim.group == CRITERION)
         if key not in seen or (claim.where and claim.claim not in seen[key]):
             kept.append(claim)
         seen.setdefault(key, set()).add(claim.claim)
