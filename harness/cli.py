@@ -35,12 +35,13 @@ from harness.target import load_target
 ROOT = Path(__file__).resolve().parents[1]
 TWIN_DIR = Path(".twin")
 WITHOUT_PARTS = ("heal", "twin")  # what takes things back must work whatever somebody's own parts look like
+ABOUT = "Load, attacks and faults for Grace, all at once; and by evidence, which of its safeguards fired and how fast."
 OWN = "GRACE_PARTS=DIR[:DIR] names folders with faults, checks, observers and reporters of your own: docs/ADDING.md"
 READY_LIMIT_S = 30.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="grace-chaos", description=__doc__, epilog=OWN)
+    parser = argparse.ArgumentParser(prog="grace-chaos", description=ABOUT, epilog=OWN)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", help="without one: the menu")
     verbs.add_parser("list", help="the scenarios that come with this version")
     lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
@@ -201,7 +202,10 @@ def _supervisor(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def _twin_up(folder: Path, manifest: Path, safeguards_off: str, plant: str) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"--dir: no twin can live in {folder}: {error.strerror}") from None
     command = [sys.executable, "-m", "twin", "--dir", str(folder)]
     command += ["--safeguards-off", safeguards_off] if safeguards_off else []
     command += ["--plant", plant] if plant else []

@@ -25,14 +25,14 @@ from harness.gates import Attackers, Kinds, RunGates
 from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
-from harness.options import OptionError, add_arguments, allowed, one_scenario, stop_file, wanted
+from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
 from harness.plan import Options, describe
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
 from harness.sinks import Sinks
 from harness.suite_check import unwell
 from harness.suite_door import to_suite
-from harness.sweep import sweep
+from harness.sweep import stuck, sweep
 from harness.target import ManifestTarget, load_target
 from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
@@ -97,6 +97,8 @@ class Session:
             else:
                 lint_together(scenario, UNITS)
                 self._try_twin(scenario)
+            if self.options.headless:
+                make_out(Path(self.options.out))  # the last of all: a start that is refused leaves nothing
         except (CatalogError, OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
             refuse(str(error))
@@ -206,12 +208,15 @@ class Session:
             "permits": [str(permit) for permit in target.permits],
             "own_parts": own_parts.own_parts(),
             "repeat": own_parts.before(self._repeat(plan.seed)),
+            "stuck": stuck(Path(self.options.out)),  # also what an earlier run of this process has left
         }
         # these go to the workers as well: the users' words follow from the first, their ids begin with the second
         prefix = f"{id_prefix(folder.name)}-"
         self.options.run_seed, self.options.run_prefix = plan.seed, prefix
         self.options.permitted = list(target.permitted)  # where they may talk to
         say(describe(plan))
+        for one in facts["stuck"]:
+            say(f"  STILL IN FORCE, of an earlier run: {one}")
         say(f"  target {target.name} at {target.base_url}" + "".join(f"; {permit}" for permit in target.permits))
         if self.twin is not None and self.twin.without_group:
             say(f"  {self.twin.without_group}; a fault of scope target is one of the machine")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,13 @@ def one_scenario(options: Any) -> Scenario:
 def stop_file(folder: Path, out: Path) -> Path | None:
     """The file that asks for a halt of the run in *folder*; None when nobody does."""
     return next((path for path in (folder / STOP_FILE, out / STOP_FILE) if path.exists()), None)
+
+
+def make_out(out: Path) -> None:
+    """Makes the folder that runs are kept in. Raises OptionError when it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OptionError(f"--out: no run can be kept in {str(out)!r}: {error.strerror}") from None

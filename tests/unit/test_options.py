@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.options import AnyScenario, OptionError, add_arguments, one_scenario, stop_file, wanted
+from harness.options import AnyScenario, OptionError, add_arguments, make_out, one_scenario, stop_file, wanted
 from harness.scenario import ScenarioError, shipped, shipped_classic
 
 
@@ -110,3 +110,13 @@ def test_the_form_offers_every_scenario_that_is_shipped() -> None:
     add_arguments(Parser())  # type: ignore[arg-type]
     choices = list(given["--scenario"]["choices"])
     assert choices == [*shipped(), *shipped_classic()] and "S01_heartbeat_pause" in choices
+
+
+def test_a_folder_that_no_run_can_be_kept_in(tmp_path: Path) -> None:
+    make_out(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    for place, why in (("file", "File exists"), ("file/below", "Not a directory")):
+        with pytest.raises(OptionError) as raised:
+            make_out(tmp_path / place)
+        assert str(raised.value) == f"--out: no run can be kept in {str(tmp_path / place)!r}: {why}"

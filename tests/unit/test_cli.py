@@ -1,0 +1,31 @@
+"""grace-chaos: what it says of itself, and a twin that has nowhere to live."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import VERBS, main
+
+
+def test_help_is_for_users_and_names_every_verb(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["grace-chaos", "--help"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().out
+    assert left.value.code == 0 and "which of its safeguards fired" in " ".join(said.split())
+    assert [verb for verb in VERBS if f"\n    {verb}" not in said] == []
+
+
+def test_a_twin_that_has_nowhere_to_live_is_a_usage_error_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["grace-chaos", "twin", "up", "--dir", str(tmp_path / "file" / "below")])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.err == f"--dir: no twin can live in {tmp_path / 'file' / 'below'}: Not a directory\n" and not said.out
