@@ -24,6 +24,7 @@ class Swept:
     fault_id: str
     did: str
     verified: bool
+    foreign: bool = False  # of another pid namespace: nothing here can tell
 
     def __str__(self) -> str:
         return f"{self.where} {self.fault_id}: {self.did}" + ("" if self.verified else " (STUCK)")
@@ -38,6 +39,12 @@ def sweep(folder: Path) -> list[Swept]:
     return [*(one for log in logs for one in _from_log(log)), *_orphans()]
 
 
+def stuck(folder: Path) -> list[str]:
+    """The faults of the runs below *folder* that even another try does not show to be healed, in words."""
+    logs = sorted(folder.rglob(NAME)) if folder.is_dir() else []
+    return [str(one) for log in logs for one in _from_log(log) if not one.verified and not one.foreign]
+
+
 def _from_log(path: Path) -> Iterator[Swept]:
     try:
         content = read_undo_log(path)
@@ -46,7 +53,7 @@ def _from_log(path: Path) -> Iterator[Swept]:
         return
     if content.foreign and content.open:
         why = f"its pids are of another pid namespace ({content.namespace}): heal it there"
-        yield Swept(where=path.parent.name, fault_id=", ".join(content.open), did=why, verified=False)
+        yield Swept(where=path.parent.name, fault_id=", ".join(content.open), did=why, verified=False, foreign=True)
     if content.foreign or content.held:
         return
     for one in content.open.values():
