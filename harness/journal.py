@@ -39,6 +39,11 @@ def _off_the_loop(work: Callable[[], None]) -> None:
         work()
 
 
+def _plain(content: Any) -> Any:
+    """As it will be read again. A half of a character, which a target may send, cannot be written and becomes "?"."""
+    return json.loads(json.dumps(content, default=str, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 class Journal:
     """Appends events to timeline.jsonl; each row carries the hash of the one before it."""
 
@@ -66,9 +71,9 @@ class Journal:
                 "at_s": at_s,
                 "wall_time": self.clock.wall_time(at_s),
                 "kind": kind.value,
-                "subject": subject,
+                "subject": _plain(subject),
                 "source": source,
-                "detail": json.loads(json.dumps(dict(detail or {}), default=str)),
+                "detail": _plain(dict(detail or {})),
                 "prev_hash": self.events[-1].hash if self.events else GENESIS,
             }
             row["hash"] = row_hash(row)

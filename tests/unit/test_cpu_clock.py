@@ -45,7 +45,10 @@ def test_each_source_is_read_right(nowhere: Path, file: str, text: str, busy_s: 
 
 
 def test_a_tick_counter_is_the_last_choice(nowhere: Path) -> None:
+    """The root group of version 2 is made from ticks as well."""
     (nowhere / "STAT").write_text("cpu  1 1 1 1 1 1 1 1 0 0\n")
+    (nowhere / "CGROUP_V2").write_text("usage_usec 1000000\n")
+    assert CpuClock().name == "cpu.stat of the root cgroup"
     (nowhere / "SCHEDSTAT").write_text("cpu0 0 0 0 0 0 0 1500000000 7 9\n")
     assert CpuClock().name == "/proc/schedstat"
 
