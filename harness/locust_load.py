@@ -208,14 +208,15 @@ class Session:
             "permits": [str(permit) for permit in target.permits],
             "own_parts": own_parts.own_parts(),
             "repeat": own_parts.before(self._repeat(plan.seed)),
-            "stuck": stuck(Path(self.options.out)),  # also what an earlier run of this process has left
         }
+        # also what an earlier run of this process has left
+        facts |= {"stuck": left} if (left := stuck(Path(self.options.out))) else {}
         # these go to the workers as well: the users' words follow from the first, their ids begin with the second
         prefix = f"{id_prefix(folder.name)}-"
         self.options.run_seed, self.options.run_prefix = plan.seed, prefix
         self.options.permitted = list(target.permitted)  # where they may talk to
         say(describe(plan))
-        for one in facts["stuck"]:
+        for one in left:
             say(f"  STILL IN FORCE, of an earlier run: {one}")
         say(f"  target {target.name} at {target.base_url}" + "".join(f"; {permit}" for permit in target.permits))
         if self.twin is not None and self.twin.without_group:

@@ -1,4 +1,4 @@
-"""The run was not cut short, and every fault is healed, as read back."""
+"""The run was not cut short, every fault is healed, as read back, and none of an earlier run was left in force."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class RunComplete:
         if loose:
             names = ", ".join(fault.step.step_id for fault in loose)
             return finding(self, Verdict.INCONCLUSIVE, f"not healed: {names}", *(f.healed for f in loose))
+        stuck = record.events[0].detail.get("stuck")
+        if stuck:
+            why = f"a fault of an earlier run was still in force: {'; '.join(stuck)}"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.events[0])
         return finding(self, Verdict.PASS, "it came to its end; all healed", record.finished)
 
 

@@ -19,7 +19,7 @@ from harness.model import Undo
 from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
 from harness.primitives.resume import resume
 from harness.process import process_state, read_process, send
-from harness.sweep import held, sweep
+from harness.sweep import held, stuck, sweep
 from harness.undo_log import NAME, UndoLog, opened_by, pid_namespace, read_undo_log
 from tests.contract.victims import Victim, wait_for
 
@@ -78,6 +78,9 @@ def test_what_cannot_be_healed_stays_visible(tmp_path: Path) -> None:
         swept = sweep(tmp_path)
         assert [one.verified for one in swept] == [False] and "STUCK" in str(swept[0])
     assert read_undo_log(path).open["f"].state == "STUCK"
+    assert stuck(tmp_path) == [
+        f"{tmp_path.name} f: was STUCK; no_such_primitive: no primitive is called 'no_such_primitive' (STUCK)"
+    ]
 
 
 def test_no_garbage_in_a_log_is_a_traceback(tmp_path: Path) -> None:
@@ -175,6 +178,7 @@ def test_another_pid_namespace_is_left_alone_and_told(tmp_path: Path, victim: Vi
     path.write_text(path.read_text().replace(pid_namespace(), "pid:[1]"))
     swept = sweep(tmp_path)
     assert [one.verified for one in swept] == [False] and "another pid namespace" in str(swept[0])
+    assert stuck(tmp_path) == [], "nothing here can tell, and no run must wait for it"
     assert process_state(victim.child.pid) == "T"
     assert held("1:1:boot:pid:[1]") and not held(f"1:1:boot:{pid_namespace()}")
     send(victim.process("victim"), signal.SIGCONT)

@@ -34,8 +34,19 @@ def run_of(folder: Path, text: str, *words: str) -> tuple[int, str, Record]:
     return code, said, Record.load(run_folder(folder / "out"))
 
 
+def stuck_below(run: Path) -> None:
+    """A run that has left a fault which nobody can heal."""
+    run.mkdir(parents=True)
+    log = UndoLog(run)
+    log.write("PLANNED", "f", undo=[{"op": "no_such_primitive"}])
+    log.close()
+
+
 def test_a_stop_condition_heals_and_ends_the_run(tmp_path: Path) -> None:
+    stuck_below(tmp_path / "out" / "X" / "20260101T000000Z")
     code, said, record = run_of(tmp_path, SPIKE + "stop_when: [cpu_percent > 60 and faults_in_force > 0 for 2s]\n")
+    assert "STILL IN FORCE, of an earlier run: 20260101T000000Z f: was STUCK; no_such_primitive" in said
+    assert len(record.events[0].detail["stuck"]) == 1, "and what is judged knows it: checks.run_complete"
     assert code == 3 and "stop condition 'cpu_percent > 60 and faults_in_force > 0 for 2s'" in said, said[-3000:]
     fault = record.fault("cpu_spike")
     assert fault.injected and fault.ended and fault.healed and fault.healed.detail["verified"]
@@ -79,10 +90,7 @@ def test_heal_says_what_it_did_and_what_is_stuck(tmp_path: Path) -> None:
         return done.returncode, done.stdout + done.stderr
 
     assert healed() == (0, f"nothing to heal below {tmp_path}\n")
-    (tmp_path / "run").mkdir()
-    log = UndoLog(tmp_path / "run")
-    log.write("PLANNED", "f", undo=[{"op": "no_such_primitive"}])
-    log.close()
+    stuck_below(tmp_path / "run")
     code, said = healed()
     assert code == 3 and "run f: was PLANNED; no_such_primitive: no primitive is called" in said and "(STUCK)" in said
 
