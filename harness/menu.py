@@ -14,9 +14,12 @@ from harness.model import Verdict
 from harness.scenario import ALL, CATEGORIES
 from harness.suite_check import Asked
 from harness.suite_console import run_to_exit_code
-from harness.suite_door import OUT
+from harness.suite_door import OUT, WAVES
 from harness.suite_entries import UNKNOWN, Entry, entries
 from harness.suite_run import start_suite
+from harness.wave_console import WavePrinter
+from harness.waves import OUT as OUT_OF_WAVES
+from harness.waves import start_waves
 
 TITLES = (
     "Multi-fault orchestration",
@@ -44,11 +47,19 @@ def main() -> int:
             chosen = choose()
             time_scale = ask("time scale, 1 is full length", "1", _time_scale)
             seed = ask("seed, 0 draws one", "0", _seed)
-            asked = Asked(scenarios=chosen, out=Path(OUT), seed=seed, time_scale=time_scale)
-            codes.append(run_to_exit_code(partial(start_suite, asked)))
+            codes.append(_run(chosen, time_scale, seed))
     except (Leave, KeyboardInterrupt):
         print()
     return worst(codes)
+
+
+def _run(chosen: tuple[str, ...], time_scale: float, seed: int) -> int:
+    """The wave cards in waves, as they are meant to; everything else one after the other."""
+    if chosen == (WAVES,):
+        asked = Asked(scenarios=chosen, out=OUT_OF_WAVES, seed=seed, time_scale=time_scale)
+        return run_to_exit_code(partial(start_waves, asked), WavePrinter())
+    asked = Asked(scenarios=chosen, out=Path(OUT), seed=seed, time_scale=time_scale)
+    return run_to_exit_code(partial(start_suite, asked))
 
 
 def worst(codes: list[int]) -> int:

@@ -225,6 +225,7 @@ class Plan:
     kernels: tuple[str, ...] = ()
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in a wave: scenario -> its step ids
+    recovery_limits_s: Mapping[str, float] = field(default_factory=dict)  # in a wave: scenario -> its own limit
 
     def subject_of(self, step: Step, safeguard: str) -> str:
         """What *safeguard* names when it sees the fault of *step*."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.scenario import ALL, CATEGORIES, ScenarioError
-from harness.suite_check import Asked, SuiteRefused
-from harness.suite_child import last_words, run_child
+from harness.suite_check import Asked, SuiteRefused, as_list
+from harness.suite_child import Ended, Job, run_job
 from harness.suite_entries import Entry, entries
-from harness.suite_result import folders_of, incident_in, result
+from harness.suite_result import incident_in
 from harness.suite_run import Listener, resume_suite, start_suite
 
 RunRefused = SuiteRefused  # nothing has started, or it left no incident; the text is what it said
@@ -60,24 +60,17 @@ class EnhancedChaosRunner:
             if categories is not None or scenarios:
                 raise RunRefused("resume goes on with what was begun: name no category and no scenario")
             return await resume_suite(Path(resume), listener)
-        words = [*(categories or ()), *map(_word, scenarios)]
-        if categories is None and not scenarios:
-            words = [ALL]
-        unknown = [one for one in categories or () if one not in (ALL, *CATEGORIES)]
-        if unknown or not words:
-            known = ", ".join((*CATEGORIES, ALL))
-            raise RunRefused(f"no category is called {unknown[0]!r}. Known: {known}" if unknown else f"Known: {known}")
-        asked = Asked(
-            scenarios=tuple(words),
-            out=Path(out),
-            seed=seed,
+        asked = Asked.of(
+            _words(categories, scenarios),
             time_scale=time_scale,
+            seed=seed,
+            out=out,
+            safeguards_off=safeguards_off,
+            plant=plant,
             control=control,
-            safeguards_off=",".join(safeguards_off),
-            plant=",".join(plant),
             host=host,
-            target=str(target),
-            allow_host=",".join(allow_host),
+            target=target,
+            allow_host=allow_host,
             shared=shared,
         )
         return await start_suite(asked, listener)
@@ -94,15 +87,15 @@ class EnhancedChaosRunner:
         control: bool = False,
     ) -> dict[str, Any]:
         """The incident of one run, as incident.json has it. Raises RunRefused in words."""
-        asked = Asked(
-            scenarios=(_word(scenario),),
-            out=Path(out),
-            seed=seed,
+        asked = Asked.of(
+            _word(scenario),
             time_scale=time_scale,
+            seed=seed,
+            out=out,
+            safeguards_off=safeguards_off,
+            plant=plant,
             control=control,
-            safeguards_off=",".join(safeguards_off),
-            plant=",".join(plant),
-        ).drawn()
+        )
         try:
             found = entries(asked.scenarios)
         except ScenarioError as error:
@@ -110,18 +103,33 @@ class EnhancedChaosRunner:
         if len(found) > 1:
             raise RunRefused("one scenario a run: " + ", ".join(one.word for one in found))
         one = found[0]
-        before = folders_of(asked.out, one.scenario_id)
+        words = asked.command(one.word, asked.seed)
         with tempfile.TemporaryDirectory(prefix="grace-run-") as beside:
             log = Path(beside) / "log"
-            code = await run_child(asked.command(one.word, asked.seed), log, lambda lines: None)
-            said = last_words(log)
-        fresh = folders_of(asked.out, one.scenario_id) - before
-        answer = result(fresh, one.scenario_id, asked.seed, code, said)
+            job = Job(words=words, out=asked.out, scenario_id=one.scenario_id, seed=asked.seed, log=log)
+            answer = (await run_job(job, lambda elapsed_s, lines: None, _as_it_is)).result
         incident = incident_in(answer.folder) if answer.folder else {}
         if not incident:
             raise RunRefused(answer.because)
         success = answer.verdict.value == "PASS"
         return {**incident, "verdict": answer.verdict.value, "success": success, "because": answer.because}
+
+
+async def _as_it_is(ended: Ended) -> Ended:
+    return ended
+
+
+def _words(categories: Sequence[str] | None, scenarios: Sequence[str | Entry] | Entry) -> list[str]:
+    """What a suite is asked for. Raises RunRefused for what is no category."""
+    if categories is None and not scenarios:
+        return [ALL]
+    named = as_list(categories or ())
+    words = [*named, *map(_word, [scenarios] if isinstance(scenarios, str | Entry) else scenarios)]
+    unknown = [word for word in named if word not in (ALL, *CATEGORIES)]
+    if unknown or not words:
+        known = ", ".join((*CATEGORIES, ALL))
+        raise RunRefused(f"no category is called {unknown[0]!r}. Known: {known}" if unknown else f"Known: {known}")
+    return words
 
 
 def _word(scenario: str | Entry) -> str:

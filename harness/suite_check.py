@@ -27,10 +27,16 @@ GRACE = ("-f", str(ROOT / "locustfiles" / "grace.py"))
 STOP_FILE = "HALT"  # in --out: nothing starts, and what runs is halted
 STARTING_S = 6.0  # a process, a twin, its users, and the reports at the end
 RECOVERING_S = 15.0  # what a recovery takes as a rule
+LISTS = ("safeguards_off", "plant", "allow_host")
 
 
 class SuiteRefused(Exception):
     """A suite that cannot be, in words; nothing has started."""
+
+
+def as_list(words: str | Sequence[str]) -> list[str]:
+    """A text alone is one word, not its letters."""
+    return [words] if isinstance(words, str) else list(words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,13 @@ class Asked:
     users: int | None = None
     shared: bool = False
     words: tuple[str, ...] = GRACE
+
+    @staticmethod
+    def of(scenarios: str | Sequence[str], **words: Any) -> Asked:
+        """From Python, where a list stands for the command line's A,B, and a path may be text."""
+        lists = {key: ",".join(as_list(words[key])) for key in LISTS if key in words}
+        places = {"out": Path(words["out"]), "target": str(words.get("target", ""))}
+        return Asked(**{**words, **lists, **places}, scenarios=tuple(as_list(scenarios))).drawn()
 
     def drawn(self) -> Asked:
         """With places that hold from any folder, and with a seed."""
@@ -92,17 +105,19 @@ def check(asked: Asked) -> list[Entry]:
         found = entries(asked.scenarios)
         if asked.target:
             return _tried(found, asked, reached(asked))
-        twin = EmbeddedTwin(asked.safeguards_off, asked.plant)
     except (CatalogError, ScenarioError, TargetError) as error:
         raise SuiteRefused(str(error)) from None
+    twin: EmbeddedTwin | None = None
     try:
+        twin = EmbeddedTwin(asked.safeguards_off, asked.plant)
         return _tried(found, asked, twin.wait())
     except (ScenarioError, TargetError, TwinRefused) as error:
         raise SuiteRefused(str(error)) from None
     except RuntimeError:  # it does not come up: each run will say so, and be INCONCLUSIVE
         return found
     finally:
-        twin.stop()
+        if twin is not None:
+            twin.stop()
 
 
 def reached(asked: Asked) -> ManifestTarget:

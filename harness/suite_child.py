@@ -8,9 +8,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from harness.model import Verdict
+from harness.suite_result import Result, folders_of, result
 
 LOOK_S = 0.25
 HEALING_S = 60.0  # what a halt may take: heal, judge, report, end the twin; then it is killed, and its guardian heals
@@ -61,6 +66,56 @@ async def run_child(words: Sequence[str], log: Path, hear: Callable[[list[str]],
             raise Stopped(ended.result()) from None
         raise
     return ended.result()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that is to be: *words* for Locust, whose scenario and seed *out* will hold a folder of; it prints *log*."""
+
+    words: Sequence[str]
+    out: Path
+    scenario_id: str
+    seed: int
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of a run: its verdict, its exit code, whether we have stopped it, the folders that it has left."""
+
+    result: Result
+    code: int
+    stopped: bool
+    took_s: float
+    folders: frozenset[Path]
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was stopped before it was decided: else it has ended by itself."""
+        return self.stopped and self.result.verdict not in (Verdict.PASS, Verdict.FAIL)
+
+
+async def run_job(job: Job, hear: Callable[[float, list[str]], None], note: Callable[[Ended], Awaitable[T]]) -> T:
+    """Runs it to its end, and has it noted. Cancelled, it heals first and is noted; CancelledError then goes on."""
+    before, started_s, stopped = folders_of(job.out, job.scenario_id), time.monotonic(), False
+    try:
+        code = await run_child(job.words, job.log, lambda lines: hear(time.monotonic() - started_s, lines))
+    except Stopped as stop:
+        stopped, code = True, stop.code
+
+    def read() -> Ended:
+        took_s = time.monotonic() - started_s
+        fresh = folders_of(job.out, job.scenario_id) - before
+        found = result(fresh, job.scenario_id, job.seed, code, last_words(job.log))
+        return Ended(result=found, code=code, stopped=stopped, took_s=took_s, folders=frozenset(fresh))
+
+    async def noted() -> T:
+        return await note(await asyncio.to_thread(read))
+
+    told = await to_the_end(noted())
+    if stopped:
+        raise asyncio.CancelledError
+    return told
 
 
 async def _stop(process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:

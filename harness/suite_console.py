@@ -8,17 +8,17 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.markup import escape
 from rich.table import Table
 
-from harness.console import STYLES, console
+from harness.console import STYLES, console, say
 from harness.model import Verdict
 from harness.suite_check import SuiteRefused
 from harness.suite_pause import QUIET_S
 from harness.suite_run import Listener
-from harness.suite_state import ENDED, WAITING, State
+from harness.suite_state import ENDED, WAITING, Row, State
 
 PROGRESS = re.compile(r"^\[ *[\d.]+ s\] (.*)")  # a line of harness/console.py's Progress, without a terminal
 SHORTEST_S = 5.0  # a scenario that takes longer than thought is not said to be over
@@ -35,6 +35,14 @@ class Printer(Listener):
         self.told = ""
         self.verdict = Verdict.INCONCLUSIVE
 
+    def where(self, state: State, number: int) -> str:
+        """Which of how many runs, and its name."""
+        return f"[{number + 1}/{len(state.rows)}] {state.rows[number].scenario_id}"
+
+    def left_s(self, state: State, number: int | None = None, elapsed_s: float = 0.0) -> float:
+        """About how long the whole still takes, while *number* runs."""
+        return left_s(state.rows, number, elapsed_s)
+
     def begun(self, state: State) -> None:
         asked = state.asked
         waits = sum(row.state != ENDED for row in state.rows)
@@ -42,7 +50,7 @@ class Printer(Listener):
         off += f", planted: {asked.plant}" if asked.plant else ""
         control = ", control: no fault is injected" if asked.control else ""
         say(f"suite of {len(state.rows)}, seed {asked.seed}, time scale {asked.time_scale:g}{off}{control}")
-        say(f"  {waits} to run, about {minutes(left_s(state))}; report {state.file.with_suffix('.html')}")
+        say(f"  {waits} to run, about {minutes(self.left_s(state))}; report {state.file.with_suffix('.html')}")
         for row in state.rows:
             if row.state == ENDED:
                 say(f"  {row.scenario_id}: {row.verdict}: {row.because}")
@@ -50,17 +58,15 @@ class Printer(Listener):
     def scenario(self, state: State, number: int) -> None:
         row = state.rows[number]
         if row.pause_because:
-            say(f"{_at(state, number)} after {row.paused_s:g} s still not quiet: {row.pause_because}")
-        say(f"{_at(state, number)} {row.scenario_id}: begins, seed {row.seed}, about {minutes(row.expected_s)}")
+            say(f"{self.where(state, number)}: after {row.paused_s:g} s still not quiet: {row.pause_because}")
+        say(f"{self.where(state, number)}: begins, seed {row.seed}, about {minutes(row.expected_s)}")
         self.told = "starting"
 
     def printed(self, state: State, number: int, elapsed_s: float, lines: Sequence[str]) -> None:
         news = [found.group(1) for line in lines if (found := PROGRESS.match(line))]
         self.told = news[-1].strip() if news else self.told
-        rest = minutes(left_s(state, number, elapsed_s))
-        line = (
-            f"{_at(state, number)} {state.rows[number].scenario_id} {elapsed_s:.0f} s (suite: {rest} left) {self.told}"
-        )
+        rest = minutes(self.left_s(state, number, elapsed_s))
+        line = f"{self.where(state, number)} {elapsed_s:.0f} s (suite: {rest} left) {self.told}"
         if self.terminal:
             width = max(20, console().width - 1)
             sys.stdout.write(f"\r\x1b[K{line[:width]}")
@@ -70,12 +76,12 @@ class Printer(Listener):
 
     def ended(self, state: State, number: int) -> None:
         row = state.rows[number]
-        self._clear()
-        say(f"{_at(state, number)} {row.scenario_id}: {row.verdict} after {row.took_s:.0f} s: {row.because}")
+        self.clear()
+        say(f"{self.where(state, number)}: {outcome(row)}")
 
     def over(self, state: State) -> None:
         self.verdict = state.verdict
-        self._clear()
+        self.clear()
         screen = console()
         screen.print(table(state))
         report = state.report()
@@ -90,15 +96,13 @@ class Printer(Listener):
         if not state.finished and self.resumable:
             say(f"go on: grace-chaos run --resume {shlex.quote(str(state.file))}")
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         if self.terminal:
             sys.stdout.write("\r\x1b[K")
 
 
-def say(text: str) -> None:
-    """In one line, however long: a log is searched by lines."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def outcome(row: Row) -> str:
+    return f"{row.verdict} after {row.took_s or 0:.0f} s: {row.because}"
 
 
 def table(state: State) -> Table:
@@ -112,24 +116,33 @@ def table(state: State) -> Table:
     return rows
 
 
-def left_s(state: State, running: int | None = None, elapsed_s: float = 0.0) -> float:
-    """About how long it still takes; what has run tells by how much the estimates are wrong."""
-    done = [row for row in state.rows if row.state == ENDED and row.took_s]
-    expected_s = sum(row.expected_s for row in done)
-    factor = sum(row.took_s or 0.0 for row in done) / expected_s if expected_s else 1.0
-    waits = [row for number, row in enumerate(state.rows) if row.state != ENDED and number != running]
-    rest_s = sum(row.expected_s * factor + QUIET_S for row in waits)
+class Runs(Protocol):
+    """A scenario of a suite, or a wave."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def expected_s(self) -> float: ...
+
+    @property
+    def took_s(self) -> float | None: ...
+
+
+def left_s(runs: Sequence[Runs], running: int | None = None, elapsed_s: float = 0.0) -> float:
+    """About how long they still take; what has run tells by how much the estimates are wrong."""
+    done = [one for one in runs if one.state == ENDED and one.took_s]
+    expected_s = sum(one.expected_s for one in done)
+    factor = sum(one.took_s or 0.0 for one in done) / expected_s if expected_s else 1.0
+    waits = [one for number, one in enumerate(runs) if one.state != ENDED and number != running]
+    rest_s = sum(one.expected_s * factor + QUIET_S for one in waits)
     if running is not None:
-        rest_s += max(SHORTEST_S, state.rows[running].expected_s * factor - elapsed_s)
+        rest_s += max(SHORTEST_S, runs[running].expected_s * factor - elapsed_s)
     return rest_s
 
 
 def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _at(state: State, number: int) -> str:
-    return f"[{number + 1}/{len(state.rows)}]"
 
 
 def run_to_exit_code(

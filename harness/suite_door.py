@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.console import say
 from harness.model import Verdict
 from harness.suite_check import GRACE, Asked, SuiteRefused
-from harness.suite_console import run_to_exit_code, say
+from harness.suite_console import run_to_exit_code
 from harness.suite_entries import is_suite, split
-from harness.suite_result import judged_again
+from harness.suite_result import Result, judged_again
 from harness.suite_run import resume_suite, start_suite
-from harness.suite_state import read_state
+from harness.suite_state import Row, read_state
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
@@ -33,16 +34,8 @@ def add_run(verbs: Any) -> None:
         allow_abbrev=False,
     )
     verb.add_argument("scenario", nargs="*", help="ids, categories, all, files, FILE#ID")
-    verb.add_argument("--time-scale", type=float)
-    verb.add_argument("--seed", type=int, help="of the suite; each scenario's follows from it; 0 draws one")
-    verb.add_argument("--out", help=f"where runs and reports are kept; {OUT}")
+    add_asked(verb, OUT, "of the suite; each scenario's follows from it; 0 draws one")
     verb.add_argument("--control", action="store_true", help="no fault at all: no safeguard may engage")
-    verb.add_argument("--safeguards-off", metavar="NAME,...")
-    verb.add_argument("--plant", metavar="NAME,...")
-    verb.add_argument("--host")
-    verb.add_argument("--target", metavar="FILE")
-    verb.add_argument("--allow-host", metavar="NAME,...")
-    verb.add_argument("-u", "--users", type=int)
     verb.add_argument(
         "--shared", action="store_true", help="one embedded Grace for the whole suite, not a fresh one each"
     )
@@ -52,6 +45,37 @@ def add_run(verbs: Any) -> None:
         const=OUT,
         metavar="REPORT",
         help=f"goes on with a suite that was cut off: its JSON report, or a folder with one ({OUT})",
+    )
+
+
+def add_asked(verb: argparse.ArgumentParser, out: str, seed: str) -> None:
+    """What every suite is asked for; what is not given is None, or ""."""
+    verb.add_argument("--time-scale", type=float, help="of all durations; 1 is full length")
+    verb.add_argument("--seed", type=int, help=seed)
+    verb.add_argument("--out", help=f"where runs and reports are kept; {out}")
+    verb.add_argument("--safeguards-off", metavar="NAME,...", default="", help="of the embedded Grace")
+    verb.add_argument("--plant", metavar="NAME,...", default="", help="defects of the embedded Grace, on purpose")
+    verb.add_argument("--host", default="", help="a target of your own; needs --target")
+    verb.add_argument("--target", metavar="FILE", default="", help="its manifest: docs/target.md")
+    allow = "hosts beyond this machine, each with a permit in the manifest"
+    verb.add_argument("--allow-host", metavar="NAME,...", default="", help=allow)
+    verb.add_argument("-u", "--users", type=int, help="legitimate ones, instead of the scenario's own")
+
+
+def asked_of(options: argparse.Namespace, scenarios: Sequence[str], out: str, **more: Any) -> Asked:
+    """A suite as the options of add_asked() ask for it."""
+    return Asked(
+        scenarios=tuple(scenarios),
+        out=Path(options.out or out),
+        seed=options.seed or 0,
+        time_scale=1.0 if options.time_scale is None else options.time_scale,
+        safeguards_off=options.safeguards_off,
+        plant=options.plant,
+        host=options.host,
+        target=options.target,
+        allow_host=options.allow_host,
+        users=options.users,
+        **more,
     )
 
 
@@ -70,21 +94,8 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
         return _refuse(f"{distributed[0]}: with workers, one scenario a run")
     if not words:
         return _refuse("run: a scenario, a category, all or a file is expected; see grace-chaos list")
-    asked = Asked(
-        scenarios=tuple(words),
-        out=Path(options.out or OUT),
-        seed=options.seed or 0,
-        time_scale=1.0 if options.time_scale is None else options.time_scale,
-        control=options.control,
-        safeguards_off=options.safeguards_off or "",
-        plant=options.plant or "",
-        host=options.host or "",
-        target=options.target or "",
-        allow_host=options.allow_host or "",
-        users=options.users,
-        shared=options.shared,
-        words=tuple(rest) if _has_locustfile(rest) else (*GRACE, *rest),
-    )
+    rest = rest if _has_locustfile(rest) else [*GRACE, *rest]
+    asked = asked_of(options, words, OUT, control=options.control, shared=options.shared, words=tuple(rest))
     if not is_suite(words) and not options.shared:
         _become([sys.executable, "-m", "locust", *asked.command(words[0], asked.seed)])
     return run_to_exit_code(partial(start_suite, asked))
@@ -104,11 +115,19 @@ def verify(path: Path) -> int:
         state = read_state(path)
     except SuiteRefused as error:
         return _refuse(str(error))
+    return verify_rows(state.rows, lambda row: judged_again(state.asked.out / row.run_folder))
+
+
+def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result]) -> int:
+    """Says of each what its run folder shows, and what the report says where that is another thing; the exit code.
+
+    What is INCONCLUSIVE is not bettered by its folder: its process may have said otherwise.
+    """
     verdicts = []
-    for row in state.rows:
+    for row in rows:
         verdict, because = Verdict(row.verdict), row.because
-        if row.run_folder and verdict is not Verdict.INCONCLUSIVE:  # its process may have said otherwise
-            again = judged_again(state.asked.out / row.run_folder)
+        if row.run_folder and verdict is not Verdict.INCONCLUSIVE:
+            again = judge(row)
             verdict, because = again.verdict, again.because
         elif verdict in (Verdict.PASS, Verdict.FAIL):
             verdict, because = Verdict.INCONCLUSIVE, "it has no run folder"

@@ -6,7 +6,6 @@ Cancelled, the running scenario heals first, and the report says what is known.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,15 @@ from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused
 from harness.model import Verdict
 from harness.suite_check import STOP_FILE, Asked, SuiteRefused, check, reached, unwell
-from harness.suite_child import Stopped, last_words, run_child, to_the_end
+from harness.suite_child import Ended, Job, run_job, to_the_end
 from harness.suite_entries import Entry
 from harness.suite_pause import pause
-from harness.suite_result import Result, folders_of, judged_again, result
+from harness.suite_result import judged_again
 from harness.suite_state import ENDED, INTERRUPTED, RUNNING, Row, State, begin, read_state
 from harness.target import ManifestTarget
 
 INTERRUPTED_BECAUSE = "the suite was interrupted while it ran"
+NOT_ENDED = "it has not ended yet"
 
 
 class Listener:
@@ -103,31 +103,19 @@ class Suite:
     async def _one(self, number: int) -> None:
         row, asked = self.state.rows[number], self.state.asked
         log = f"chaos_report_{self.state.stamp}/{number + 1:02}_{row.scenario_id}.log"
-        self.state = self.state.with_row(number, state=RUNNING, because="it has not ended yet", log=log)
+        self.state = self.state.with_row(number, state=RUNNING, because=NOT_ENDED, log=log)
         self.state.write()
         self.listener.scenario(self.state, number)
-        before = folders_of(asked.out, row.scenario_id)
-        started_s = time.monotonic()
 
-        def hear(lines: list[str]) -> None:
-            self.listener.printed(self.state, number, time.monotonic() - started_s, lines)
+        def hear(elapsed_s: float, lines: list[str]) -> None:
+            self.listener.printed(self.state, number, elapsed_s, lines)
 
-        stopped = False
-        try:
-            code = await run_child(self._command(number), asked.out / log, hear)
-        except Stopped as stop:
-            stopped, code = True, stop.code
+        async def note(ended: Ended) -> None:
+            self._note(number, ended)
 
-        def read() -> Result:
-            fresh = folders_of(asked.out, row.scenario_id) - before
-            return result(fresh, row.scenario_id, row.seed, code, last_words(asked.out / log))
-
-        async def note() -> None:
-            self._note(number, await asyncio.to_thread(read), code, time.monotonic() - started_s, stopped)
-
-        await to_the_end(note())
-        if stopped:
-            raise asyncio.CancelledError
+        words = self._command(number)
+        job = Job(words=words, out=asked.out, scenario_id=row.scenario_id, seed=row.seed, log=asked.out / log)
+        await run_job(job, hear, note)
 
     def _command(self, number: int) -> list[str]:
         asked, row = self.state.asked, self.state.rows[number]
@@ -136,17 +124,17 @@ class Suite:
             asked = replace(asked, safeguards_off="", plant="")  # it is started without them, and with them, already
         return asked.command(row.word, row.seed)
 
-    def _note(self, number: int, found: Result, code: int, took_s: float, stopped: bool) -> None:
+    def _note(self, number: int, ended: Ended) -> None:
         """Writes down how it ended. A run that was stopped by us and is decided all the same has ended by itself."""
-        cut = stopped and found.verdict not in (Verdict.PASS, Verdict.FAIL)
+        found = ended.result
         self.state = self.state.with_row(
             number,
-            state=INTERRUPTED if cut else ENDED,
-            verdict=Verdict.INCONCLUSIVE.value if cut else found.verdict.value,
-            because=INTERRUPTED_BECAUSE if cut else found.because,
-            exit_code=code,
+            state=INTERRUPTED if ended.cut else ENDED,
+            verdict=Verdict.INCONCLUSIVE.value if ended.cut else found.verdict.value,
+            because=INTERRUPTED_BECAUSE if ended.cut else found.because,
+            exit_code=ended.code,
             run_folder=str(found.folder.relative_to(self.state.asked.out)) if found.folder else "",
-            took_s=round(took_s, 1),
+            took_s=round(ended.took_s, 1),
         )
         self.state.write()
         self.listener.ended(self.state, number)

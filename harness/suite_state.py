@@ -157,14 +157,14 @@ def _read(path: Path) -> State:
         if data.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {data.get('schema')!r}, not {SCHEMA!r}")
         asked = replace(Asked.from_json(data["asked"]), out=path.resolve().parent)  # it may have been moved
-        rows = tuple(_row(one) for one in data["scenarios"])
+        rows = tuple(row_of(one) for one in data["scenarios"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SuiteRefused(f"{path}: not a suite report: {error}") from None
     stamp = path.name.removeprefix("chaos_report_").removesuffix(".json")
     return State(asked=asked, stamp=stamp, rows=rows, cut=str(data.get("cut", "")))
 
 
-def _row(data: Mapping[str, Any]) -> Row:
+def row_of(data: Mapping[str, Any]) -> Row:
     known = {one.name for one in fields(Row)}
     row = Row(**{key: value for key, value in data.items() if key in known})
     Verdict(row.verdict)

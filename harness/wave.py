@@ -6,7 +6,7 @@ its steps and claims bear its id, so that a safeguard which engages for one is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harness.wave_groups import Member, clash
 SIGN = "+"
 ID_LENGTH_MAX = 80
 PART_GROUPS = ("safeguard", "playbook")  # what a scenario expects of its own faults
-PART_CHECKS = ("fault_attained", "symptom_seen")  # of one step each
+PART_CHECKS = ("fault_attained", "symptom_seen", "recovery_within_limit")  # of one step, or of one scenario, each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,34 +126,42 @@ def _own(part: str, step_id: str) -> str:
 
 def side_by_side(scenario_id: str, name: str, plans: Sequence[Plan]) -> Plan:
     """One plan of several. What each part claims of its own faults is its own, the rest is claimed once for all."""
-    first = plans[0]
-    limit_s = max(plan.recovery_limit_s for plan in plans)
-
-    def union(key: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(word for plan in plans for word in getattr(plan, key)))
-
     return replace(
-        first,
+        plans[0],
         scenario_id=scenario_id,
         name=name,
         severity=max(plan.severity for plan in plans),
         steps=tuple(_step(plan, step) for plan in plans for step in plan.steps),
-        claims=tuple(_claims(plans, limit_s)),
+        claims=tuple(_claims(plans)),
         slo=_tightest([plan.slo for plan in plans]),
-        recovery_limit_s=limit_s,
+        recovery_limit_s=max(plan.recovery_limit_s for plan in plans),  # so long the run waits at most
+        recovery_limits_s={plan.scenario_id: plan.recovery_limit_s for plan in plans},
         users=max(plan.users for plan in plans),
         coverage={_own(p.scenario_id, step): rows for p in plans for step, rows in p.coverage.items()},
         subjects={_own(p.scenario_id, step): names for p in plans for step, names in p.subjects.items()},
         unsafe={limit: value for plan in plans for limit, value in plan.unsafe.items()},
         parts={p.scenario_id: tuple(_own(p.scenario_id, step.step_id) for step in p.steps) for p in plans},
-        **{  # type: ignore[arg-type]
-            key: union(key)
-            for key in (
-                *("expected_safeguards", "expected_playbooks", "expected_behavior", "prerequisites"),
-                *("stop_when", "notes", "not_applicable"),
-            )
-        },
+        expected_safeguards=_once(plan.expected_safeguards for plan in plans),
+        expected_playbooks=_once(plan.expected_playbooks for plan in plans),
+        expected_behavior=_once(plan.expected_behavior for plan in plans),
+        prerequisites=_once(plan.prerequisites for plan in plans),
+        stop_when=_once(plan.stop_when for plan in plans),
+        notes=_once(plan.notes for plan in plans) + _limits(plans),
+        not_applicable=_once(plan.not_applicable for plan in plans),
     )
+
+
+def _once(words: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """All of them, in order, each once."""
+    return tuple(dict.fromkeys(word for some in words for word in some))
+
+
+def _limits(plans: Sequence[Plan]) -> tuple[str, ...]:
+    """What is to be said of limits that differ."""
+    if len({plan.recovery_limit_s for plan in plans}) < 2:
+        return ()
+    each = ", ".join(f"{plan.scenario_id} {plan.recovery_limit_s:g} s" for plan in plans)
+    return (f"recovery, each from the end of its own faults: {each}",)
 
 
 def _step(plan: Plan, step: Step) -> Step:
@@ -165,14 +173,11 @@ def is_own(claim: Claim) -> bool:
     return bool(claim.where) or claim.group in PART_GROUPS or claim.check in PART_CHECKS
 
 
-def _claims(plans: Sequence[Plan], limit_s: float) -> list[Claim]:
+def _claims(plans: Sequence[Plan]) -> list[Claim]:
     own = [_claim(plan, claim) for plan in plans for claim in plan.claims if is_own(claim)]
     shared: dict[str, Claim] = {}
     for claim in (claim for plan in plans for claim in plan.claims if not is_own(claim)):
         shared.setdefault(claim.check, claim)
-    recovery = shared.get("recovery_within_limit")
-    if recovery is not None:
-        shared[recovery.check] = replace(recovery, claim=f"recovered within {limit_s:g} s, and stayed so")
     criteria = [claim for claim in shared.values() if claim.group == "criterion"]
     return [*own, *criteria, *(claim for claim in shared.values() if claim.group != "criterion")]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.console import say
 from harness.model import Verdict
-from harness.suite_check import Asked
-from harness.suite_console import PROGRESS, Printer, run_to_exit_code, say
+from harness.suite_console import Printer, left_s, minutes, outcome, run_to_exit_code
+from harness.suite_door import add_asked, asked_of, verify_rows
 from harness.suite_entries import split
-from harness.suite_state import State
+from harness.suite_result import Result
+from harness.suite_state import Row, State, row_of
 from harness.wave_shares import shares
 from harness.wave_state import SCHEMA, WaveRow, WaveState
 from harness.waves import DEFAULT, OUT, start_waves
@@ -24,34 +25,13 @@ def add_waves(verbs: Any) -> None:
         "waves", help="scenarios in waves of rising severity on one Grace, several at the same time"
     )
     verb.add_argument("scenario", nargs="*", help=f"ids, categories, files, FILE#ID; without any: {DEFAULT[0]}")
-    verb.add_argument("--time-scale", type=float, default=1.0)
-    verb.add_argument("--seed", type=int, default=0, help="0 draws one, which is printed")
-    verb.add_argument("--out", default=str(OUT), help=f"where runs, incidents and reports are kept; {OUT}")
+    add_asked(verb, str(OUT), "of the test run; each wave's follows from it; 0 draws one")
     verb.add_argument("--keep-going", action="store_true", help="also after a wave that failed")
-    verb.add_argument("--safeguards-off", metavar="NAME,...", default="")
-    verb.add_argument("--plant", metavar="NAME,...", default="")
-    verb.add_argument("--host", default="")
-    verb.add_argument("--target", metavar="FILE", default="")
-    verb.add_argument("--allow-host", metavar="NAME,...", default="")
-    verb.add_argument("-u", "--users", type=int)
 
 
 def waves(options: argparse.Namespace, rest: list[str]) -> int:
-    words = tuple(word for one in options.scenario for word in split(one)) or DEFAULT
-    asked = Asked(
-        scenarios=words,
-        out=Path(options.out),
-        seed=options.seed,
-        time_scale=options.time_scale,
-        safeguards_off=options.safeguards_off,
-        plant=options.plant,
-        host=options.host,
-        target=options.target,
-        allow_host=options.allow_host,
-        users=options.users,
-    )
-    run = partial(start_waves, asked, options.keep_going)
-    return run_to_exit_code(run, WavePrinter())
+    words = [word for one in options.scenario for word in split(one)] or DEFAULT
+    return run_to_exit_code(partial(start_waves, asked_of(options, words, str(OUT)), options.keep_going), WavePrinter())
 
 
 def is_report(path: Path) -> bool:
@@ -65,37 +45,32 @@ def is_report(path: Path) -> bool:
 
 def verify(path: Path) -> int:
     """`grace-chaos verify` of such a report: each scenario's share of its wave is judged again; the worst decides."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    verdicts = []
-    for row in told["scenarios"]:
-        verdict, because = Verdict(row["verdict"]), str(row["because"])
-        again = _again(path.parent, row) if row["run_folder"] or verdict is Verdict.PASS else (verdict, because)
-        if (
-            verdict in (Verdict.PASS, Verdict.FAIL) or again[0] is Verdict.FAIL
-        ):  # nothing else is bettered by its folder
-            verdict, because = again
-        said = "" if verdict.value == row["verdict"] else f"  (the report says {row['verdict']})"
-        say(f"{verdict.value:<14} {row['scenario_id']}: {because}{said}")
-        verdicts.append(verdict)
-    worst = Verdict.worst(verdicts)
-    say(f"verdict: {worst.value} (exit {worst.exit_code})")
-    return worst.exit_code
+    rows = [row_of(one) for one in json.loads(path.read_text(encoding="utf-8"))["scenarios"]]
+    return verify_rows(rows, lambda row: _again(path.parent / row.run_folder, row))
 
 
-def _again(out: Path, row: Mapping[str, Any]) -> tuple[Verdict, str]:
-    if not row["run_folder"]:
-        return Verdict.INCONCLUSIVE, "it has no run folder"
+def _again(folder: Path, row: Row) -> Result:
     try:
-        found = [one for one in shares(out / row["run_folder"]) if one.scenario_id == row["scenario_id"]]
+        mine = next(one for one in shares(folder) if one.scenario_id == row.scenario_id)
+    except StopIteration:
+        return Result(verdict=Verdict.INCONCLUSIVE, because="it has no share of its wave")
     except (OSError, ValueError) as error:
-        return Verdict.INCONCLUSIVE, f"its run folder cannot be judged: {error}"
-    return (found[0].verdict, found[0].because) if found else (Verdict.INCONCLUSIVE, "it has no share of its wave")
+        return Result(verdict=Verdict.INCONCLUSIVE, because=f"its run folder cannot be judged: {error}")
+    return Result(verdict=mine.verdict, because=mine.because, folder=folder)
 
 
 class WavePrinter(Printer):
-    """A line whenever a wave begins, says something, or ends."""
+    """As of a suite, and the plan of each wave before it begins."""
 
     resumable = False
+
+    def where(self, state: State, number: int) -> str:
+        wave = _wave(state, number)
+        return f"[wave {wave.number}/{len(_waves(state))}] {', '.join(wave.scenarios)}"
+
+    def left_s(self, state: State, number: int | None = None, elapsed_s: float = 0.0) -> float:
+        running = None if number is None else _waves(state).index(_wave(state, number))
+        return left_s(_waves(state), running, elapsed_s)
 
     def begun(self, state: State) -> None:
         super().begun(state)
@@ -106,20 +81,18 @@ class WavePrinter(Printer):
 
     def scenario(self, state: State, number: int) -> None:
         wave = _wave(state, number)
+        where = self.where(state, number)
         if wave.steady_before:
-            say(f"{_at(state, wave)} after {wave.paused_s:g} s the target is still not steady: {wave.steady_before}")
-        say(f"{_at(state, wave)} {', '.join(wave.scenarios)}: begins, seed {state.rows[number].seed}")
-
-    def printed(self, state: State, number: int, elapsed_s: float, lines: Sequence[str]) -> None:
-        news = [found.group(1) for line in lines if (found := PROGRESS.match(line))]
-        if news:
-            say(f"{_at(state, _wave(state, number))} {elapsed_s:.0f} s {news[-1].strip()}")
+            say(f"{where}: after {wave.paused_s:g} s the target is still not steady: {wave.steady_before}")
+        say(f"{where}: begins, seed {wave.seed}, about {minutes(wave.expected_s)}")
+        say(wave.plan)
+        self.told = "starting"
 
     def ended(self, state: State, number: int) -> None:
         wave = _wave(state, number)
-        for name in wave.scenarios:
-            row = next(row for row in state.rows if row.scenario_id == name)
-            say(f"{_at(state, wave)} {name}: {row.verdict} after {row.took_s or 0:.0f} s: {row.because}")
+        self.clear()
+        for row in (row for row in state.rows if row.scenario_id in wave.scenarios):
+            say(f"[wave {wave.number}/{len(_waves(state))}] {row.scenario_id}: {outcome(row)}")
 
     def over(self, state: State) -> None:
         super().over(state)
@@ -134,7 +107,3 @@ def _waves(state: State) -> tuple[WaveRow, ...]:
 
 def _wave(state: State, number: int) -> WaveRow:
     return next(one for one in _waves(state) if state.rows[number].scenario_id in one.scenarios)
-
-
-def _at(state: State, wave: WaveRow) -> str:
-    return f"[wave {wave.number}/{len(_waves(state))}]"

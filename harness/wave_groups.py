@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 
 from harness.expect import moves
 from harness.model import Plan
@@ -17,6 +18,14 @@ class Member:
     severity: int
     conflicts_with: tuple[str, ...]
     plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A scenario that has no wave yet. What it would do follows from the seed, and so from the wave that it is in."""
+
+    severity: int
+    in_wave: Callable[[int], Member]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +70,49 @@ def _metrics(plan: Plan) -> set[str]:
     return {str(claim.args["metric"]) for claim in plan.claims if claim.check == "metric"}
 
 
-def groups(members: Sequence[Member], too_much: Callable[[Sequence[Member]], str] = lambda _: "") -> list[Group]:
+@dataclass(kw_only=True)
+class _Filling:
+    """A wave while its members are found."""
+
+    number: int
+    severity: int
+    members: list[Member] = field(default_factory=list)
+    apart: dict[str, str] = field(default_factory=dict)
+
+    def take(self, member: Member, reasons: Sequence[str]) -> None:
+        self.members.append(member)
+        if reasons:
+            self.apart[member.scenario_id] = "; ".join(reasons)
+
+    def done(self) -> Group:
+        ids = tuple(one.scenario_id for one in self.members)
+        return Group(number=self.number, severity=self.severity, members=ids, apart=self.apart)
+
+
+def groups(wanted: Sequence[Wanted], too_much: Callable[[Sequence[Member]], str] = lambda _: "") -> list[Group]:
     """Each in the first wave of its severity where it clashes with nobody; *too_much* says what a wave may not be."""
-    found: list[Group] = []
-    for severity in sorted({one.severity for one in members}):
-        waves: list[tuple[list[Member], dict[str, str]]] = []
-        for one in (member for member in members if member.severity == severity):
-            reasons: list[str] = []
-            for wave, apart in waves:
-                why = next((said for other in wave if (said := clash(one, other))), "") or too_much([*wave, one])
-                if not why:
-                    wave.append(one)
-                    apart[one.scenario_id] = "; ".join(reasons)
-                    break
-                reasons.append(why)
-            else:
-                waves.append(([one], {one.scenario_id: "; ".join(reasons)}))
-        for wave, reasons_of in waves:
-            told = {name: why for name, why in reasons_of.items() if why}
-            ids = tuple(one.scenario_id for one in wave)
-            found.append(Group(number=len(found) + 1, severity=severity, members=ids, apart=told))
-    return found
+    waves: list[_Filling] = []
+    for severity in sorted({one.severity for one in wanted}):
+        milder = len(waves)
+        for one in (one for one in wanted if one.severity == severity):
+            reasons = _reasons(one, waves[milder:], too_much)
+            if milder + len(reasons) == len(waves):  # none of them takes it
+                waves.append(_Filling(number=len(waves) + 1, severity=severity))
+            wave = waves[milder + len(reasons)]
+            wave.take(one.in_wave(wave.number), reasons)
+    return [wave.done() for wave in waves]
+
+
+def _reasons(one: Wanted, waves: Sequence[_Filling], too_much: Callable[[Sequence[Member]], str]) -> list[str]:
+    """Why each of *waves* does not take it, up to the one that does."""
+    return list(takewhile(bool, (_kept_out(one.in_wave(wave.number), wave, too_much) for wave in waves)))
+
+
+def _kept_out(member: Member, wave: _Filling, too_much: Callable[[Sequence[Member]], str]) -> str:
+    for one in (member, *wave.members):
+        if one.plan.not_applicable:  # drawn so: all of its wave would be
+            return f"{one.scenario_id} lacks {'; '.join(one.plan.not_applicable)}"
+    for other in wave.members:
+        if why := clash(member, other):
+            return why
+    return too_much([*wave.members, member])

@@ -33,14 +33,18 @@ def shares(folder: Path) -> list[Share]:
     parts = record.plan.parts or {record.plan.scenario_id: tuple(step.step_id for step in record.plan.steps)}
     found = [_share(record, findings, part) for part in parts]
     whole = verdict(findings)
-    if whole in (Verdict.FAIL, Verdict.INCONCLUSIVE) and Verdict.worst([one.verdict for one in found]) is not whole:
-        why = f"the run is {whole.value} ({because(findings, whole)}), which is in nobody's share"
-        found = [replace(one, verdict=_worse(one.verdict), because=why) for one in found]
+    if whole in (Verdict.FAIL, Verdict.INCONCLUSIVE) and whole not in [one.verdict for one in found]:
+        why = f"the run is {whole.value} ({because(findings, whole)}), which is in nobody's share alone"
+        found = [_everybodys(one, whole, why) for one in found]
     return found
 
 
-def _worse(answer: Verdict) -> Verdict:
-    return answer if answer is Verdict.FAIL else Verdict.INCONCLUSIVE
+def _everybodys(share: Share, whole: Verdict, why: str) -> Share:
+    """What the whole run shows and no share of it is each one's; what is shown of a share already is not bettered."""
+    if Verdict.worst([share.verdict, whole]) is share.verdict:
+        return share
+    incident = {**share.incident, "verdict": whole.value, "exit_code": whole.exit_code, "success": False}
+    return replace(share, verdict=whole, because=why, incident=incident)
 
 
 def _share(record: Record, findings: list[Finding], part: str) -> Share:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.model import Verdict
+from harness.model import Finding, Verdict
 from harness.suite_state import ENDED, Row, State
 from harness.wave_shares import Share
 
@@ -28,6 +28,9 @@ class WaveRow:
     scenarios: tuple[str, ...]
     apart: Mapping[str, str]
     scenario_id: str  # of its run folder
+    seed: int
+    plan: str  # in words, as it is printed before the wave begins
+    expected_s: float
     state: str = "waiting"
     verdict: str = Verdict.INCONCLUSIVE.value
     steady_before: str = ""  # what was not well before it; "" for nothing
@@ -90,19 +93,24 @@ def incident_id(row: Row) -> str:
     return f"chaos_{row.scenario_id}_{Path(row.run_folder).name}"
 
 
-def escalated(row: Row, wave: int, share: Share | None, stopped: tuple[str, ...], because: str = "") -> Escalation:
-    """By the first finding that failed, else for what was not steady after the wave."""
-    failed = [one for one in share.findings if one.verdict is Verdict.FAIL] if share else []
+def escalated(row: Row, wave: int, stopped: tuple[str, ...], why: Finding) -> Escalation:
+    """*why*: the first finding that failed of a share, or what was found after the wave."""
     return Escalation(
         wave=wave,
         scenario_id=row.scenario_id,
         incident_id=incident_id(row),
-        claim=failed[0].claim if failed else "the target is steady between two waves",
-        because=failed[0].because if failed else because or row.because,
-        evidence=failed[0].evidence if failed else (),
+        claim=why.claim,
+        because=why.because,
+        evidence=why.evidence,
         stopped=stopped,
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     )
+
+
+def failed(share: Share) -> Finding:
+    """The finding that decides a share that is FAIL."""
+    ours = (one for one in share.findings if one.verdict is Verdict.FAIL)
+    return next(ours, Finding(check="", verdict=Verdict.FAIL, claim="the wave as a whole", because=share.because))
 
 
 def leave_incident(out: Path, row: Row, share: Share, scenario: Path) -> Path:

@@ -15,7 +15,7 @@ from harness.record import Record
 NARROW = (
     *("safeguard_engaged", "playbook_ran", "all_safeguards_triggered", "each_fault_detected", "all_faults_injected"),
     *("alerts_raised", "playbooks_repeat", "playbooks_concurrent"),
-    *("no_second_death", "retries_refused_cheaply", "log_restored"),
+    *("no_second_death", "retries_refused_cheaply", "log_restored", "recovery_within_limit", "workers_restarted"),
 )
 # what a record has worked out from its plan and its events
 CACHED = tuple(name for name, one in vars(Record).items() if isinstance(one, cached_property))
@@ -58,6 +58,7 @@ def _plan(plan: Plan, part: str) -> Plan:
         scenario_id=part,
         steps=tuple(step for step in plan.steps if step.step_id in steps),
         claims=claims,
+        recovery_limit_s=plan.recovery_limits_s.get(part, plan.recovery_limit_s),
         coverage={step: rows for step, rows in plan.coverage.items() if step in steps},
         subjects={step: names for step, names in plan.subjects.items() if step in steps},
         expected_safeguards=expected("safeguard_engaged", "safeguard"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -11,11 +12,12 @@ from harness.model import Verdict
 from reports.html import NONE, SHAPES, TEMPLATES
 
 ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.PASS)
-WAITS = {"waiting": "not run", "running": "runs"}
+WAITS = {"waiting": "not run", "running": "runs", "not run": "not run"}
 # the page's own, beside what it shares with the report of a run
 STYLE = """
 main td { vertical-align: top; } main td.n { text-align: right; white-space: nowrap; }
 main small { display: block; color: var(--dim); } .live { color: var(--dim); font-weight: 650; }
+main pre { white-space: pre-wrap; color: var(--dim); }
 """
 
 
@@ -28,7 +30,8 @@ def suite_html(report: Mapping[str, Any]) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{answer.value}: suite of {report['total_scenarios']}</title>\n<style>\n{style}{STYLE}</style></head>"
-        f"<body>\n{_head(report, answer)}\n<main>{_table(report)}</main>\n</body></html>\n"
+        f"<body>\n{_head(report, answer)}\n<main>{_escalations(report)}{_waves(report)}{_table(report)}</main>\n"
+        "</body></html>\n"
     )
 
 
@@ -38,8 +41,8 @@ def _head(report: Mapping[str, Any], answer: Verdict) -> str:
     if report["asked"]["control"]:
         subtitle += " · control runs, no faults"
     cut = "" if report["finished"] else f"not finished{': ' if report['cut'] else ''}{report['cut']}"
-    again = f"grace-chaos run --resume {report['report_file']}"
-    repeat = "" if report["finished"] else f"<p class=repeat>go on: <code>{escape(again)}</code></p>"
+    again = "" if "waves" in report else f"grace-chaos run --resume {shlex.quote(report['report_file'])}"
+    repeat = "" if report["finished"] or not again else f"<p class=repeat>go on: <code>{escape(again)}</code></p>"
     return (
         f'<header class="{answer.value}"><p class=verdict>{_mark(answer)}</p>'
         f"<div><h1>Suite of {report['total_scenarios']}</h1><p class=subtitle>{escape(subtitle)}</p>"
@@ -61,6 +64,46 @@ def _mark(verdict: Verdict) -> str:
     return f'<span class="v {verdict.value}">{shape}{escape(verdict.value.replace("_", " "))}</span>'
 
 
+def _escalations(report: Mapping[str, Any]) -> str:
+    """What stopped a test run in waves, or would have."""
+    items = [
+        f"<li>{_mark(Verdict.FAIL if one['evidence'] else Verdict.INCONCLUSIVE)} <div><b>after wave {one['wave']}:"
+        f" {escape(one['scenario_id'])}: {escape(one['claim'])}</b><small>{escape(one['because'])}</small>"
+        f"<small>not run for it: {escape(', '.join(one['stopped'])) or 'nothing'}</small></div></li>"
+        for one in report.get("escalations", ())
+    ]
+    return f"<section class=open><h2>Escalated</h2><ul>{''.join(items)}</ul></section>" if items else ""
+
+
+def _waves(report: Mapping[str, Any]) -> str:
+    """The waves of a test run, in their order, with what each was to do."""
+    body = "".join(
+        f"<tr><td class=n>{one['number']}<td class=n>{one['severity']}<td>{escape(', '.join(one['scenarios']))}"
+        f"{_apart(one)}<details><summary>plan</summary><pre>{escape(one['plan'])}</pre></details>"
+        f"<td>{_state(one)}<td class=n>{_seconds(one['took_s'])}"
+        f"<td class=n>{one['seed']}</tr>"
+        for one in report.get("waves", ())
+    )
+    head = "".join(f"<th>{one}" for one in ("wave", "severity", "at the same time", "verdict", "took", "seed"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<section><h2>Waves</h2>{table}</section>" if body else ""
+
+
+def _apart(wave: Mapping[str, Any]) -> str:
+    told = [f"{name} is apart: {why}" for name, why in wave["apart"].items()]
+    told += [f"not steady when it began: {wave['steady_before']}"] if wave["steady_before"] else []
+    return "".join(f"<small>{escape(one)}</small>" for one in told)
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    state = WAITS.get(row["state"])
+    return f"<span class=live>{escape(state)}</span>" if state else _mark(Verdict(row["verdict"]))
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.1f} s"
+
+
 def _table(report: Mapping[str, Any]) -> str:
     incidents = {(one.get("scenario_id"), one.get("seed")): one for one in report["incidents"]}
     rows = sorted(report["scenarios"], key=lambda row: ORDER.index(Verdict(row["verdict"])))
@@ -76,13 +119,11 @@ def _row(row: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
         title = f'<a href="{escape(quote(row["run_folder"]))}/report.html">{title}</a>'
     elif row["log"]:
         title += f' <a href="{escape(quote(row["log"]))}">log</a>'
-    state = WAITS.get(row["state"])
-    mark = f"<span class=live>{escape(state)}</span>" if state else _mark(Verdict(row["verdict"]))
     recovery = incident.get("recovery_time_seconds")
     note = f"<small>{escape(row['pause_because'])} when it began</small>" if row["pause_because"] else ""
     cells = (
         f"<td>{title}<small>{escape(row['name'])}</small><td>{escape(row['category'].replace('_', ' '))}"
-        f"<td class=n>{row['severity'] or NONE}<td>{mark}<td>{escape(row['because'])}{note}"
+        f"<td class=n>{row['severity'] or NONE}<td>{_state(row)}<td>{escape(row['because'])}{note}"
     )
-    seconds = "".join(f"<td class=n>{NONE if one is None else f'{one:.1f} s'}" for one in (recovery, row["took_s"]))
+    seconds = f"<td class=n>{_seconds(recovery)}<td class=n>{_seconds(row['took_s'])}"
     return f"<tr>{cells}{seconds}<td class=n>{row['seed']}</tr>"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.model import Finding, Verdict
+from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
 EARLY_S = 0.5  # between a fault's end and the row that says so
@@ -13,30 +14,68 @@ EARLY_S = 0.5  # between a fault's end and the row that says so
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryWithinLimit:
+    """Of a scenario in a wave: within its own limit, from the end of its own faults."""
+
     claim: str
 
     def check(self, record: Record) -> Finding:
-        limit_s = record.plan.recovery_limit_s
-        if record.last_fault_end_s is None:
+        ended_s, limit_s, well = record.last_fault_end_s, record.plan.recovery_limit_s, record.recovered
+        if ended_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "not every fault has ended")
-        if record.recovery_s is None:
-            waited_s = record.end_s - record.last_fault_end_s
-            if waited_s < limit_s:
-                why = f"no recovery yet when the run ended, {waited_s:.0f} s after the last fault"
-                return finding(self, Verdict.INCONCLUSIVE, why, record.aborted)
-            return finding(self, Verdict.FAIL, f"no recovery in {limit_s:g} s", record.finished)
-        if record.recovery_s < -EARLY_S:
-            why = "the recovery was seen before the last fault had ended"
-            return finding(self, Verdict.INCONCLUSIVE, why, record.recovered)
+        took_s = (record.end_s if well is None else well.at_s) - ended_s
+        if well is None and took_s < limit_s:
+            why = f"no recovery yet when the run ended, {took_s:.0f} s after the last fault"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.aborted)
+        if took_s < -EARLY_S:
+            return finding(self, Verdict.INCONCLUSIVE, "the recovery was seen before the last fault had ended", well)
         relapse = record.relapse
         if relapse is not None:
-            why = (
-                f"well {record.recovery_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
-            )
-            return finding(self, Verdict.FAIL, why, record.recovered, relapse)
-        verdict = Verdict.PASS if record.recovery_s <= limit_s else Verdict.FAIL
-        why = f"recovered {record.recovery_s:.1f} s after the last fault, limit {limit_s:g} s"
-        return finding(self, verdict, why, record.recovered)
+            why = f"well {took_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
+            return finding(self, Verdict.FAIL, why, well, relapse)
+        if well is None or took_s > limit_s:
+            return self._late(record, ended_s, took_s)
+        return finding(self, Verdict.PASS, f"recovered {_told(took_s, limit_s)}", well)
+
+    def _late(self, record: Record, ended_s: float, took_s: float) -> Finding:
+        """Another scenario's fault may have been what kept the target ill. These two it does not explain:
+        a safeguard that is there for an own fault, and a target that is ill so long after everybody's last one.
+        """
+        limit_s, well = record.plan.recovery_limit_s, record.recovered
+        own = _still_engaged(record, ended_s + limit_s)
+        if own is not None:
+            guard = f"{own.subject} ({own.detail.get('subject', '')})"
+            why = f"{guard} was still engaged {limit_s:g} s after the last fault"
+            return finding(self, Verdict.FAIL, why, own, well)
+        undisturbed_s = took_s - max(0.0, _others_end_s(record) - ended_s)
+        if undisturbed_s <= limit_s:
+            why = f"well {_told(took_s, limit_s)}, of which {undisturbed_s:.1f} s without a fault of another scenario"
+            return finding(self, Verdict.INCONCLUSIVE, why, well)
+        if well is None:
+            return finding(self, Verdict.FAIL, f"no recovery in {limit_s:g} s", record.finished)
+        return finding(self, Verdict.FAIL, f"recovered {_told(took_s, limit_s)}", well)
+
+
+def _told(took_s: float, limit_s: float) -> str:
+    return f"{took_s:.1f} s after the last fault, limit {limit_s:g} s"
+
+
+def _others_end_s(record: Record) -> float:
+    """When the last fault of another scenario of the wave ended."""
+    mine = {step.step_id for step in record.plan.steps}
+    return max((one.at_s for one in record.of_kind(Kind.FAULT_ENDED) if one.subject not in mine), default=-math.inf)
+
+
+def _still_engaged(record: Record, at_s: float) -> Event | None:
+    """The engagement, at this time, of a safeguard that covers a fault of the plan."""
+    plan = record.plan
+    own = {
+        (name, plan.subject_of(step, name)) for step in plan.steps for name, _ in plan.coverage.get(step.step_id, ())
+    }
+    for one in record.engagements:
+        over_s = math.inf if one.released is None else one.released.at_s
+        if (one.safeguard, one.subject) in own and one.engaged.at_s <= at_s < over_s:
+            return one.engaged
+    return None
 
 
 CHECK = RecoveryWithinLimit

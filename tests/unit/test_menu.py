@@ -61,7 +61,7 @@ def run_with(monkeypatch: pytest.MonkeyPatch, codes: list[int], *texts: str) -> 
     asked: list[Asked] = []
     left = iter(codes)
 
-    def run(suite: Any) -> int:
+    def run(suite: Any, printer: Any = None) -> int:
         asked.append(suite.args[0])
         return next(left)
 
@@ -82,6 +82,12 @@ def test_all_and_ids_with_a_scale_and_a_seed(monkeypatch: pytest.MonkeyPatch) ->
         (("MF01_triple_threat",), 0.5, 0),
     ]
     assert code == 3, "the worst of both"
+
+
+def test_the_wave_cards_run_in_waves_where_their_reports_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, word, out in (("6", "waves", "logs/chaos"), ("7", "layer1", "logs/chaos_enhanced")):
+        _, (one,) = run_with(monkeypatch, [0], number, "0.1", "5")
+        assert (one.scenarios, str(one.out), one.time_scale, one.seed) == ((word,), out, 0.1, 5)
 
 
 def test_a_category_without_scenarios_is_said(

@@ -32,11 +32,11 @@ def state(*rows: Row, **more: Any) -> State:
 
 
 def test_the_time_left_learns_from_what_has_run() -> None:
-    assert left_s(state(row("a"), row("b"))) == 66.0
+    assert left_s(state(row("a"), row("b")).rows) == 66.0
     slow = state(ended("a", "PASS", took_s=60.0), row("b"), row("c"))
-    assert left_s(slow) == 126.0
-    assert left_s(slow, 1, 20.0) == 40.0 + 63.0
-    assert left_s(slow, 2, 500.0) == 63.0 + 5.0, "late, and not said to be over"
+    assert left_s(slow.rows) == 126.0
+    assert left_s(slow.rows, 1, 20.0) == 40.0 + 63.0
+    assert left_s(slow.rows, 2, 500.0) == 63.0 + 5.0, "late, and not said to be over"
     assert [minutes(12.3), minutes(600)] == ["12 s", "10 min"]
 
 

@@ -109,7 +109,10 @@ def test_steps_and_claims_stay_whose_they_are(file: Path) -> None:
         assert all(step.startswith(f"{claim.of}.") for step in steps), claim
     shared = [claim.check for claim in plan.claims if not claim.of]
     assert len(shared) == len(set(shared)) and {"no_cascading_failure", "run_complete", "journal_intact"} <= set(shared)
-    assert "recovered within 90 s, and stayed so" in own[""] and plan.recovery_limit_s == 90
+    assert "one: recovered within 60 s, and stayed so" in own["one"] and plan.recovery_limit_s == 90
+    assert "two: recovered within 90 s, and stayed so" in own["two"] and not any("recovered" in x for x in own[""])
+    assert plan.recovery_limits_s == {"one": 60.0, "two": 90.0}
+    assert "recovery, each from the end of its own faults: one 60 s, two 90 s" in plan.notes
 
 
 def test_the_bounds_are_those_of_the_strictest(file: Path) -> None:
@@ -123,6 +126,7 @@ def test_it_is_read_back_as_it_was_written(file: Path) -> None:
     plan = planned(file)
     again = plan_from_json(plan_to_json(plan))
     assert {part: tuple(steps) for part, steps in again.parts.items()} == plan.parts
+    assert again.recovery_limits_s == plan.recovery_limits_s
     assert again.claims == plan.claims and again.steps == plan.steps
 
 

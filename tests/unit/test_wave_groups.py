@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.model import Claim, Magnitude
-from harness.wave_groups import Group, Member, clash, groups
+from harness.wave_groups import Group, Member, Wanted, clash
+from harness.wave_groups import groups as grouped
 from tests.drafts import mf01_plan
 
 
@@ -16,6 +18,11 @@ def member(name: str, severity: int, subject: str, conflicts: tuple[str, ...] = 
     coverage = {step.step_id: (("kernel_watchdog", "kernel_restart"),)}
     plan = replace(whole, scenario_id=name, steps=(step,), claims=claims, coverage=coverage, subjects={})
     return Member(scenario_id=name, severity=severity, conflicts_with=conflicts, plan=plan)
+
+
+def groups(members: Sequence[Member], *too_much) -> list[Group]:  # type: ignore[no-untyped-def]
+    """Of those that would do the same in every wave."""
+    return grouped([Wanted(severity=one.severity, in_wave=lambda _, one=one: one) for one in members], *too_much)
 
 
 def ids(found: list[Group]) -> list[tuple[int, tuple[str, ...]]]:
@@ -70,3 +77,26 @@ def test_too_much_at_once_leads_to_the_next_wave() -> None:
     found = groups(members, lambda some: "3 faults at once, at most 2" if len(some) > 2 else "")
     assert ids(found) == [(1, ("a", "b")), (1, ("c", "d")), (1, ("e",))]
     assert found[1].apart["c"] == "3 faults at once, at most 2"
+
+
+def test_a_scenario_is_planned_as_it_will_be_in_the_wave_that_it_is_put_in() -> None:
+    """What is drawn follows from the wave: here librarian in the first, which is taken, and sandbox in the second."""
+    asked: list[int] = []
+
+    def drawn(wave: int) -> Member:
+        asked.append(wave)
+        return member("drawn", 2, {1: "librarian", 2: "sandbox", 3: "librarian"}[wave])
+
+    first = Wanted(severity=2, in_wave=lambda _: member("a", 2, "librarian"))
+    second = Wanted(severity=2, in_wave=lambda _: member("b", 2, "sandbox", ("a",)))
+    found = grouped([first, second, Wanted(severity=2, in_wave=drawn)])
+    assert ids(found) == [(2, ("a",)), (2, ("b",)), (2, ("drawn",))] and asked == [1, 2, 3]
+    assert found[2].apart["drawn"] == "a is aimed at librarian too; b is aimed at sandbox too"
+
+
+def test_one_that_has_drawn_what_the_target_lacks_spoils_nobody_s_wave() -> None:
+    lacking = member("lacking", 1, "k2")
+    lacking = replace(lacking, plan=replace(lacking.plan, not_applicable=("prerequisite '8_cores'",)))
+    found = groups([member("a", 1, "k1"), lacking, member("c", 1, "k3")])
+    assert ids(found) == [(1, ("a", "c")), (1, ("lacking",))]
+    assert found[1].apart == {"lacking": "lacking lacks prerequisite '8_cores'"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.model import Kind, Verdict
+from harness.model import Claim, Kind, Verdict
 from harness.run import conclude
 from harness.suite_result import judged_again
 from harness.wave_shares import Share, shares
@@ -101,13 +101,79 @@ def test_what_concerns_all_is_everybody_s(tmp_path: Path, change: Any, expected:
     assert verdicts(split(draft, tmp_path)) == {FLOOD: expected, PAUSE: expected}
 
 
-def test_a_failure_that_is_in_nobody_s_share_is_not_lost(tmp_path: Path) -> None:
+def test_what_is_in_nobody_s_share_is_not_lost(tmp_path: Path) -> None:
     draft = wave().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog").drop(Kind.SAFEGUARD_RELEASED, "kernel_watchdog")
     stranger = [replace(one, of="nobody") if one.of == PAUSE else one for one in draft.plan.claims]
     draft.plan = replace(draft.plan, claims=tuple(one for one in stranger if one.check != "each_fault_detected"))
     found = split(draft, tmp_path)
     assert UNSURE in verdicts(found).values() and PASS not in verdicts(found).values()
     assert any("which is in nobody's share" in one.because for one in found.values())
+
+
+def test_a_failure_of_the_run_that_is_in_nobody_s_share_is_everybody_s(tmp_path: Path) -> None:
+    draft = wave()
+    late = Claim(claim="c", check="restarted", args={"kernel": "memory_fusion", "within_s": 0.1}, of="x")
+    draft.plan = replace(draft.plan, claims=(*draft.plan.claims, late))
+    folder = draft.write(tmp_path)
+    assert judged_again(folder).verdict is FAIL
+    for one in shares(folder):
+        assert one.verdict is FAIL and "which is in nobody's share alone" in one.because and "(c: " in one.because
+        assert (one.incident["verdict"], one.incident["success"], one.incident["exit_code"]) == ("FAIL", False, 1)
+
+
+def test_a_failure_that_was_shown_stays_what_it_is_when_the_whole_run_shows_nothing(tmp_path: Path) -> None:
+    """The whole has recovered in time and is undecided for a claim of nobody; the pause was to recover sooner."""
+    draft = limited(180.0, 12.0)
+    recovery = next(one for one in draft.plan.claims if one.check == "recovery_within_limit")
+    others = [one for one in draft.plan.claims if one.check != recovery.check]
+    nobody_s = Claim(claim="somebody's own", check="no_such_check", of="nobody")
+    draft.plan = replace(draft.plan, claims=(*others, replace(recovery, of=""), nobody_s))
+    folder = draft.write(tmp_path)
+    assert judged_again(folder).verdict is UNSURE
+    found = {one.scenario_id: one for one in shares(folder)}
+    assert verdicts(found) == {FLOOD: UNSURE, PAUSE: FAIL}
+    assert "which is in nobody's share alone" in found[FLOOD].because
+    assert "recovered 19.0 s after the last fault, limit 12 s" in found[PAUSE].because
+
+
+def limited(flood_s: float, pause_s: float) -> Draft:
+    """The pause ends at 11.3 s, the last fault of the flood at 15.6 s, and at 30.3 s all is well."""
+    draft = wave()
+    limits_s = {FLOOD: flood_s, PAUSE: pause_s}
+    draft.plan = replace(draft.plan, recovery_limits_s=limits_s, recovery_limit_s=max(limits_s.values()))
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("flood_s", "pause_s", "expected", "said"),
+    [
+        (15.0, 20.0, (PASS, PASS), ""),
+        (14.0, 180.0, (FAIL, PASS), "acl_violation_monitor (rogue_kernel) was still engaged 14 s after the last fault"),
+        (180.0, 16.0, (PASS, UNSURE), "19.0 s after the last fault, limit 16 s, of which 14.7 s without a fault of"),
+        (180.0, 12.0, (PASS, FAIL), "recovered 19.0 s after the last fault, limit 12 s"),
+    ],
+)
+def test_each_recovers_within_its_own_limit_from_the_end_of_its_own_faults(
+    tmp_path: Path, flood_s: float, pause_s: float, expected: tuple[Verdict, Verdict], said: str
+) -> None:
+    folder = limited(flood_s, pause_s).write(tmp_path)
+    found = shares(folder)
+    assert tuple(one.verdict for one in found) == expected, [one.because for one in found]
+    assert judged_again(folder).verdict is Verdict.worst(list(expected))
+    assert any(said in one.because for one in found)
+    assert [round(one.incident["recovery_time_seconds"], 1) for one in found] == [14.7, 19.0]
+
+
+def test_a_safeguard_of_its_own_that_stays_is_red_whoever_else_was_still_at_it(tmp_path: Path) -> None:
+    draft = limited(180.0, 16.0).change(Kind.SAFEGUARD_RELEASED, "kernel_watchdog", at_s=29.0)
+    found = split(draft, tmp_path)
+    assert verdicts(found) == {FLOOD: PASS, PAUSE: FAIL}
+    assert "kernel_watchdog (memory_fusion) was still engaged 16 s after the last fault" in found[PAUSE].because
+
+
+def test_who_never_recovers_has_failed_when_its_own_limit_is_over(tmp_path: Path) -> None:
+    found = split(limited(180.0, 16.0).drop(Kind.RECOVERED), tmp_path)
+    assert verdicts(found) == {FLOOD: UNSURE, PAUSE: FAIL} and "no recovery in 16 s" in found[PAUSE].because
 
 
 def test_the_run_s_own_verdict_is_the_worst_share(tmp_path: Path) -> None:

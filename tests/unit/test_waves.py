@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import wave_console, waves
+from harness import wave_console, wave_steady, waves
+from harness.metrics import UNITS
+from harness.plan import Options, describe
+from harness.process import read_process
 from harness.suite_check import Asked
 from harness.suite_entries import entries
 from harness.suite_pause import Pause
 from harness.suite_run import Listener
+from harness.undo_log import UndoLog, opened_by
+from harness.wave import find_together, plan_together
 from harness.wave_groups import Group
-from harness.wave_steady import unsteady
-from harness.waves import Prepared, Waves, begin, prepare
+from harness.wave_steady import left_in_force, unsteady
+from harness.waves import Prepared, Waves, begin, prepare, wave_seed
 from tests.drafts import PaperTarget
 from tests.fake_target import Answer, as_json, serving, target
+from tests.paper_locust import paper_plan
 from tests.processes import ROOT, pids_with
 
 pytestmark = pytest.mark.timeout(60)
@@ -27,6 +36,7 @@ PAPER = str(ROOT / "tests" / "paper_locust.py")
 FAULT = "faults: [{type: cpu_spike, params: {cpu_percent: 50, duration_seconds: 10}}]"
 KERNELS = {"kernels": [{"name": "librarian", "state": "running"}]}
 QUIET = {"safeguards": [{"name": "kernel_watchdog", "engaged": []}]}
+UNSURE = "INCONCLUSIVE"
 
 
 class Stage:
@@ -51,7 +61,8 @@ class Stage:
         found = {one.scenario_id: one for one in entries(self.asked.scenarios)}
         made = [((1, 1), ("a", "b")), ((2, 3), ("c",)), ((3, 5), ("d",))]
         groups = tuple(Group(number=n, severity=s, members=ids, apart={}) for (n, s), ids in made)
-        self.made = Prepared(entries=found, groups=groups, lacking={}, lengths_s=dict.fromkeys("abcd", 9.0))
+        plans = tuple(paper_plan("+".join(ids), wave_seed(11, n)) for (n, _), ids in made)
+        self.made = Prepared(entries=found, groups=groups, plans=plans, lacking={})
         self.target = target(folder)
 
     def suite(self, keep_going: bool = False, listener: Listener | None = None) -> Waves:
@@ -110,6 +121,17 @@ def test_a_failure_is_escalated_and_what_is_more_severe_is_not_run(stage: Any) -
     assert (report["verdict"], report["exit_code"], report["finished"]) == ("FAIL", 1, True)
 
 
+def test_the_page_tells_of_the_waves_their_plans_and_what_was_escalated(stage: Any) -> None:
+    on = stage(ab="fail")
+    report = on.run()
+    page = Path(report["report_file"]).with_suffix(".html").read_text()
+    assert "<h2>Escalated</h2>" in page and "after wave 1: b: " in page and "not run for it: c, d" in page
+    assert page.index("<h2>Escalated</h2>") < page.index("<h2>Waves</h2>") < page.index("<h2>Scenarios</h2>")
+    for wave in report["waves"]:
+        assert escape(wave["plan"]) in page and f"<td>{', '.join(wave['scenarios'])}" in page
+    assert "--resume" not in page, "waves are not resumed"
+
+
 def test_asked_to_it_goes_on_after_a_failure_and_escalates_all_the_same(stage: Any) -> None:
     on = stage(ab="fail", d="fail")
     report = on.run(keep_going=True)
@@ -131,12 +153,67 @@ def test_a_target_that_is_not_steady_between_two_waves_is_escalated(stage: Any) 
     assert report["exit_code"] == 3, "nothing failed, and not all was shown"
 
 
-@pytest.mark.parametrize("how", ["lie", "empty", "crash", "broken", "inconclusive"])
+@pytest.mark.parametrize("how", ["lie", "empty", "crash", "broken", "inconclusive", "other"])
 def test_a_wave_that_shows_nothing_is_undecided_for_each_and_the_next_runs(stage: Any, how: str) -> None:
     on = stage(ab=how)
     report = on.run()
     assert verdicts(report) == {"a": "INCONCLUSIVE", "b": "INCONCLUSIVE", "c": "PASS", "d": "PASS"}
     assert report["exit_code"] == 3 and report["escalations"] == []
+
+
+def test_what_did_another_thing_than_was_printed_has_shown_nothing(stage: Any) -> None:
+    on = stage(c="other")
+    report = on.run()
+    row = report["scenarios"][2]
+    assert row["verdict"] == "INCONCLUSIVE"
+    assert row["because"].startswith("its plan is not the one that was printed: seed ")
+    assert "users" in row["because"] and report["waves"][1]["plan"] not in row["because"]
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize(("how", "verdict"), [("stuck", "INCONCLUSIVE"), ("stuck_killed", "INCONCLUSIVE")])
+def test_a_fault_that_is_not_taken_back_ends_it_whatever_was_asked(
+    stage: Any, how: str, verdict: str, keep_going: bool
+) -> None:
+    on = stage(c=how)
+    report = on.run(keep_going)
+    assert on.order() == ["a+b", "c"] and verdicts(report) == {"a": "PASS", "b": "PASS", "c": verdict, "d": UNSURE}
+    (one,) = report["escalations"]
+    assert (one["wave"], one["scenario_id"], one["stopped"]) == (2, "c", ["d"])
+    assert one["claim"] == "every fault is taken back after a wave"
+    assert "not taken back: kernel_pause (STUCK)" in one["because"] and f"heal {on.out}" in one["because"]
+    assert json.loads((on.out / one["incident_id"] / "escalation.json").read_text()) == one
+    assert report["exit_code"] == 3 and report["waves"][2]["state"] == "not run"
+    assert report["scenarios"][2]["because"] == one["because"]
+
+
+def test_a_failure_stays_one_beside_a_fault_that_is_not_taken_back(stage: Any) -> None:
+    on = stage(d="stuck_red")
+    report = on.run(keep_going=True)
+    assert verdicts(report)["d"] == "FAIL" and report["exit_code"] == 1
+    claims = [one["claim"] for one in report["escalations"]]
+    assert len(claims) == 2 and claims[1] == "every fault is taken back after a wave"
+
+
+def test_a_guardian_that_heals_after_its_run_was_killed_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    log = UndoLog(folder)
+    guardian = read_process(os.getpid())
+    assert guardian is not None
+    log.write("OPENED", "", **opened_by(guardian))
+    log.write("PLANNED", "paused.kernel_pause", undo=[])
+    heals = threading.Timer(0.3, lambda: log.write("HEALED", "paused.kernel_pause"))
+    heals.start()
+    assert left_in_force([folder, tmp_path / "absent"]) == ""
+    heals.join()
+    log.write("PLANNED", "killed.kernel_kill", undo=[])
+    log.write("STUCK", "killed.kernel_kill")
+    log.close()
+    monkeypatch.setattr(wave_steady, "GUARDIAN_LIMIT_S", 0.0)
+    assert left_in_force([folder]) == "killed.kernel_kill (STUCK) of run"
 
 
 def test_cancelled_it_heals_and_the_report_is_written(stage: Any) -> None:
@@ -171,7 +248,8 @@ def test_the_stop_file_ends_it(stage: Any) -> None:
 
 def test_what_lacks_something_stands_in_no_wave(stage: Any) -> None:
     on = stage()
-    on.made = replace(on.made, groups=on.made.groups[:2], lacking={"d": "prerequisite '8_cores'"})
+    two = {"groups": on.made.groups[:2], "plans": on.made.plans[:2]}
+    on.made = replace(on.made, **two, lacking={"d": "prerequisite '8_cores'"})
     report = on.run()
     assert verdicts(report)["d"] == "NOT_APPLICABLE" and report["exit_code"] == 4
     assert report["scenarios"][3]["because"] == "prerequisite '8_cores'" and on.order() == ["a+b", "c"]
@@ -220,6 +298,45 @@ def test_the_original_suite_s_waves() -> None:
     layer1 = shipped("layer1")
     assert [severity for severity, _ in layer1] == [2, 3, 5] and sum(len(ids) for _, ids in layer1) == 11
     assert layer1[2][1][1:3] == ("full_stack_breaker", "immutable_log_corruption")
+
+
+DRAWN = """- scenario_id: drawn
+  category: multi_fault
+  severity: 2
+  fault_pool:
+    - {type: kernel_pause, target: librarian, params: {pause_seconds: 45}}
+    - {type: kernel_pause, target: sandbox, params: {pause_seconds: 45}}
+    - {type: kernel_pause, target: governance, params: {pause_seconds: 45}}
+  execution: {random_selection: 1}
+- scenario_id: fixed
+  category: multi_fault
+  severity: 2
+  faults: [{type: kernel_pause, target: librarian, params: {pause_seconds: 45}}]
+- scenario_id: milder
+  category: multi_fault
+  severity: 1
+  faults: [{type: kernel_pause, target: meta_loop, params: {pause_seconds: 45}}]
+"""
+
+
+def test_the_plan_that_is_printed_is_the_one_that_the_process_of_the_wave_makes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(DRAWN)
+    seen = set()
+    for seed in range(1, 13):
+        asked = Asked(scenarios=(str(file),), out=tmp_path, seed=seed, time_scale=0.1)
+        made = prepare(entries(asked.scenarios), asked, paper({}))
+        run = Waves(begin(asked, made), made, target(tmp_path), False, Listener())
+        for wave in run.state.waves:
+            words = run._command(wave)
+            scenario, own = (words[words.index(flag) + 1] for flag in ("--scenario", "--seed"))
+            assert own == str(wave_seed(seed, wave.number))
+            options = Options(seed=int(own), time_scale=0.1)
+            plan, _ = plan_together(find_together(scenario)[0], paper({}), options, UNITS)  # raises for what clashes
+            assert describe(plan) == wave.plan and not plan.not_applicable
+        seen.add(tuple(wave.scenarios for wave in run.state.waves))
+    alone, both = ("milder",), ("drawn", "fixed")
+    assert seen == {(alone, both), (alone, both[:1], both[1:])}, "apart where librarian was drawn, else together"
 
 
 @pytest.mark.parametrize(

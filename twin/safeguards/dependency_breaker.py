@@ -69,7 +69,7 @@ class DependencyBreaker:
     def admit(self, callee: str) -> int | None:
         """The turn under which a call is made; None when it is refused."""
         way = self._way(callee)
-        allowance = self.thresholds.breaker_first_calls << way.looks
+        allowance = self.thresholds.breaker_first_calls * 2**way.looks  # half open: twice as many after each look
         if way.state == OPEN or (way.state == HALF_OPEN and way.admitted >= allowance):
             way.refused += 1
             return None
