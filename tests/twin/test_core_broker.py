@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from twin.bus.acl import PLATFORM, RULES
-from twin.bus.broker import Broker, Ledger
+from twin.bus.broker import ROWS_MAX, Broker, Ledger
 from twin.bus.keys import actor_of, reserved_actors
 from twin.defects import Defects
 from twin.kernels import KERNELS
@@ -191,3 +191,24 @@ def test_an_outsider_does_not_hear_the_bus_itself(bus: Bus) -> None:
 def test_a_malformed_frame_is_refused_in_words(bus: Bus, body: bytes) -> None:
     answer = bus.say("spare", body)
     assert answer == {"op": "refused", "reason": "malformed"}
+
+
+def test_who_makes_up_topics_does_not_make_the_counts_grow(bus: Bus) -> None:
+    """Beyond the bound an attempt is counted under the rule that it breaks, and told as on a control topic if it is."""
+    bus.publish("spare", "outsider", "kernel.memory")
+    for number in range(ROWS_MAX + 50):
+        bus.publish("spare", "outsider", f"kernel.code.{number}")
+    assert len(bus.ledger.refused) <= ROWS_MAX + 1
+    bus.broker.summary(0.1)
+    for topic in ("system.control.made.up", "kernel.memory", "kernel.code.another"):
+        bus.publish("spare", "outsider", topic)
+    bus.order("actor_blacklisted", "outsider")
+    assert bus.publish("spare", "outsider", "telemetry.made.up") == "blacklisted"
+    summary = bus.broker.summary(0.1)
+    assert summary is not None and {(row["topic"], row["control"]) for row in summary["refusals"]} == {
+        ("system.control", True),
+        ("kernel.memory", False),
+        ("kernel.code", False),
+        ("others", False),
+    }
+    assert sum(bus.ledger.refused.values()) == ROWS_MAX + 51 + 4, "none of them is lost"

@@ -20,6 +20,11 @@ def below(topic: str, rule: str) -> bool:
     return topic == rule or topic.startswith(f"{rule}.")
 
 
+def rule_of(topic: str) -> str:
+    """The rule, or what only the platform says, that *topic* stands under; "" for an open one."""
+    return next((rule for rule in (*RULES, *PLATFORM) if below(topic, rule)), "")
+
+
 def may_publish(actor: str, topic: str, platform_actor: bool) -> bool:
     """Whether *actor* may publish on *topic*. Topics that no rule names are open to all."""
     for rule, actors in RULES.items():

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twin.bus.acl import CONTROL_TOPICS, below, may_publish
+from twin.bus.acl import CONTROL_TOPICS, below, may_publish, rule_of
 from twin.bus.keys import reserved_actors
 from twin.defects import Defects
 
 MESSAGE_FIELDS = ("id", "source", "topic", "payload")
+ROWS_MAX = 1000  # who makes up topics must not make the counts grow: beyond, they are counted by the rule they break
+OTHERS = "others"
 Send = Callable[[bytes, dict[str, Any]], bool]
 
 
@@ -115,6 +117,8 @@ class Broker:
 
     def _refuse(self, actor: str, topic: str, reason: str) -> None:
         row = (actor, topic, reason)
+        if row not in self.ledger.refused and len(self.ledger.refused) >= ROWS_MAX:
+            row = (actor, rule_of(topic) or OTHERS, reason)
         self.ledger.refused[row] += 1
         self.window[row] += 1
         self.log_rows.append(json.dumps({"at": time.time(), "actor": actor, "topic": topic, "reason": reason}))
