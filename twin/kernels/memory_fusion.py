@@ -73,6 +73,8 @@ class MemoryFusion(Kernel):
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "search":
             return self._search(text(payload, "q", 200), int(number(payload, "limit", 1, 50, 5)))
+        if op == "list":
+            return self._page(int(number(payload, "since", 0, 1e15, 0)), int(number(payload, "limit", 1, 1000, 1000)))
         if op == "recent":
             return self._recent(int(number(payload, "limit", 1, 1000, 100)))
         if op == "add":
@@ -136,6 +138,25 @@ class MemoryFusion(Kernel):
             if left >= 0:
                 kept.append(row)
         return self._told(kept)
+
+    def _page(self, since: int, limit: int) -> dict[str, Any]:
+        """All of it, in the order in which it came, as far as it fits into one answer; none is trusted too little."""
+        rows = self.db.execute(
+            "SELECT rowid AS number, * FROM knowledge WHERE rowid > ? ORDER BY rowid LIMIT ?", (since, limit)
+        ).fetchall()
+        left = RECENT_CHARACTERS_MAX
+        kept: list[sqlite3.Row] = []
+        for row in rows:
+            left -= len(row["content"])
+            if left < 0 and kept:
+                break
+            kept.append(row)
+        scorer, now = self.scorer.get(time.monotonic()), time.time()
+        told = [
+            {**dict(row), "trust": scorer.score(known_of(dict(row), now - row["created_at"])) if scorer else None}
+            for row in kept
+        ]
+        return {"knowledge": told, "next": kept[-1]["number"] if kept else since}
 
     def _search(self, query: str, limit: int) -> dict[str, Any]:
         words = re.findall(r"\w+", query)
