@@ -58,6 +58,16 @@ class DiskFull:
     def taken_mb(self, target: Target) -> float:
         return self.mount_mib or shutil.disk_usage(self._folder(target)).free / MIB
 
+    def caveat(self, target: Target) -> str:
+        """What stands in the plan when it would not be done as things are now; "" when it would."""
+        try:
+            self.prepare(target)
+        except TargetLacks:
+            return ""  # that is said in another place
+        except TargetError as error:
+            return f"cannot be done as things are: {error}"
+        return ""
+
     def prepare(self, target: Target) -> Undo:
         folder = self._folder(target)
         name = uuid.uuid4().hex
@@ -68,7 +78,7 @@ class DiskFull:
         if any(folder.iterdir()):
             raise TargetError(f"{folder} is not empty: a mount there would hide what the target has in it")
         if not may_mount():
-            raise TargetError(f"this user may not mount a file system on {folder}")
+            raise TargetLacks(f"this user may not mount a file system on {folder}")
         return Undo(primitives=(unmount(folder, f"grace-chaos-{name}"), removal))
 
     def _folder(self, target: Target) -> Path:

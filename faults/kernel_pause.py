@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from faults.helpers import freezer
 from faults.helpers.one_kernel import OneKernel, process_of
-from harness.contracts import Hands, ProcessId, Target, TargetError
+from harness.contracts import Hands, ProcessId, Target, TargetError, TargetLacks
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.primitives import thaw
 from harness.primitives.resume import resume
@@ -53,7 +53,7 @@ class KernelPause(OneKernel):
         process = target.process(self.target)
         place, not_used = self._place(process)
         if place is None and self.mechanism == "freezer":
-            raise TargetError(f"{self.target} cannot be frozen: {_words(not_used)}")
+            raise TargetLacks(f"{self.target} cannot be frozen: {_words(not_used)}")
         frozen = (thaw.thaw(process, place.cgroup, place.home),) if place else ()
         return Undo(primitives=(resume(process), *frozen))
 

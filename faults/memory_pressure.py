@@ -55,6 +55,11 @@ class MemoryPressure:
         fill_s = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / FILL_BYTES_PER_S
         return max(ATTAIN_S[0], min(ATTAIN_S[1], fill_s))
 
+    def caveat(self, target: Target) -> str:
+        """What stands in the plan where it is not what was asked for; "" where it is."""
+        _, why_not = self._group(target)
+        return f"makes the whole machine short of memory, not the target alone: {why_not}" if why_not else ""
+
     def taken_mb(self, target: Target) -> float:
         """All that it could ever hold: the percentage of the machine, or of the target's own group."""
         group, _ = self._group(target)

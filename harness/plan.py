@@ -134,7 +134,8 @@ def _lay_out(entries: Sequence[FaultEntry], execution: Execution, target: Target
         step_id = entry.type if numbers[entry.type] == 1 else f"{entry.type}#{numbers[entry.type]}"
         at_s = begins_s(execution, position, time_scale)
         fault, asked_s, note = _fault(entry, execution, at_s, time_scale)
-        laid.notes.extend(f"{step_id} {one}" for one in (note, _of_all(entry, fault, target)) if one)
+        notes = (note, _of_all(entry, fault, target), _caveat(fault, target))
+        laid.notes.extend(f"{step_id} {one}" for one in notes if one)
         laid.faults[step_id] = fault
         laid.lacking.extend(_lacks(step_id, fault, target))
         laid.steps.append(_step(step_id, entry, fault, at_s, asked_s, _subject(fault, target)))
@@ -297,6 +298,12 @@ def _of_all(entry: FaultEntry, fault: Any, target: Target) -> str:
         return ""
     whole = "all of the target" if getattr(fault, "scope", "") == "target" else "the whole machine"
     return f"is not for {entry.target} alone: it makes {whole} short"
+
+
+def _caveat(fault: Any, target: Target) -> str:
+    """In what a fault is not what was asked for, on this target and for this user; "" when it is."""
+    caveat = getattr(fault, "caveat", None)
+    return str(caveat(target)) if caveat else ""
 
 
 def _lacks(step_id: str, fault: Any, target: Target) -> list[str]:

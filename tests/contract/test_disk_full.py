@@ -95,7 +95,7 @@ def test_a_mount_of_its_own_comes_and_goes(tmp_path: Path, link: GuardianLink) -
     folder.mkdir()
     place = Place({"cache": folder})
     if not may_mount():
-        with pytest.raises(TargetError, match="this user may not mount"):
+        with pytest.raises(TargetLacks, match="this user may not mount"):
             fill("cache", mount_mib=8).prepare(place)  # type: ignore[arg-type]
         return
     force = bring(fill(str(folder), mount_mib=8), place, link)
@@ -129,7 +129,7 @@ def test_without_the_right_to_mount_it_says_so_before_anything(tmp_path: Path, m
         monkeypatch.setattr(disk_full, "may_mount", right)
         fault, place = fill(mount_mib=8), Place({"state": tmp_path})
         if why:
-            with pytest.raises(TargetError, match=why):
+            with pytest.raises(TargetLacks, match=why):
                 fault.prepare(place)  # type: ignore[arg-type]
         else:
             assert [one["op"] for one in fault.prepare(place).primitives] == ["unmount", "remove_file"]  # type: ignore[arg-type]

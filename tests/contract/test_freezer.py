@@ -16,7 +16,7 @@ import pytest
 from faults.helpers import freezer
 from faults.kernel_pause import KernelPause
 from harness.catalog import CatalogError, build_fault
-from harness.contracts import Hands, ProcessId, TargetError
+from harness.contracts import Hands, ProcessId, TargetError, TargetLacks
 from harness.model import Hold, Undo
 from harness.primitives import thaw
 from harness.process import process_state, read_process, same, send
@@ -208,7 +208,7 @@ def test_auto_stops_it_when_the_freezer_fails_in_the_act(victim: Victim, monkeyp
 def test_without_any_freezer_it_is_said_before(victim: Victim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mounts").write_text("")
     monkeypatch.setattr(freezer.place, "__defaults__", (tmp_path / "mounts",))
-    with pytest.raises(TargetError, match=r"cannot be frozen: freezer v2: no cgroup freezer .*; freezer v1: no"):
+    with pytest.raises(TargetLacks, match=r"cannot be frozen: freezer v2: no cgroup freezer .*; freezer v1: no"):
         KernelPause(target="victim", pause_seconds=5, mechanism="freezer").prepare(victim)  # type: ignore[arg-type]
 
 
