@@ -15,7 +15,7 @@ from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import Options, build_plan
 from harness.record import Record
 from harness.run import absent_routes
-from harness.scenario import ScenarioError, load_file
+from harness.scenario import ScenarioError, find, load_file
 from harness.traffic import RequestRow
 from tests.drafts import END, PaperTarget, healthy
 
@@ -71,6 +71,14 @@ def test_detected_by_replaces_the_coverage_and_its_claims_need_the_fault(tmp_pat
     assert [name for name, _ in plan.coverage["kernel_pause"]] == ["resource_pressure_monitor"]
     claim = next(claim for claim in plan.claims if claim.check == "safeguard_engaged")
     assert claim.needs == ("kernel_pause",)
+
+
+def test_playbooks_that_repeat_need_the_faults_that_they_answer() -> None:
+    """And no other: a disk that is too fast to be short has no part in how often CPU and memory are answered."""
+    (scenario,) = find("DC01_sustained_pressure")
+    plan = build_plan(scenario, PaperTarget(), Options(seed=1), UNITS)[0]
+    claim = next(claim for claim in plan.claims if claim.check == "playbooks_repeat")
+    assert set(claim.needs) == {"cpu_pressure", "memory_pressure"}
 
 
 @pytest.mark.parametrize(
