@@ -418,8 +418,9 @@ class Run:
     def _keep_target(self) -> None:
         """The target's manifest without its keys, and the ends of its logs."""
         manifest = self.target.file.read_text(encoding="utf-8") if self.target.file.exists() else ""
-        key = self.target.immutable_log.secret_key if self.target.immutable_log else "secret_key"
-        lines = [line for line in manifest.splitlines() if "secret_key" not in line and key not in line]
+        keys = {"secret_key", *(one["secret_key"] for one in (self.target.bus or {}).get("spare_actors", ()))}
+        keys |= {self.target.immutable_log.secret_key} if self.target.immutable_log else set()
+        lines = [line for line in manifest.splitlines() if not any(key in line for key in keys)]
         (self.folder / "target" / "target.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():
