@@ -164,3 +164,19 @@ judges.join(timeout=30)
 print(json.dumps([run.reasons, time.monotonic() - began_s]))
 """)
     assert reasons == [reason] and waited_s < 10.0
+
+
+def test_a_twin_that_does_not_come_up_is_inconclusive_without_a_page() -> None:
+    code, told, refused = on_paper("""
+class Twin:
+    def __init__(self, off, plant): pass
+    def wait(self): raise RuntimeError("the embedded Grace did not start: no memory")
+    def stop(self): pass
+locust_load.EmbeddedTwin = Twin
+options.headless = True
+runner.quit = lambda: told.append("process ends")
+session.start()
+gevent.sleep(0.1)
+print(json.dumps([environment.process_exit_code, told, session.board.refused]))
+""")
+    assert (code, told) == (3, ["load stopped", "process ends"]) and refused.endswith("did not start: no memory")
