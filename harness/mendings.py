@@ -52,7 +52,8 @@ def _mending(record: Record, fault: FaultRecord, path: str, before: str) -> Mend
         return Mending(name, Verdict.INCONCLUSIVE, why, (fault.injected, damage))
     if fault.ended_by != "target":
         why = f"{name} was not mended by the target in its time"
-        return Mending(name, Verdict.FAIL, why, (damage, fault.ended))
+        verdict = Verdict.FAIL if fault.ended_by == "plan" else Verdict.INCONCLUSIVE  # lost or cut short: not its time
+        return Mending(name, verdict, why, (damage, fault.ended))
     if last.detail["sha256"] != before:
         now = str(last.detail["sha256"])[:12] or "gone"
         return Mending(name, Verdict.FAIL, f"{name} is {now} at the end, and was {before[:12]}", (damage, last))

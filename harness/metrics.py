@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
+from harness.checks import early
 from harness.ledger import LEGITIMATE
 from harness.record import Record, cite_rows
 from harness.traffic import RequestRow, Traffic
@@ -38,14 +40,18 @@ def _peak(signal: str, *subjects: str) -> Callable[[Record], Value]:
 
 
 def _acl_violations(record: Record) -> Value:
-    """What the target has counted more than at the end of the baseline: a target that lives long has old counts."""
+    """What the target has counted more than at the end of the baseline: a target that lives long has old counts.
+
+    One that was not told to the end, or that began anew meanwhile, does not say how many there were.
+    """
     baseline = record.baseline
     if baseline is None:
         return None
-    series = record.signals("message_bus.acl_violations").rows
-    before = [row for row in series if row[0] <= baseline.at_s]
-    after = [row for row in series if row[0] > baseline.at_s]
-    if not before or not after:
+    series = record.signals("message_bus.acl_violations")
+    before = [row for row in series.rows if row[0] <= baseline.at_s]
+    after = [row for row in series.rows if row[0] > baseline.at_s]
+    fell = any(now[1] < last[1] for last, now in pairwise([*before[-1:], *after]))
+    if not before or not after or fell or early(record, series):
         return None
     return after[-1][1] - before[-1][1], (f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
 
@@ -100,10 +106,11 @@ def _flood_failure_percent(record: Record) -> Value:
 
 
 def _queue_depth_at_end(record: Record) -> Value:
-    """The last that the target told of its queue of intents, after all faults had ended."""
+    """The last that the target told of its queue of intents, when all faults had ended and until nobody looked."""
     over = record.last_fault_end_s
-    rows = record.signals("htm_queue_depth").rows
-    if over is None or not rows or rows[-1][0] <= over:
+    series = record.signals("htm_queue_depth")
+    rows = series.rows
+    if over is None or not rows or rows[-1][0] <= over or early(record, series):
         return None
     return rows[-1][1], (f"signals.csv:{rows[-1][2]}",)
 

@@ -116,7 +116,7 @@ def world() -> World:
     pause = made.draft.plan.steps[-1]
     step: Step = replace(pause, step_id="api_flood", type="api_flood", asked=asked, subject="127.0.0.3")
     made.draft.plan = replace(made.draft.plan, steps=(*made.draft.plan.steps, step))
-    for half in range(16, 60):
+    for half in range(16, 72):
         depth = 180.0 - 9 * (half - 16) if half < 36 else 0.0
         made.draft.signals.append((half / 2, "htm_queue_depth", "", depth))
     return made

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.ledger import FEW, LedgerRow
-from harness.model import Event, Finding, Verdict
+from harness.model import Event, Finding, Kind, Verdict
 from harness.own_parts import extended
-from harness.record import Engagement
+from harness.record import Engagement, Record, Series
 
 __path__ = extended(__path__, "checks")
+
+LOOKED_S = 5.0  # observers look several times in it: what was told last so long before the end is not of the end
+# Who tells of what: the names of harness/observers under which a loss is journalled.
+EVENTS, PROCESSES, FILES = "Events", "Processes", "FileHashes"
 
 
 def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding:
@@ -30,3 +35,32 @@ def finding(check: Any, verdict: Verdict, because: str, *evidence: Event | str |
     )
     name = type(check).__module__.rpartition(".")[2]
     return Finding(check=name, verdict=verdict, claim=check.claim, because=because, evidence=tuple(cited))
+
+
+def early(record: Record, series: Series) -> str:
+    """Why the last sample of a signal is not of the end; "" when it is."""
+    if not series.rows:
+        return "was never told"
+    silent_s = record.end_s - series.rows[-1][0]
+    return f"was last told {silent_s:.0f} s before the end" if silent_s > LOOKED_S else ""
+
+
+def lost(record: Record, observer: str) -> Event | None:
+    """The row that says that *observer* was lost, and it was never back: from then on nobody looked."""
+    mine = [
+        event
+        for event in record.of_kind(Kind.SIGNAL_LOST, Kind.SIGNAL_BACK)
+        if event.subject == observer or event.subject.startswith(f"{observer} of ")
+    ]
+    last = {event.subject: event for event in mine}
+    return next((event for event in last.values() if event.kind is Kind.SIGNAL_LOST), None)
+
+
+def if_looked(record: Record, observer: str, found: Finding) -> Finding:
+    """*found*; a FAIL for want of something is INCONCLUSIVE where nobody looked any more who would have seen it."""
+    event = lost(record, observer) if found.verdict is Verdict.FAIL else None
+    if event is None:
+        return found
+    why = f"{observer} was lost at {event.at_s:.1f} s and never back; otherwise: {found.because}"
+    evidence = (*found.evidence, f"timeline:{event.seq}")
+    return replace(found, verdict=Verdict.INCONCLUSIVE, because=why, evidence=evidence)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
 from harness.record import Record
 
 SLACK_S = 1.0  # what was under way when the actor was cut off
+SILENT_S = 2.0  # a silence that is shorter shows nothing
 DEAF_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
 
 
@@ -25,10 +26,9 @@ class ActorCutOff:
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)
         actor = fault.step.subject
-        run = next(
-            (r for r in record.playbook_runs if r.playbook == self.playbook and r.subject == actor and r.succeeded),
-            None,
-        )
+        since_s = fault.injected.at_s if fault.injected else float("inf")
+        runs = [one for one in record.playbook_runs if one.playbook == self.playbook and one.subject == actor]
+        run = next((one for one in runs if one.succeeded and one.started.at_s >= since_s), None)
         rows = record.signals("bus_delivered", actor).rows
         if not rows:
             return finding(
@@ -36,16 +36,17 @@ class ActorCutOff:
             )
         if run is None or run.finished is None:
             why = f"the playbook did not run; {rows[-1][1]:.0f} messages of {actor} were delivered"
-            return finding(self, Verdict.FAIL, why, fault.injected, f"signals.csv:{rows[-1][2]}")
+            red = finding(self, Verdict.FAIL, why, fault.injected, f"signals.csv:{rows[-1][2]}")
+            return if_looked(record, EVENTS, red)
         cut_s = run.finished.at_s + SLACK_S
         end_s = fault.ended.at_s if fault.ended else record.end_s
         before = [row for row in rows if row[0] <= cut_s]
         after = [row for row in rows if cut_s < row[0] <= end_s]
         if not before or before[-1][1] < 1:
             return finding(self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished)
-        if not after:
+        more = after[-1][1] - before[-1][1] if after else 0.0
+        if not after or (more <= 0 and after[-1][0] - cut_s < SILENT_S):
             return finding(self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished)
-        more = after[-1][1] - before[-1][1]
         evidence = (run.finished, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
         if more > 0:
             return finding(self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence)

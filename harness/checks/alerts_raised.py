@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import DETECTION_GRACE_S, FaultRecord, Record
 
@@ -23,7 +23,8 @@ class AlertsRaised:
         silent = [step_id for step_id, alert in found.items() if alert is None]
         if silent:
             injected = [record.fault(step_id).injected for step_id in silent]
-            return finding(self, Verdict.FAIL, f"no alert was raised for {', '.join(silent)}", *injected)
+            red = finding(self, Verdict.FAIL, f"no alert was raised for {', '.join(silent)}", *injected)
+            return if_looked(record, EVENTS, red)
         told = [
             f"{alert.subject} for {step_id} after {alert.at_s - fault.injected.at_s:.1f} s"
             for (step_id, alert), fault in zip(found.items(), record.faults, strict=True)

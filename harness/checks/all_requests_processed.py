@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.checks import finding, put_off
+from harness.checks.invalid_rejected import DUPLICATE
 from harness.ledger import NO_LEDGER, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -46,6 +47,10 @@ class AllRequestsProcessed:
             unheard = [one.step_id for one in steps if not any(f"{one.step_id}-" in row.id for row in sent)]
             if sent and unheard:
                 why += f"; none of them is of {', '.join(unheard)}: {NO_ROWS}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
+        once = [row.id for row in sent if row.flaw != DUPLICATE]
+        if len(set(once)) < len(once):
+            why = f"the ledger has {len(once) - len(set(once))} requests more than once, so others may be missing"
             return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
         most = max(sent, key=lambda row: row.attempts)
         attempts = sum(row.attempts for row in sent)

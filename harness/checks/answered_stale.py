@@ -2,41 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
-from harness.record import Record, cite_rows
-from harness.traffic import BIN_S, Traffic
+from harness.record import Engagement, Record, cite_rows
+from harness.traffic import BIN_S, RequestRow, Traffic
 
 SLACK_S = 1.0  # an answer under way when the safeguard was released
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweredStale:
+    """For each dependency that a fault made late, from the injection on: what is stale before that shows nothing."""
+
     claim: str
     playbook: str
 
     def check(self, record: Record) -> Finding:
         names = {name for rows in record.plan.coverage.values() for name, book in rows if book == self.playbook}
-        mine = [one for one in record.engagements if one.safeguard in names]
-        spans = [
-            (one.engaged.at_s - BIN_S, (one.released.at_s if one.released else record.end_s) + SLACK_S) for one in mine
-        ]
         stale = [row for row in record.requests if row.user == LEGITIMATE and row.outcome == "stale"]
-        outside = [row for row in stale if not any(start_s <= row.at_s <= end_s for start_s, end_s in spans)]
+        outside = _outside(record, stale, [one for one in record.engagements if one.safeguard in names])
         if outside:
             why = f"{sum(row.count for row in outside)} stale answers while no dependency was said to be late"
             return finding(self, Verdict.FAIL, why, *cite_rows(outside))
-        if not mine:
-            return finding(self, Verdict.FAIL, f"{', '.join(sorted(names))} never engaged, nothing was stale")
-        cited = [one.engaged for one in mine]
-        if not stale:
-            return finding(self, Verdict.FAIL, "no client was answered from what is stored", *cited)
+        aimed = self._aimed(record)
+        if not aimed:
+            return finding(self, Verdict.INCONCLUSIVE, f"no fault that leads to {self.playbook} was injected")
+        cited = []
+        for (name, subject), since_s in aimed.items():
+            mine = [
+                one
+                for one in record.engagements
+                if (one.safeguard, one.subject) == (name, subject) and one.engaged.at_s >= since_s
+            ]
+            if not mine:
+                red = finding(self, Verdict.FAIL, f"{name} never engaged for {subject}, nothing was stale")
+                return if_looked(record, EVENTS, red)
+            cited += [one.engaged for one in mine]
+            if len(_outside(record, stale, mine)) == len(stale):
+                why = f"no client was answered from what is stored while {subject} was late"
+                return finding(self, Verdict.FAIL, why, *cited)
         traffic = Traffic.of(stale)
         why = f"{traffic.count} stale answers, p95 {traffic.percentile(95):.0f} ms, all while it was engaged"
         return finding(self, Verdict.PASS, why, *cited, *cite_rows((stale[0], stale[-1])))
+
+    def _aimed(self, record: Record) -> dict[tuple[str, str], float]:
+        """(safeguard, what it names) → when the first fault was injected that it is to see so."""
+        found: dict[tuple[str, str], float] = {}
+        for fault in record.faults:
+            for name, playbook in record.plan.coverage.get(fault.step.step_id, ()):
+                if playbook == self.playbook and fault.injected:
+                    key = name, record.plan.subject_of(fault.step, name)
+                    found[key] = min(found.get(key, fault.injected.at_s), fault.injected.at_s)
+        return found
+
+
+def _outside(record: Record, rows: Sequence[RequestRow], engagements: Sequence[Engagement]) -> list[RequestRow]:
+    spans = [
+        (one.engaged.at_s - BIN_S, (one.released.at_s if one.released else record.end_s) + SLACK_S)
+        for one in engagements
+    ]
+    return [row for row in rows if not any(start_s <= row.at_s <= end_s for start_s, end_s in spans)]
 
 
 CHECK = AnsweredStale

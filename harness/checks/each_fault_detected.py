@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
 from harness.record import Detection, Record
 
@@ -29,7 +29,7 @@ class EachFaultDetected:
         real = [step for step in late if step not in short and step not in uncovered]
         if real:
             why = f"not detected within {limit_s:g} s: {', '.join(real)}"
-            return finding(self, Verdict.FAIL, why, *evidence)
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *evidence))
         if uncovered or short or not record.faults:
             why = f"cannot be judged for {', '.join(uncovered + short) or 'no fault'}"
             return finding(self, Verdict.INCONCLUSIVE, why, *evidence)

@@ -41,6 +41,10 @@ class FallbackModelActivated:
         after = [row for row in first if row[0] > end_s]
         if min(len(before), len(first) - len(before) - len(after), len(after)) < SAMPLES_MIN:
             return finding(self, Verdict.INCONCLUSIVE, f"too few clients asked what {model} answers", fault.injected)
+        spoken = [{row[0] for row in rows} for rows in (sure, same)]
+        if any(row[0] not in times for row in first for times in spoken):
+            why = f"how sure the answers were that clients had of {model}, or what they said, was not always told"
+            return finding(self, Verdict.INCONCLUSIVE, why, fault.injected)
         if early := [row for row in before if not row[1]]:
             return self._red(f"another model than {model} answered before it was degraded", early[0])
         others = [row for row in first if row[0] >= begin_s and not row[1]]

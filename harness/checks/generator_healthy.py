@@ -58,10 +58,15 @@ class GeneratorHealthy:
 
     @staticmethod
     def _silence(record: Record, process: str) -> str:
-        """The longest gap between two looks, when it is too long: a saturated process tells nothing."""
+        """The longest gap between two looks, when it is too long: a saturated process tells nothing.
+
+        Who tells only after the baseline was not heard in it.
+        """
         rows = record.signals("loop_lag_ms", process).rows
         times = [row[0] for row in rows if row[0] <= record.load_end_s] or [rows[0][0]]
-        gap_s = max(end - start for start, end in pairwise([*times, max(record.load_end_s, times[-1])]))
+        first_s = record.baseline.at_s if record.baseline else times[0]
+        begun = [first_s] if times[0] > first_s else []
+        gap_s = max(end - start for start, end in pairwise([*begun, *times, max(record.load_end_s, times[-1])]))
         return f"{gap_s:.1f} s" if gap_s > SILENT_S else ""
 
 

@@ -42,6 +42,7 @@ class GracefulDegradation:
         length_s = min(WINDOW_S, end_s - start_s)
         count = max(1, int((end_s - start_s - length_s) / STEP_S) + 1)
         windows = [start_s + STEP_S * number for number in range(count)]
+        windows += [end_s - length_s] if end_s - length_s > windows[-1] else []  # to the very end
         seen = [(record.traffic(at_s, at_s + length_s, names=names), at_s) for at_s in windows]
         least, least_at_s = min((traffic.served / length_s, at_s) for traffic, at_s in seen)
         slowest, slow_at_s = max((traffic.percentile(95) or 0.0, at_s) for traffic, at_s in seen)

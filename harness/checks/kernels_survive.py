@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import PROCESSES, early, finding, if_looked, lost
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
 WELL = ("running", "R", "S")
+HEART = "kernel_heartbeat_age_s"  # whoever tells of it tells of the kernel's state as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,14 @@ class KernelsSurvive:
         if gone or ill:
             names = {**dict.fromkeys(gone, "gone"), **{event.subject: event.detail.get("to") for event in ill}}
             told = ", ".join(f"{kernel} is {state}" for kernel, state in sorted(names.items()))
-            return finding(self, Verdict.FAIL, f"at the end {told}", *ill, *(lines[kernel] for kernel in gone))
+            red = finding(self, Verdict.FAIL, f"at the end {told}", *ill, *(lines[kernel] for kernel in gone))
+            return if_looked(record, PROCESSES, red)
+        if blind := lost(record, PROCESSES):
+            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind)
+        untold = [kernel for kernel in record.subjects(HEART) if early(record, record.signals(HEART, kernel))]
+        if untold:
+            why = f"the target told nothing of {', '.join(untold)} at the end"
+            return finding(self, Verdict.INCONCLUSIVE, why)
         if unseen or not record.plan.kernels:
             return finding(self, Verdict.INCONCLUSIVE, f"nobody saw a process of {', '.join(unseen) or 'any kernel'}")
         if record.finished is None:

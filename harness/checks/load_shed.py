@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE, LedgerRow, span
 from harness.model import Event, Finding, Verdict
 from harness.record import Engagement, Record, cite_rows
@@ -31,7 +31,10 @@ class LoadShed:
         pairs = [(step, name) for step, name, playbook in rows if playbook == self.playbook]
         subjects = {record.plan.subject_of(record.fault(step).step, name) for step, name in pairs}
         names = {name for _, name in pairs}
-        mine = [one for one in record.engagements if one.safeguard in names and one.subject in subjects]
+        begun = [fault.injected.at_s for fault in map(record.fault, steps) if fault.injected]
+        since_s = min(begun, default=float("inf"))  # one that was engaged before its fault is not for it
+        engaged = [one for one in record.engagements if one.safeguard in names and one.engaged.at_s >= since_s]
+        mine = [one for one in engaged if one.subject in subjects]
         spans = [_span(one, record) for one in mine]
         theirs = [one for one in record.engagements if one not in mine]
         others = [_span(one, record) for one in theirs if one.safeguard in names or record.defers(one, self.deferring)]
@@ -42,7 +45,7 @@ class LoadShed:
             return finding(self, Verdict.FAIL, why, *cite_rows(outside))
         if not spans:
             why = f"{', '.join(sorted(names))} never engaged for {', '.join(sorted(subjects))}, nothing was deferred"
-            return finding(self, Verdict.FAIL, why)
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why))
         cited = [one.engaged for one in mine]
         told = _reasons(record)
         if told:

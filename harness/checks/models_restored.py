@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.checks import finding
+from harness.checks import early, finding
 from harness.mendings import Mending, damaged, mendings, sum_up
 from harness.model import Finding, Verdict
-from harness.record import Record
+from harness.record import Record, Series
 
 ANSWERS_WITHIN_S = 5.0  # a model that is whole on the disk must have been read again by then
 
@@ -21,25 +21,29 @@ class ModelsRestored:
         if not faults:
             return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan damages a model")
         found = [one for fault in faults for one in mendings(record, fault)]
-        signals = {one.name: record.signals("model_answers_same", one.name).rows for one in found}
-        checked = [_answering(one, signals[one.name]) if one.mended else one for one in found]
+        signals = {one.name: record.signals("model_answers_same", one.name) for one in found}
+        checked = [_answering(record, one, signals[one.name]) if one.mended else one for one in found]
         verdict, because, rows = sum_up(checked)
         lines = [
-            f"signals.csv:{signals[one.name][-1][2]}" for one in checked if one.verdict is verdict and signals[one.name]
+            f"signals.csv:{signals[one.name].rows[-1][2]}"
+            for one in checked
+            if one.verdict is verdict and signals[one.name].rows
         ]
         return finding(self, verdict, because, *rows, *lines)
 
 
-def _answering(one: Mending, rows: tuple[tuple[float, float, int], ...]) -> Mending:
+def _answering(record: Record, one: Mending, series: Series) -> Mending:
     """Whether the model's answer is what it was, soon after its file is, and still at the end."""
     assert one.mended is not None
-    after = [row for row in rows if row[0] > one.mended.at_s]
+    after = [row for row in series.rows if row[0] > one.mended.at_s]
     if not after:
         return replace(one, verdict=Verdict.INCONCLUSIVE, because=f"nobody asked {one.name} after it was restored")
     back = next((row for row in after if row[1]), None)
     if back is None or back[0] > one.mended.at_s + ANSWERS_WITHIN_S or not after[-1][1]:
         why = f"{one.name} is whole on the disk, and the target does not answer by it as before"
         return replace(one, verdict=Verdict.FAIL, because=why)
+    if stale := early(record, series):
+        return replace(one, verdict=Verdict.INCONCLUSIVE, because=f"whether it answers by {one.name} {stale}")
     return replace(one, because=f"{one.because}; it answers as before {back[0] - one.mended.at_s:.1f} s later")
 
 

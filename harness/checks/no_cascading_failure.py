@@ -11,6 +11,7 @@ from harness.traffic import Traffic
 
 LOOKED_ON_S = 10.0
 REQUESTS_MIN = 20
+SILENT_MIN = 10  # of so many that the baseline lets expect, none at all is no chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class NoCascadingFailure:
         if low or success < bound:
             refused = (row for row in rows if row.outcome in ("failed", "limited") and (not low or row.name in low))
             return finding(self, Verdict.FAIL, why, *cite_rows(refused))
+        silent = sorted(name for name in others if _silent(record, name, start_s, end_s))
+        if silent:
+            why = f"nobody has had any answer of {', '.join(silent)} since the first fault; otherwise {why}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows(rows[:1]))
         return finding(self, Verdict.PASS, why, *cite_rows((rows[0], rows[-1])))
 
     @staticmethod
@@ -56,6 +61,16 @@ class NoCascadingFailure:
         if record.recovered is None or record.last_fault_end_s is None:
             return record.end_s
         return min(record.end_s, max(record.recovered.at_s, record.last_fault_end_s + LOOKED_ON_S))
+
+
+def _silent(record: Record, name: str, start_s: float, end_s: float) -> bool:
+    """Whether a route that was asked in the baseline has not one answer more, good or bad: a share of none is none."""
+    baseline, names = record.baseline, frozenset({name})
+    if baseline is None or record.traffic(start_s, end_s, names=names).count:
+        return False
+    before_s = record.plan.slo.baseline_s
+    before = record.traffic(baseline.at_s - before_s, baseline.at_s, names=names).count
+    return before / before_s * (end_s - start_s) >= SILENT_MIN
 
 
 def _success_percent(traffic: Traffic) -> float:

@@ -35,10 +35,12 @@ class NoRaceConditions:
         if twice:
             why = f"{len(twice)} answers share a decision with another question: {_ids(twice)}"
             return finding(self, Verdict.FAIL, why, *(row.place for row in twice[:SHOWN]))
-        on_record = {row.text("reference"): row for row in audit}
-        mixed = [row for row in asked if row.reference in on_record and not _fits(row, on_record[row.reference])]
+        on_record: dict[str, list[HeldRow]] = {}
+        for entry in audit:
+            on_record.setdefault(entry.text("reference"), []).append(entry)
+        mixed = [row for row in asked if any(not _fits(row, held) for held in on_record.get(row.reference, ()))]
         if mixed:
-            first = on_record[mixed[0].reference]
+            first = next(held for held in on_record[mixed[0].reference] if not _fits(mixed[0], held))
             told_as, held_as = (mixed[0].question, mixed[0].answer), (_question(first), first.text("result"))
             why = f"{len(mixed)} of {len(asked)} are on record as something else: "
             why += f"{' -> '.join(told_as)} as {' -> '.join(held_as)}"
@@ -53,7 +55,7 @@ class NoRaceConditions:
             why += f" is not known: {_ids(unseen)}"
             return finding(self, Verdict.INCONCLUSIVE, why, *(row.place for row in unseen[:SHOWN]))
         why = f"{len(seen)} decisions, each told once and on record as what was asked and answered"
-        return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference].place)
+        return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference][0].place)
 
 
 def _decided(row: LedgerRow) -> bool:

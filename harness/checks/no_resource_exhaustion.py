@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import early, finding
 from harness.model import Finding, Verdict
 from harness.record import Record, Series
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoResourceExhaustion:
-    """From the baseline to the end; growth is counted from the last sample before the first injection."""
+    """From the baseline to the end; growth is counted from the last sample before the first injection.
+
+    Who is weighed before it must be weighed until the end: what grows unseen is not bounded.
+    """
 
     claim: str
 
@@ -22,18 +25,18 @@ class NoResourceExhaustion:
         start_s, grown_mb_max = record.first_injection_s, record.plan.slo.grown_mb_max
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
-        grown: dict[str, tuple[float, int]] = {}
-        for name in record.subjects("resident_mb"):
-            found = _growth(record.signals("resident_mb", name), start_s)
-            if found is not None:
-                grown[name] = found
+        weighed = {name: record.signals("resident_mb", name) for name in record.subjects("resident_mb")}
+        found = {name: _growth(series, start_s) for name, series in weighed.items()}
+        grown = {name: one for name, one in found.items() if one is not None}
         unseen = set(record.plan.kernels) - set(grown)
+        unseen |= {name for name, series in weighed.items() if name not in grown and series.rows[0][0] <= start_s}
+        unseen |= {name for name in grown if early(record, weighed[name])}
         full = {
             one: record.signals("memory_percent", one).between(start_s, record.end_s).rows for one in ("", "target")
         }
         peaks = {one: max((value, line) for _, value, line in rows) for one, rows in full.items() if rows}
-        if unseen or "" not in peaks:
-            lacks = f"the memory of {', '.join(sorted(unseen)[:3])}" if unseen else "the machine's memory"
+        if not grown or "" not in peaks:
+            lacks = "the memory of any process" if not grown else "the machine's memory"
             return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured")
         worst = max(grown, key=lambda name: grown[name][0])
         fullest = max(peaks, key=lambda one: peaks[one][0])
@@ -44,6 +47,9 @@ class NoResourceExhaustion:
         )
         held = grown[worst][0] <= grown_mb_max and peaks[fullest][0] <= self.memory_percent_max
         lines = (f"signals.csv:{grown[worst][1]}", f"signals.csv:{peaks[fullest][1]}")
+        if held and unseen:
+            lacks = f"the memory of {', '.join(sorted(unseen)[:3])}"
+            return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured to the end; otherwise: {why}", *lines)
         return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines)
 
 

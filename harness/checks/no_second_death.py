@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import PROCESSES, finding, lost
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
@@ -36,6 +36,8 @@ class NoSecondDeath:
                 unseen.append(told[-1])
         if wrong:
             return finding(self, Verdict.FAIL, "; ".join(wrong), *evidence)
+        if blind := lost(record, PROCESSES):
+            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind)
         if unseen:
             return finding(self, Verdict.INCONCLUSIVE, f"no process was seen to change: {'; '.join(unseen)}", *evidence)
         return finding(self, Verdict.PASS, "; ".join(told), *evidence)

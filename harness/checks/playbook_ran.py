@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
-from harness.record import Record
+from harness.record import DETECTION_GRACE_S, Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybookRan:
+    """For each fault that leads to it: what is started later than a detection counts is not for that fault."""
+
     claim: str
     playbook: str
 
@@ -22,21 +24,22 @@ class PlaybookRan:
         for step_id in steps:
             fault = record.fault(step_id)
             after_s = fault.injected.at_s if fault.injected else float("inf")
+            until_s = (fault.ended.at_s if fault.ended else record.end_s) + DETECTION_GRACE_S
             safeguards = [name for name, playbook in record.plan.coverage[step_id] if playbook == self.playbook]
             subject = record.plan.subject_of(fault.step, safeguards[0])
             runs = [
                 run
                 for run in record.playbook_runs
-                if run.playbook == self.playbook and run.subject == subject and run.started.at_s >= after_s
+                if run.playbook == self.playbook and run.subject == subject and after_s <= run.started.at_s <= until_s
             ]
             if not runs:
                 why = f"{self.playbook} was never started for {subject}"
-                return finding(self, Verdict.FAIL, why, fault.injected)
+                return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, fault.injected))
             good = next((run for run in runs if run.succeeded), None)
             if good is None:
                 told = runs[-1].finished
                 why = f"{self.playbook} for {subject} did not succeed"
-                return finding(self, Verdict.FAIL, why, runs[-1].started, told)
+                return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, runs[-1].started, told))
             evidence += [good.started, good.finished]
         return finding(self, Verdict.PASS, f"{self.playbook} ran and succeeded", *evidence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked, lost
 from harness.model import Event, Finding, Verdict
 from harness.record import Engagement, PlaybookRun, Record
 
@@ -40,7 +40,8 @@ class PlaybooksConcurrent:
         if short or len(self._answers(record)) < 2:
             lack = f"not as asked: {', '.join(short)}" if short else "the plan has no two faults with playbooks"
             return finding(self, Verdict.INCONCLUSIVE, f"{why}; {lack}")
-        return finding(self, Verdict.FAIL, why, *(event for one in spans for event in one.events))
+        red = finding(self, Verdict.FAIL, why, *(event for one in spans for event in one.events))
+        return if_looked(record, EVENTS, red)
 
     @staticmethod
     def _answers(record: Record) -> set[tuple[str, str]]:
@@ -62,6 +63,8 @@ class PlaybooksConcurrent:
             if engagement is None:
                 continue  # how long it stood is not known
             end = engagement.released
+            if end is None and lost(record, EVENTS):
+                continue  # it may have been released unseen
             end_s = end.at_s if end else record.end_s
             found.append(Span(f"{run.playbook} ({run.subject})", run.started.at_s, end_s, (run.started, end)))
         return found

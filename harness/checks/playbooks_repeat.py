@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Event, Finding, Verdict
 from harness.record import Record
 
@@ -35,7 +35,7 @@ class PlaybooksRepeat:
             return finding(self, Verdict.FAIL, f"{len(failed)} runs did not succeed; of the others {told}", *failed)
         if any(len(found) < self.times_min for found in done.values()):
             why = f"at least {self.times_min} times each asked: {told}"
-            return finding(self, Verdict.FAIL, why, *cited)
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cited))
         return finding(self, Verdict.PASS, f"times carried out: {told}", *cited)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import early, finding
 from harness.ledger import HELD_IN, OVER, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -14,7 +14,10 @@ DEPTH = "htm_queue_depth"
 
 @dataclass(frozen=True, kw_only=True)
 class QueueDrained:
-    """Whoever sent it: work that is left over by others keeps a queue from being empty as well."""
+    """Whoever sent it: work that is left over by others keeps a queue from being empty as well.
+
+    A depth that was not told to the end leaves open what came after it, and where nothing ever was, nothing drained.
+    """
 
     claim: str
 
@@ -33,7 +36,8 @@ class QueueDrained:
             wrong.add(f"of {len(held)} {name} are still open", open_ones)
             told.append(f"{len(held)} {name}, none of them open")
             cited += span(held)
-        depth = record.signals(DEPTH).rows
+        series = record.signals(DEPTH)
+        depth = series.rows
         if depth:
             peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
             busy = max((n for n, row in enumerate(depth) if row[1]), default=-1)
@@ -48,6 +52,11 @@ class QueueDrained:
             cited += [f"signals.csv:{peak_line}", f"signals.csv:{back[2]}"]
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+        if not unread and depth and (stale := early(record, series)):
+            unread = f"the depth of the queue {stale}"
+        worked = any(record.held(name) for name, _ in HELD_IN.values()) or any(waiting for _, waiting, _ in depth)
+        if not unread and not worked:
+            unread = "no work was ever in the queues"
         if unread:
             return finding(self, Verdict.INCONCLUSIVE, unread, *cited)
         return finding(self, Verdict.PASS, "; ".join(told), *cited)

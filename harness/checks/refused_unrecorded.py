@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import NO_LEDGER, LedgerRow, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Engagement, Record
@@ -34,9 +34,10 @@ class RefusedUnrecorded:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
         names = {name for rows in record.plan.coverage.values() for name, playbook in rows if playbook == self.playbook}
         mine = [one for one in record.engagements if one.safeguard in names]
-        if not mine:
-            return finding(self, Verdict.FAIL, f"{', '.join(sorted(names))} never engaged, nothing was refused")
-        cited = [one.engaged for one in mine]
+        cited = [one.engaged for one in mine if one.engaged.at_s >= start_s]
+        if not cited:
+            why = f"{', '.join(sorted(names))} never engaged, nothing was refused"
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why))
         decisions = [row for row in record.ledger if row.kind == "decision"]
         refused = [row for row in decisions if row.outcome == "refused" and row.status == 503]
         spans = [
@@ -56,7 +57,7 @@ class RefusedUnrecorded:
         wrong.add("requests were taken although nothing could be recorded", _named(done))
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited)
-        inside = [row for row in refused if _within(row, spans)]
+        inside = [row for row in refused if _within(row, spans) and row.at_s >= start_s]
         if not inside:
             return finding(self, Verdict.FAIL, "no client was refused while it was engaged", *cited)
         why = f"{len(inside)} of {len(decisions)} decisions were refused with a time to come again, all while the log"

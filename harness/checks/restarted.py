@@ -1,16 +1,18 @@
-"""A kernel got a new process in time, as /proc shows it, and its route answered again."""
+"""A kernel got a new process in time each time that it was struck, as /proc shows it, and its route answered again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
-from harness.model import Finding, Kind, Verdict
+from harness.checks import PROCESSES, early, finding, if_looked
+from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restarted:
+    """One new process is an answer to all the strikes before it, and to none after it."""
+
     claim: str
     kernel: str
     within_s: float
@@ -19,8 +21,14 @@ class Restarted:
         injected = [f.injected for f in record.faults if f.step.subject == self.kernel and f.injected]
         if not injected:
             return finding(self, Verdict.INCONCLUSIVE, f"no fault was injected into {self.kernel}")
-        start_s = injected[0].at_s
-        limit_s = start_s + self.within_s
+        found = [self._after(record, strike) for strike in sorted(injected, key=lambda event: event.at_s)]
+        worst = Verdict.worst([one.verdict for one in found])
+        told = [one for one in found if one.verdict is worst]
+        because = "; ".join(one.because for one in told)
+        return finding(self, worst, because, *[row for one in told for row in one.evidence])
+
+    def _after(self, record: Record, strike: Event) -> Finding:
+        """What became of the kernel after it was struck."""
         changes = [
             event
             for event in record.of_kind(Kind.KERNEL_CHANGED)
@@ -28,24 +36,27 @@ class Restarted:
             and event.source == "processes"
             and event.detail.get("what") == "process"
             and event.detail.get("pid")
-            and event.at_s >= start_s
+            and event.at_s >= strike.at_s
         ]
         if not changes:
             why = f"/proc shows no new process for {self.kernel}"
-            return finding(self, Verdict.FAIL, why, *injected)
+            return if_looked(record, PROCESSES, finding(self, Verdict.FAIL, why, strike))
         route = record.witness_route(self.kernel)
-        up = [row for row in record.signals("route_up", route).rows if row[0] > changes[0].at_s and row[1] > 0]
-        if not route or not record.signals("route_up", route).rows:
+        series = record.signals("route_up", route)
+        if not route or not series.rows:
             return finding(self, Verdict.INCONCLUSIVE, f"no route shows whether {self.kernel} answers", changes[0])
-        if not up:
+        up = next((row for row in series.rows if row[0] > changes[0].at_s and row[1] > 0), None)
+        limit_s = strike.at_s + self.within_s
+        if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series)):
+            return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0])
+        if up is None:
             return finding(self, Verdict.FAIL, f"{route} did not answer again", changes[0])
-        back_s = up[0][0] - start_s
-        verdict = Verdict.PASS if up[0][0] <= limit_s else Verdict.FAIL
+        verdict = Verdict.PASS if up[0] <= limit_s else Verdict.FAIL
         why = (
             f"pid {changes[0].detail.get('old_pid')} became {changes[0].detail.get('pid')}"
-            f" and {route} answered again {back_s:.1f} s after the injection"
+            f" and {route} answered again {up[0] - strike.at_s:.1f} s after the injection"
         )
-        return finding(self, verdict, why, changes[0], f"signals.csv:{up[0][2]}")
+        return finding(self, verdict, why, changes[0], f"signals.csv:{up[2]}")
 
 
 CHECK = Restarted

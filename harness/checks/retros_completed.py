@@ -40,6 +40,9 @@ class RetrosCompleted:
         wrong.add("are held twice", [(rows[1].text(field), rows[1]) for rows in found if len(rows) > 1])
         given_up = [(row.id, row) for row in sent if row.attack and row.outcome in ("refused", "rejected")]
         wrong.add("were never accepted", given_up)
+        done = {one for one, rows in by_id.items() if rows[0].text("status") == COMPLETED}
+        silent = [(row.id, row) for row in sent if row.attack and row.outcome == "unanswered" and row.id not in done]
+        wrong.add("were never answered, and are not completed", silent)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
         if not accepted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -36,7 +36,8 @@ class SafeguardEngaged:
         if missed:
             steps = ", ".join(missed)
             why = f"{self.safeguard} did not engage for {steps} within its time"
-            return finding(self, Verdict.FAIL, why, *(record.fault(step).injected for step in covered))
+            red = finding(self, Verdict.FAIL, why, *(record.fault(step).injected for step in covered))
+            return if_looked(record, EVENTS, red)
         first = min(seen, key=lambda one: one.event.at_s)
         why = f"{self.safeguard} engaged {first.after_injected_s:.2f} s after the injection"
         return finding(self, Verdict.PASS, why, *(one.event for one in seen))

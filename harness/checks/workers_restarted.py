@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import PROCESSES, finding, if_looked
 from harness.ledger import HeldRow
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
@@ -12,27 +12,33 @@ from harness.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersRestarted:
-    """Those that the injections name as their `workers`; within the plan's recovery limit of the injection."""
+    """Those that the injections name as their `workers`, for each injection; within the plan's recovery limit of it.
+    One that was replaced and then ended or stopped is no worker of the pool.
+    """
 
     claim: str
 
     def check(self, record: Record) -> Finding:
-        hit = {
-            str(worker): fault.injected
+        hit = [
+            (str(worker), fault.injected)
             for fault in record.faults
             if fault.injected
             for worker in fault.injected.detail.get("workers", ())
-        }
+        ]
         if not hit:
             return finding(self, Verdict.INCONCLUSIVE, "no worker was held up or ended")
-        found = {worker: _replaced(record, worker, injected) for worker, injected in hit.items()}
-        missed = [worker for worker, event in found.items() if event is None]
+        found = [(worker, _replaced(record, worker, injected)) for worker, injected in hit]
+        missed = sorted({worker for worker, event in found if event is None})
         if missed:
             why = f"/proc shows no new process in time for {', '.join(missed)}"
-            return finding(self, Verdict.FAIL, why, *hit.values())
-        events = [event for event in found.values() if event is not None]
+            return if_looked(record, PROCESSES, finding(self, Verdict.FAIL, why, *(injected for _, injected in hit)))
+        ill = {worker: edge for worker, _ in hit if (edge := _ill(record, worker))}
+        if ill:
+            told = ", ".join(f"{worker} is {edge.detail['to']}" for worker, edge in ill.items())
+            return finding(self, Verdict.FAIL, f"replaced, and at the end {told}", *ill.values())
+        events = [event for _, event in found if event is not None]
         last = max(events, key=lambda event: event.at_s)
-        first_s = min(injected.at_s for injected in hit.values())
+        first_s = min(injected.at_s for _, injected in hit)
         after = _done_after(record, last)
         if after is None:
             return finding(self, Verdict.INCONCLUSIVE, "the target tells nothing of its finished work", *events)
@@ -58,6 +64,13 @@ def _replaced(record: Record, worker: str, injected: Event) -> Event | None:
         ),
         None,
     )
+
+
+def _ill(record: Record, worker: str) -> Event | None:
+    """The row that says that the worker has no process at the end, or one that stands still."""
+    changes = record.of_kind(Kind.KERNEL_CHANGED)
+    edges = [event for event in changes if (event.subject, event.source) == (worker, "processes")]
+    return edges[-1] if edges and edges[-1].detail.get("to") in ("gone", "T") else None
 
 
 def _done_after(record: Record, event: Event) -> list[HeldRow] | None:

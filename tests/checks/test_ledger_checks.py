@@ -84,6 +84,7 @@ def depth(*values: float) -> Change:
     def change(world: World) -> None:
         world.draft.silence("htm_queue_depth")
         world.draft.signals += [(10.0 + n, "htm_queue_depth", "", value) for n, value in enumerate(values)]
+        world.draft.signals.append((END - 1.0, "htm_queue_depth", "", values[-1]))
 
     return change
 
