@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
-from harness.model import Finding, Kind, Verdict
+from harness.checks import PROCESSES, early, finding, lost
+from harness.model import Event, Finding, Kind, Verdict
+from harness.observers.control_plane import UNLISTED
 from harness.record import Record
 
 RUNNING, STOPPED = "running", "T"
@@ -14,36 +15,58 @@ PROC = "processes"  # the observer that looks there
 
 @dataclass(frozen=True, kw_only=True)
 class KernelState:
-    """A kernel that runs has a process as well: the harness's own look at /proc is the witness."""
+    """A kernel that runs has a process as well: the harness's own look at /proc is the witness.
+
+    The state that was told last is that of the end only when the kernel was told of until then.
+    """
 
     claim: str
     kernel: str
     state: str
 
     def check(self, record: Record) -> Finding:
-        told = record.signals("kernel_heartbeat_age_s", self.kernel).rows
+        told = record.signals("kernel_heartbeat_age_s", self.kernel)
+        edges = _edges(record, self.kernel, "control_plane", "state")
+        state = str(edges[-1].detail["to"]) if edges else RUNNING  # the first look tells of any other
+        if state == UNLISTED:
+            why = f"the target lists its kernels at the end, and {self.kernel} is not among them"
+            return finding(self, Verdict.FAIL, why, edges[-1])
         since_s = record.last_fault_end_s
-        if since_s is None or not told or told[-1][0] <= since_s:
+        if since_s is None or not told.rows or told.rows[-1][0] <= since_s:
             why = f"nobody told of {self.kernel} after the faults had ended"
             return finding(self, Verdict.INCONCLUSIVE, why)
-        edges = [
-            event
-            for event in record.of_kind(Kind.KERNEL_CHANGED)
-            if (event.subject, event.source, event.detail.get("what")) == (self.kernel, "control_plane", "state")
-        ]
-        state = str(edges[-1].detail["to"]) if edges else RUNNING  # the first look tells of any other
-        evidence = (edges[-1] if edges else None, f"signals.csv:{told[-1][2]}")
+        line = f"signals.csv:{told.rows[-1][2]}"
+        if stale := early(record, told):
+            return finding(self, Verdict.INCONCLUSIVE, f"{self.kernel} {stale}", line)
+        evidence = (edges[-1] if edges else None, line)
         if state != self.state:
             return finding(self, Verdict.FAIL, f"{self.kernel} is {state} at the end", *evidence)
-        pids = record.signals("kernel_pid", self.kernel).rows
-        if state == RUNNING and (not pids or not pids[-1][1]):
+        if state == RUNNING and (unfit := self._by_proc(record, evidence)):
+            return unfit
+        return finding(self, Verdict.PASS, f"{self.kernel} is {state} at the end", *evidence)
+
+    def _by_proc(self, record: Record, evidence: tuple[Event | str | None, ...]) -> Finding | None:
+        """Why /proc does not bear it out that the kernel runs; None when it does."""
+        blind, pids = lost(record, PROCESSES), record.signals("kernel_pid", self.kernel).rows
+        if blind is not None:
+            why = f"{self.kernel} is said to run, and nobody looked at /proc to the end"
+            return finding(self, Verdict.INCONCLUSIVE, why, *evidence, blind)
+        if not pids or not pids[-1][1]:
             verdict = Verdict.FAIL if pids else Verdict.INCONCLUSIVE
             return finding(self, verdict, f"{self.kernel} is said to run, and /proc shows no process", *evidence)
-        looks = [one for one in record.of_kind(Kind.KERNEL_CHANGED) if (one.subject, one.source) == (self.kernel, PROC)]
-        if state == RUNNING and looks and looks[-1].detail.get("to") == STOPPED:
+        looks = _edges(record, self.kernel, PROC)
+        if looks and looks[-1].detail.get("to") == STOPPED:
             why = f"{self.kernel} is said to run, and /proc shows that it stands still"
             return finding(self, Verdict.FAIL, why, *evidence, looks[-1])
-        return finding(self, Verdict.PASS, f"{self.kernel} is {state} at the end", *evidence)
+        return None
+
+
+def _edges(record: Record, kernel: str, source: str, what: str = "") -> list[Event]:
+    return [
+        event
+        for event in record.of_kind(Kind.KERNEL_CHANGED)
+        if (event.subject, event.source) == (kernel, source) and what in ("", event.detail.get("what"))
+    ]
 
 
 CHECK = KernelState
