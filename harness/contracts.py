@@ -59,6 +59,7 @@ class LedgerPage:
 
     url: str  # a path in which {next} stands for the page's cursor; the first is 0
     rows: str  # the key of a page's rows; the cursor of the next page is under "next", no rows = the end
+    last: str = ""  # a path that tells the last row alone, and the cursor behind it; "": it is read from its beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +279,10 @@ class View(Protocol):
 
 
 class Observer(Protocol):
-    """Reads one source of signals. Stateful: it turns what it reads into samples and edges."""
+    """Reads one source of signals. Stateful: it turns what it reads into samples and edges.
+
+    Where it has several instances, each says in `about` what it looks at.
+    """
 
     every_s: ClassVar[float]
 

@@ -74,10 +74,11 @@ def log_deeds(
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     limit_s: float = LIMIT_S,
+    since: Any = 0,
 ) -> dict[str, Any]:
     """What came of it, for the journal: the actor and what was sent, why it was not written, why not read back.
 
-    What the log holds since the last reading goes to target/audit_after.jsonl.
+    What the log holds since the last reading, which began at the cursor *since*, goes to target/audit_after.jsonl.
     """
     route = target.immutable_log
     if route is None:
@@ -91,7 +92,7 @@ def log_deeds(
         _write(client, route, entries, end_s, now_s, pause)
         if AUDIT not in target.ledgers:
             return {**told, "unread": f"the manifest has no ledger {AUDIT}"}
-        written = _take_down(client, target, folder, end_s, now_s, pause)
+        written = _take_down(client, target, folder, end_s, now_s, pause, since)
         return {**told, "added": written}
     except NotWritten as error:
         return {**told, "unwritten": str(error)}
@@ -144,6 +145,7 @@ def _take_down(
     end_s: float,
     now_s: Callable[[], float],
     pause: Callable[[float], None],
+    since: Any,
 ) -> int:
     """Writes the rows that follow those of the last reading; how many. Raises NotRead, and leaves no file then."""
     before = folder / held_file(AUDIT)
@@ -153,7 +155,7 @@ def _take_down(
     number = 0
     try:
         with part.open("w", encoding="utf-8") as file:
-            for row in _rows(pages_of(client, AUDIT, target.ledgers[AUDIT], end_s, now_s, pause)):
+            for row in _rows(pages_of(client, AUDIT, target.ledgers[AUDIT], end_s, now_s, pause, since)):
                 number += 1
                 if number > known:
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")

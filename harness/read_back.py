@@ -55,9 +55,12 @@ def read_back(
     pause: Callable[[float], None] = time.sleep,
     *,
     maybe: Mapping[str, set[str]] | None = None,
+    since: Mapping[str, Any] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Writes target/NAME.jsonl below *folder* for each ledger of *target*; what went wrong, in words.
+
+    A ledger is read from its cursor in *since* on (harness/ledger_start.py), or from its beginning.
 
     It first waits until the target holds all that is *awaited* (harness/ledger.py) and has nothing open of what it
     *maybe* holds, for at most *deadline_s* and no longer than something is still going on. Then it reads everything
@@ -71,7 +74,7 @@ def read_back(
     try:
         # the audit last: what is done while the others are read is in it all the same
         for name in sorted(target.ledgers, key=lambda one: (one == AUDIT, one)):
-            pages = _Pages(client, name, target.ledgers[name], patience)
+            pages = _Pages(client, name, target.ledgers[name], patience, (since or {}).get(name, 0))
             pages.wanted, pages.maybe = awaited.get(name, set()), (maybe or {}).get(name, set())
             try:
                 open_ids = _settled(pages, patience)
@@ -95,10 +98,11 @@ def pages_of(
     end_s: float,
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
+    since: Any = 0,
 ) -> Iterator[Rows]:
-    """Every page of a ledger as it is now, read until *end_s*. Raises NotRead."""
+    """Every page of a ledger behind the cursor *since* as it is now, read until *end_s*. Raises NotRead."""
     patience = _Patience(until_s=end_s, end_s=end_s, now_s=now_s, pause=pause, stopped=lambda: False)
-    for rows, _ in _Pages(client, name, page, patience).after(0):
+    for rows, _ in _Pages(client, name, page, patience).after(since):
         yield rows
 
 
@@ -106,9 +110,9 @@ def _settled(pages: _Pages, patience: _Patience) -> set[str]:
     """What is still open of all that is waited for: looked at again until nothing is, or nothing changes any more."""
     before, changed_s = -1, patience.now_s()
     while True:
-        finished, open_ids = pages.look()
-        if finished != before:
-            before, changed_s = finished, patience.now_s()
+        far, open_ids = pages.look()
+        if far != before:
+            before, changed_s = far, patience.now_s()
         if not open_ids or patience.now_s() >= min(patience.until_s, changed_s + STALLED_S):
             return open_ids
         patience.pause(min(LOOK_EVERY_S, max(0.0, patience.until_s - patience.now_s())))
@@ -119,7 +123,7 @@ def _take_down(pages: _Pages, path: Path) -> None:
     part = path.with_suffix(".part")
     try:
         with part.open("w", encoding="utf-8") as file:
-            for rows, _ in pages.after(0):
+            for rows, _ in pages.after(pages.since):
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         part.rename(path)
     finally:
@@ -134,14 +138,21 @@ class _Pages:
     name: str
     page: LedgerPage
     patience: _Patience
+    since: Any = 0  # the cursor behind what was there before the run
     wanted: set[str] = field(default_factory=set)
     maybe: set[str] = field(default_factory=set)
-    _cursor: Any = 0  # what is before it has no open work: looked at once
+    _cursor: Any = field(init=False)  # what is before it has no open work: looked at once
     _finished: int = 0  # rows before it
     _done: set[str] = field(default_factory=set)  # of those that are wanted
 
+    def __post_init__(self) -> None:
+        self._cursor = self.since
+
     def look(self) -> tuple[int, set[str]]:
-        """(rows that are finished, what is open of all that is waited for)."""
+        """(how far the target is, what is open of all that is waited for).
+
+        Work that others wait for holds ours up, so all that is finished counts; a log goes on for ever without ours.
+        """
         named, finished, whole = ID_OF.get(self.name, REFERENCE), self._finished, True
         open_ids: set[str] = set()
         for rows, following in self.after(self._cursor):
@@ -155,7 +166,8 @@ class _Pages:
                     open_ids |= {one} & self.maybe if status not in OVER else set()
             if whole:
                 self._cursor, self._finished = following, finished
-        return finished, (self.wanted - self._done) | open_ids
+        far = finished if self.name in ID_OF else len(self._done)
+        return far, (self.wanted - self._done) | open_ids
 
     def _status(self, row: Mapping[str, Any]) -> Any:
         return row.get("status") if self.name in ID_OF else COMPLETED

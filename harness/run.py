@@ -24,7 +24,8 @@ from harness.guardian_link import GuardianLink, GuardianLost
 from harness.hosts import lapsed
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.judge import DECIDED_AFTER_S, judge, verdict
-from harness.ledger import LedgerWriter, awaited, maybe_held, read_ledger
+from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
+from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.metrics import MEASURED
 from harness.model import Finding, Kind, Plan, Verdict
@@ -45,6 +46,7 @@ REQUESTS_MIN = 20
 ABSENT_MIN = 3
 MACHINE = ("cpu_percent", "memory_percent", "disk_busy_percent")
 STALE_S = 3.0  # a value of the machine that is older is not known
+LOG_CORRUPTION = "log_corruption"  # what it changes may be older than the run: then all of the log is read
 LATE_ROWS_S = 5.0  # a worker's rows come up to so much later than others of their time
 
 
@@ -124,6 +126,8 @@ class Run:
     def begin(self) -> None:
         facts = {**self.facts, **({"unseen": self.unseen} if self.unseen else {})}
         facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}
+        damaged = {AUDIT} if any(step.type == LOG_CORRUPTION for step in self.plan.steps) else set()
+        facts |= {"ledgers": found} if (found := ledger_starts(self.target, whole=damaged)) else {}
         self.journal.append(Kind.RUN_STARTED, self.plan.scenario_id, "run", facts, durable=True)
         for lack in self.unseen:
             if self._needed(lack.partition(":")[0]):
@@ -397,6 +401,7 @@ class Run:
             READ_BACK_S,
             pause=gevent.sleep,
             maybe=maybe_held(rows),
+            since=cursors(self.journal.events),
             stopped=lambda: bool(self.enough),
         )
         if self.target.ledgers and not self.enough:
@@ -411,7 +416,8 @@ class Run:
         began_s, facts = self.clock.now_s(), {"harness_version": self.facts.get("harness_version")}
         entries = deeds(self.plan, self.folder.name, self.journal.events, facts)
         limit_s = LIMIT_S if self._finished else HURRIED_S
-        told = log_deeds(self.target, self.folder, entries, pause=gevent.sleep, limit_s=limit_s)
+        since = cursors(self.journal.events).get(AUDIT, 0)
+        told = log_deeds(self.target, self.folder, entries, pause=gevent.sleep, limit_s=limit_s, since=since)
         detail = {"began_s": round(began_s, 4), **told}
         self.journal.append(Kind.DEEDS_LOGGED, self.plan.scenario_id, "run", detail, durable=True)
 

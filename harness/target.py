@@ -231,13 +231,15 @@ class _Manifest:
         return made
 
     def ledger(self, node: yaml.Node, what: str) -> LedgerPage:
-        found = self.fields(node, what, ("url", "rows"), ("url", "rows"))
+        found = self.fields(node, what, ("url", "rows", "last"), ("url", "rows"))
         url = self.request_path(found["url"], f"{what}.url") if "url" in found else ""
         bare = url.replace("{next}", "", 1)
         if url and (bare == url or "{" in bare or "}" in bare):
             self.reader.say_of(found["url"], f"{what}.url: {url!r} needs the cursor {{next}} once and no other brace")
         return LedgerPage(
-            url=url, rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else ""
+            url=url,
+            rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else "",
+            last=self.request_path(found["last"], f"{what}.last") if "last" in found else "",
         )
 
     def question(self, node: yaml.Node, what: str) -> Question:

@@ -49,6 +49,7 @@ FLOORS = {
     "journal": 3,
     "traffic": 3,
     "ledger": 3,
+    "ledger_start": 3,
     "deeds": 3,
     "read_back": 3,
     "record": 3,

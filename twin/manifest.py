@@ -30,12 +30,16 @@ EVENT_RULES = [
     {"topic": "playbook.finished", "kind": "playbook_finished", "name": "playbook", "subject": "subject"},
 ]
 
-# What the platform finally holds, page by page.
+# What the platform finally holds, page by page; `last` is the page that ends where the ledger ends now.
 LEDGERS = {
-    "intents": {"url": "/api/htm/intents?since={next}&limit=1000", "rows": "intents"},
-    "audit": {"url": "/api/immutable-log?since={next}&limit=1000", "rows": "entries"},
-    "retrospectives": {"url": "/api/meta_loop/retrospectives?since={next}&limit=1000", "rows": "retrospectives"},
+    name: {"url": f"{path}?since={{next}}&limit=1000", "rows": rows, "last": f"{path}?last=1"}
+    for name, path, rows in (
+        ("intents", "/api/htm/intents", "intents"),
+        ("audit", "/api/immutable-log", "entries"),
+        ("retrospectives", "/api/meta_loop/retrospectives", "retrospectives"),
+    )
 }
+LEDGERS["knowledge"] = {"url": "/api/knowledge/all?since={next}&limit=1000", "rows": "knowledge"}  # all, of any age
 # What the page of metrics tells, by the names under which others know it.
 COUNTERS = {
     "message_bus.acl_violations": "grace_message_bus_acl_violations_total",

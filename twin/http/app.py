@@ -47,6 +47,7 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("GET", KNOWLEDGE): ("memory_fusion", "search"),
     ("POST", KNOWLEDGE): ("librarian", "add"),
     ("GET", "/api/knowledge/catalog"): ("librarian", "catalog"),
+    ("GET", "/api/knowledge/all"): ("memory_fusion", "list"),
     ("POST", "/api/knowledge/classify"): ("librarian", "classify"),
     ("POST", "/api/knowledge/trust"): ("librarian", "trust"),
     ("POST", "/api/sandbox"): ("sandbox", "evaluate"),
@@ -167,7 +168,7 @@ class App:
         if path == RETROSPECTIVE and (under := self.shedding - {QUEUE}):
             raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         kernel, op = CALLS[(method, path)]
-        for name in ("limit", "since"):
+        for name in ("limit", "since", "last"):
             if isinstance(payload.get(name), str):
                 payload[name] = _whole(payload[name], name)
         stored = self._stored(scope, (method, path), payload)

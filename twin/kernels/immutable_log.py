@@ -15,6 +15,7 @@ from twin.kernel import Kernel
 from twin.log_chain import COLUMNS, GENESIS, SCHEMA, entry_hash
 from twin.log_copy import COPY_SCHEMA, LogCopy
 from twin.log_room import Complaints, Room, unwritable
+from twin.paging import cursor
 from twin.rpc import KernelError
 from twin.safeguards.log_integrity_monitor import LogIntegrityMonitor
 from twin.safeguards.log_write_guard import LogWriteGuard
@@ -66,7 +67,7 @@ class ImmutableLog(Kernel):
             return {"sequences": await self._write(payload["entries"])}
         if op == "read":
             limit = max(1, min(1000, int(payload.get("limit", 100))))
-            since = int(payload.get("since", 0))
+            since = cursor(self.db, "entries", "sequence", payload)
             rows = self.db.execute(
                 f"SELECT {COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?", (since, limit)
             )

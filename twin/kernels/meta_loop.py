@@ -16,6 +16,7 @@ from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.fields import text
 from twin.kernel import Kernel
+from twin.paging import cursor
 from twin.rpc import KernelError
 
 SCHEMA = """
@@ -60,7 +61,7 @@ class MetaLoop(Kernel):
         if op == "queue":
             return {"depth": self.waiting, "bound": self._bound, "refused": self.refused}
         if op == "list":
-            return self._page(int(payload.get("since", 0)), int(payload.get("limit", PAGE_MAX)))
+            return self._page(cursor(self.db, "retros", "seq", payload), int(payload.get("limit", PAGE_MAX)))
         raise KernelError(404, "unknown_operation", op=op)
 
     async def _submit(self, payload: dict[str, Any]) -> dict[str, Any]:

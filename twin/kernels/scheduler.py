@@ -14,6 +14,7 @@ from twin.htm.queue import SCHEMA, HtmQueue
 from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
 from twin.incidents import Incidents
 from twin.kernel import Kernel
+from twin.paging import cursor
 from twin.rpc import KernelError
 from twin.safeguards.intent_validator import IntentValidator
 from twin.safeguards.queue_pressure_monitor import QueuePressureMonitor
@@ -61,7 +62,7 @@ class Scheduler(Kernel):
             return found
         if op == "list":
             limit = max(1, min(PAGE_MAX, int(payload.get("limit", PAGE_MAX))))
-            return self.queue.page(int(payload.get("since", 0)), limit)
+            return self.queue.page(cursor(self.queue.db, "htm", "seq", payload), limit)
         if op == "queue":
             return {"depth": self.queue.depth, "executing": len(self.queue.leases), "workers": self.crew.told()}
         raise KernelError(404, "unknown_operation", op=op)
