@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,13 +35,28 @@ cd /; n=0
 until read -r _ < "$0/cgroup.procs" || [ $n = 100 ]; do n=$((n + 1)); sleep 0.1; done
 while [ -d "$0" ]; do rmdir "$0" || sleep 0.5; done
 """
-# Its standard input is the end of a pipe whose other end all of the twin inherits: at its end nobody of it lives.
-KEEP_DISK = 'cat >/dev/null; exec umount -l "$0"'
+# Its standard input is the end of a pipe whose other end the harness and all of the twin hold: at its end nobody lives
+# who needs the folder. What a guardian still writes there while it goes makes it try again.
+KEEP_FOLDER = """
+cat >/dev/null
+cd /; n=0
+if [ "$1" ]; then
+    umount -l "$1"
+    if mountpoint -q "$1"; then exit 1; fi
+fi
+until rm -rf -- "$0" || [ $n = 25 ]; do n=$((n + 1)); sleep 0.2; done
+"""
+KEEPER_LIMIT_S = 10.0
+ROOM_MB_MIN = 64  # what a run writes into its folder besides the immutable log
 USAGE_ERROR = 2
 
 
 class TwinRefused(Exception):
     """The twin does not take its options; the text is what it said."""
+
+
+class TwinFailed(RuntimeError):
+    """This machine, as it is now, cannot hold a twin; the text says what it lacks. Nothing of it is left."""
 
 
 def limited(command: list[str]) -> tuple[list[str], Path | None, str]:
@@ -63,13 +79,35 @@ def own_disk(point: Path, source: str) -> str:
     return ""
 
 
-def keep_disk(point: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """(a process that unmounts *point* once nobody holds it back, be the harness gone or not; what holds it back)."""
+def own_folder() -> Path:
+    """A new folder with enough room. Raises TwinFailed."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=MARK))
+    except OSError as error:
+        raise TwinFailed(f"the embedded Grace has no folder: {error.strerror or error}") from None
+    free_mb = shutil.disk_usage(folder).free >> 20
+    if free_mb < ROOM_MB_MIN:
+        folder.rmdir()
+        why = f"{folder.parent} has {free_mb} MB left, {ROOM_MB_MIN} are needed: TMPDIR=FOLDER names another place"
+        raise TwinFailed(f"the embedded Grace has no room: {why}")
+    return folder
+
+
+def keep_folder(folder: Path, disk: Path | None) -> tuple[subprocess.Popen[bytes], int]:
+    """(a process that removes *folder*, once *disk* is unmounted, when nobody holds it back; what holds it back).
+
+    It does so also when the harness and its guardian are killed: the folder has the keys of the twin in it.
+    """
     read_end, held = os.pipe()
-    command = ["/bin/sh", "-c", KEEP_DISK, str(point)]
+    command = ["/bin/sh", "-c", KEEP_FOLDER, str(folder), str(disk or "")]
     none = subprocess.DEVNULL
-    keeper = subprocess.Popen(command, stdin=read_end, stdout=none, stderr=none, start_new_session=True)
-    os.close(read_end)
+    try:
+        keeper = subprocess.Popen(command, stdin=read_end, stdout=none, stderr=none, start_new_session=True)
+    except OSError:
+        os.close(held)
+        raise
+    finally:
+        os.close(read_end)
     return keeper, held
 
 
@@ -77,7 +115,7 @@ class EmbeddedTwin:
     """A fresh twin in a folder of its own; it ends when its standard input does, so also when the harness dies.
 
     *safeguards_off* and *plant* are names with commas: safeguards that it is started without, defects that it is
-    started with.
+    started with. Raises TwinFailed where it cannot even be begun.
 
     It runs in a memory cgroup of MEMORY_BYTES, so that its memory can be short while the machine's is not; *group*
     is that cgroup, or None with *without_group* saying why this machine or user cannot have one. Its immutable log has
@@ -85,39 +123,46 @@ class EmbeddedTwin:
     """
 
     def __init__(self, safeguards_off: str = "", plant: str = "") -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=MARK))
+        self.folder = own_folder()
+        self.log_disk = self.folder / "audit"
+        self.group: Path | None = None
+        self.without_group = self.without_disk = ""
+        self.keeper: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._held: int | None = None
+        try:
+            self._begin(safeguards_off, plant)
+        except OSError as error:
+            self.stop()
+            raise TwinFailed(f"the embedded Grace could not be started: {error}") from None
+
+    def _begin(self, safeguards_off: str, plant: str) -> None:
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         command += ["--safeguards-off", safeguards_off] if safeguards_off else []
         command += ["--plant", plant] if plant else []
-        self.log_disk = self.folder / "audit"
         self.without_disk = own_disk(self.log_disk, self.folder.name)
         command += ["--audit-dir", str(self.log_disk)]
+        self.keeper, self._held = keep_folder(self.folder, None if self.without_disk else self.log_disk)
         command, self.group, self.without_group = limited(command)
-        self.errors = (self.folder / "stderr.log").open("wb")
-        self.keeper: subprocess.Popen[bytes] | None = None
-        held: list[int] = []
-        if not self.without_disk:
-            self.keeper, *held = keep_disk(self.log_disk)
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self.errors,
-            start_new_session=True,
-            pass_fds=held,
-        )
-        for end in held:
-            os.close(end)
+        with (self.folder / "stderr.log").open("wb") as errors:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=self._held,  # all of the twin has it, and the keeper of its group has not
+                stderr=errors,
+                start_new_session=True,
+            )
 
     @property
     def undo(self) -> Undo:
-        """What is left of it when the harness is killed: a guardian should hold this."""
+        """What must be gone when it has ended. Its own keepers see to that, also when the harness was killed."""
         group = (remove_cgroup(self.group),) if self.group is not None else ()
         disk = () if self.without_disk else (unmount(self.log_disk, self.folder.name),)
         return Undo(primitives=(remove_folder(self.folder), *disk, *group))
 
     def wait(self) -> ManifestTarget:
-        """The target when it is ready. Raises RuntimeError, or TwinRefused, with what the twin said."""
+        """The target when it is ready. Raises TwinFailed, or TwinRefused, with what the twin said."""
+        assert self.process is not None
         manifest = self.folder / "target.yaml"
         deadline = time.monotonic() + READY_LIMIT_S
         while not manifest.exists():
@@ -126,20 +171,33 @@ class EmbeddedTwin:
                 self.stop()
                 if self.process.returncode == USAGE_ERROR:
                     raise TwinRefused(said)
-                raise RuntimeError(f"the embedded Grace did not start: {said or 'it did not become ready in time'}")
+                raise TwinFailed(f"the embedded Grace did not start: {said or 'it did not become ready in time'}")
             time.sleep(0.02)
         return load_target(manifest)
 
     def stop(self) -> None:
-        if self.process.stdin and not self.process.stdin.closed:
-            self.process.stdin.close()
+        """Returns when all of it has ended and its folder, its disk and its group are gone; else says what is left."""
+        if self.process is not None:
+            self._end(self.process)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+        if self.keeper is not None:
+            try:
+                self.keeper.wait(timeout=KEEPER_LIMIT_S)
+            except subprocess.TimeoutExpired:  # somebody whom we do not know still holds it back
+                self.keeper.kill()
+                self.keeper.wait()
+        for one in heal(self.undo):
+            if not one["verified"]:
+                sys.stderr.write(f"left behind by the embedded Grace in {self.folder}: {one['op']}: {one['did']}\n")
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        if process.stdin and not process.stdin.closed:
+            process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.errors.close()
-        heal(self.undo)
-        if self.keeper:
-            self.keeper.kill()
-            self.keeper.wait()
+            process.kill()
+            process.wait()

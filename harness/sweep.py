@@ -1,16 +1,20 @@
-"""Takes back what runs before this one have left: from their undo logs, and by the markers of their helpers."""
+"""Takes back what runs before this one have left: from their undo logs, by their helpers' markers, their folders."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contracts import ProcessId
+from harness.model import Undo
 from harness.primitives.kill_marked import GUARDIAN_VARIABLE, MARKER_VARIABLE
+from harness.primitives.remove_folder import abandoned, remove_folder
+from harness.primitives.unmount import unmount
 from harness.process import read_process, same, send
 from harness.undo import heal
 from harness.undo_log import NAME, UndoLog, pid_namespace, read_undo_log
@@ -18,9 +22,9 @@ from harness.undo_log import NAME, UndoLog, pid_namespace, read_undo_log
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """One fault, or one helper without a guardian, that was found and what became of it."""
+    """One fault, one helper without a guardian, or one embedded Grace's folder, and what became of it."""
 
-    where: str  # the run's folder name, or "helper"
+    where: str  # the run's folder name, "helper", or "folder"
     fault_id: str
     did: str
     verified: bool
@@ -31,12 +35,12 @@ class Swept:
 
 
 def sweep(folder: Path) -> list[Swept]:
-    """Heals what the logs below *folder* show as open, and ends helpers whose guardian is gone.
+    """Heals what the logs below *folder* show as open, ends helpers whose guardian is gone, removes folders of twins.
 
     A log whose guardian lives is left alone: its run goes on. Idempotent; what is healed is written to the log.
     """
     logs = sorted(folder.rglob(NAME)) if folder.is_dir() else []
-    return [*(one for log in logs for one in _from_log(log)), *_orphans()]
+    return [*(one for log in logs for one in _from_log(log)), *_orphans(), *_folders(time.time())]
 
 
 def stuck(folder: Path) -> list[str]:
@@ -81,6 +85,14 @@ def _orphans() -> Iterator[Swept]:
             ended = send(process, signal.SIGKILL)
             did = f"pid {process.pid} had lost its guardian" + (", killed" if ended else ", gone")
             yield Swept(where="helper", fault_id=marker.decode(errors="replace"), did=did, verified=True)
+
+
+def _folders(now_s: float) -> Iterator[Swept]:
+    """An embedded Grace's folder is removed when it ends, by a process that may have been killed along with the run."""
+    for folder in abandoned(now_s):
+        results = heal(Undo(primitives=(remove_folder(folder), unmount(folder / "audit", folder.name))))
+        did = "; ".join(f"{result['op']}: {result['did']}" for result in results)
+        yield Swept(where="folder", fault_id=folder.name, did=did, verified=all(one["verified"] for one in results))
 
 
 def held(guardian: str) -> bool:

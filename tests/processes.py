@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,17 @@ def twin(folder: Path, off: str = "", plant: str = "", module: str = "twin") -> 
         wait_for(lambda: not pids_with(str(folder)), 3.0, "an end without orphans")
 
 
-def locust(*words: str, out: Path) -> subprocess.Popen[str]:
-    """A headless run that hears SIGINT, also where the tests themselves were started in the background."""
+def locust(
+    *words: str, out: Path, before: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """A headless run that hears SIGINT, also where the tests themselves were started in the background.
+
+    *before* is a command that starts it: setpriv, prlimit, unshare.
+    """
     command = [sys.executable, "-m", "locust", "-f", "locustfiles/grace.py", "--headless", "--out", str(out), *words]
     return subprocess.Popen(
-        command,
+        [*before, *command],
+        env={**os.environ, **(variables or {})},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from harness.primitives import wait_until
 
 OP = "remove_folder"
 MARK = "grace-twin-"
+YOUNG_S = 30.0  # a twin that is being started is not in its folder yet
 END_LIMIT_S = 4.0  # a twin whose harness was killed takes its time to stop
 
 
@@ -43,3 +46,30 @@ def users(folder: Path) -> list[int]:
                 if str(folder).encode() in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
+
+
+def abandoned(now_s: float) -> list[Path]:
+    """Folders that nobody works in at epoch second *now_s*: of a run that was killed with whoever kept its folder."""
+    found = []
+    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{MARK}*")):
+        with contextlib.suppress(OSError):
+            told = folder.lstat()
+            mine = stat.S_ISDIR(told.st_mode) and told.st_uid == os.geteuid()
+            if mine and now_s - told.st_mtime > YOUNG_S and not users(folder) and not _locked(folder / "run" / "lock"):
+                found.append(folder)
+    return found
+
+
+def _locked(path: Path) -> bool:
+    """Whether a twin lives there, seen or not: in a container of its own it is none of the processes here."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import embedded
-from harness.embedded import EmbeddedTwin, keep_disk, own_disk
+from harness.embedded import EmbeddedTwin, TwinFailed, keep_folder, own_disk
 from harness.model import Undo
 from harness.mounts import may_mount, mounts
-from harness.primitives.remove_folder import MARK, remove_folder, users
+from harness.primitives.remove_folder import MARK, YOUNG_S, abandoned, remove_folder, users
+from harness.sweep import sweep
 from harness.undo import heal
-from tests.processes import wait_for
+from tests.processes import ROOT, wait_for
 
 
 @pytest.fixture
@@ -66,6 +70,7 @@ def test_a_twin_takes_its_folder_and_its_group_along() -> None:
     assert paths.get("audit_disk") == (None if twin.without_disk else twin.log_disk)
     assert bool(twin.without_disk) != any(one.point == twin.log_disk for one in mounts())
     twin.stop()
+    assert twin.keeper and twin.keeper.returncode == 0, "its keeper has done its work: it was not killed at it"
     assert not twin.folder.exists() and (twin.group is None or not twin.group.exists())
     assert not any(one.source == twin.folder.name for one in mounts())
 
@@ -82,17 +87,105 @@ def test_without_a_disk_of_its_own_it_is_said_why(tmp_path: Path, monkeypatch: p
         assert point.is_dir(), "then it is an ordinary folder"
 
 
-def test_its_disk_goes_with_the_last_who_holds_it_back(tmp_path: Path) -> None:
-    point, source = tmp_path / "audit", f"grace-twin-{os.getpid()}"
-    if own_disk(point, source):
-        assert not may_mount()
-        return
-    keeper, held = keep_disk(point)
-    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(held,))
+def test_its_disk_and_its_folder_go_with_the_last_who_holds_them_back(folder: Path) -> None:
+    point, source = folder / "audit", folder.name
+    own = not own_disk(point, source)
+    assert own == may_mount()
+    keeper, held = keep_folder(folder, point if own else None)
+    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=held)
     os.close(held)
     (point / "entry").write_text("x")
-    assert holder.stdin and keeper.poll() is None and any(one.source == source for one in mounts())
+    assert holder.stdin and keeper.poll() is None and any(one.source == source for one in mounts()) == own
     holder.kill()
     holder.communicate()
     assert keeper.wait(timeout=5) == 0
-    assert not any(one.source == source for one in mounts()) and list(point.iterdir()) == []
+    assert not any(one.source == source for one in mounts()) and not folder.exists()
+
+
+KILLED = """
+import signal, os
+from harness.embedded import EmbeddedTwin
+twin = EmbeddedTwin()
+twin.wait()
+print(twin.folder, flush=True)
+if {keeper_too}:
+    os.kill(twin.keeper.pid, signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(keeper_too: bool) -> Path:
+    """The folder of a twin whose harness was killed, when it has ended."""
+    command = [sys.executable, "-c", KILLED.format(keeper_too=keeper_too)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == -9
+    folder = Path(done.stdout.strip())
+    wait_for(lambda: not users(folder), 10.0, "the end of all that worked in it")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_harness_that_is_killed_leaves_no_keys_behind() -> None:
+    folder = killed(keeper_too=False)
+    wait_for(lambda: not folder.exists(), 10.0, "that the folder is gone, keys and all")
+    assert not any(one.source == folder.name for one in mounts())
+
+
+@pytest.mark.slow
+def test_what_was_killed_with_its_keeper_is_swept_at_the_next_start(tmp_path: Path) -> None:
+    folder = killed(keeper_too=True)
+    assert (folder / "run" / "keys.json").exists()
+    assert folder not in abandoned(folder.stat().st_mtime + YOUNG_S), "it may be one that is just being started"
+    os.utime(folder, (0, 0))
+    swept = {one.fault_id: one for one in sweep(tmp_path)}
+    assert swept[folder.name].verified and not folder.exists()
+    assert not any(one.source == folder.name for one in mounts())
+
+
+def test_only_what_nobody_works_in_is_swept(folder: Path) -> None:
+    later_s = folder.stat().st_mtime + YOUNG_S + 1
+    assert folder in abandoned(later_s)
+    lock = os.open(folder / "run" / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as a twin does, also one that no process list shows here
+    assert folder not in abandoned(later_s)
+    os.close(lock)
+    assert folder in abandoned(later_s)
+
+
+def nowhere() -> list[Path]:
+    return sorted(Path(tempfile.gettempdir()).glob(f"{MARK}*"))
+
+
+def test_a_machine_that_cannot_hold_one_is_told_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room, no folder at all, no process more: each is a line, and a failure that no run takes for a verdict."""
+    before = nowhere()
+    monkeypatch.setattr(embedded, "ROOM_MB_MIN", 1 << 40)
+    with pytest.raises(TwinFailed, match=r"has no room: .* MB left, .* are needed: TMPDIR=FOLDER names another place"):
+        EmbeddedTwin()
+    monkeypatch.undo()
+    for number in (1, 2):
+        with pytest.raises(TwinFailed, match=r"could not be started: .*Resource temporarily unavailable"):
+            forked_out(monkeypatch, number)
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with pytest.raises(TwinFailed, match="the embedded Grace has no folder: Read-only file system"):
+        EmbeddedTwin()
+    assert nowhere() == before and not any(one.source.startswith(MARK) for one in mounts())
+
+
+def refused(**_: object) -> str:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def forked_out(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Starts a twin whose process *number* may not be forked: first its keeper, then itself."""
+    real, begun = subprocess.Popen, []
+
+    def popen(*words: Any, **how: Any) -> Any:
+        begun.append(words)
+        if len(begun) == number:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return real(*words, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded.subprocess, "Popen", popen)
+        EmbeddedTwin()

@@ -94,24 +94,26 @@ from harness.embedded import EmbeddedTwin
 twin = EmbeddedTwin()
 target = twin.wait()
 print(twin.group or "")
-print(twin.folder.name, flush=True)
+print(twin.folder, flush=True)
 time.sleep(60)
 """
 
 
-def test_a_killed_harness_leaves_no_group_and_no_mount() -> None:
+def test_a_killed_harness_leaves_no_group_no_mount_and_no_folder() -> None:
     harness = subprocess.Popen([sys.executable, "-c", HARNESS], stdout=subprocess.PIPE, cwd=ROOT, text=True)
     assert harness.stdout
     name = harness.stdout.readline().strip()
     assert not name or Path(name).is_dir()
-    source = harness.stdout.readline().strip()
-    assert may_mount() == any(one.source == source for one in mounts())
+    folder = Path(harness.stdout.readline().strip())
+    source = folder.name
+    assert may_mount() == any(one.source == source for one in mounts()) and (folder / "run" / "keys.json").exists()
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     harness.stdout.close()
     if name:
         wait_for(lambda: not Path(name).exists(), 10.0, "that the group is gone")
     wait_for(lambda: not any(one.source == source for one in mounts()), 10.0, "that the mount is gone")
+    wait_for(lambda: not folder.exists(), 10.0, "that its folder is gone, with its keys")
 
 
 def test_a_twin_that_stays_has_the_same_limit_and_takes_it_along(tmp_path: Path) -> None:
