@@ -6,11 +6,13 @@ The hashes are computed here anew: the target's own word that its log is whole i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.checks import finding
 from harness.ledger import AUDIT, NO_LEDGER, REFERENCE, REJECTIONS, HeldRow, LedgerRow, Wrongs, not_read, span
+from harness.ledger_start import last_before
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -35,7 +37,7 @@ class AuditComplete:
             for row in record.ledger
             if row.kind == "intent" and row.outcome == "rejected" and row.status in REJECTIONS
         ]
-        wrong = chain_problem(held)
+        wrong = chain_problem(held, last_before(record.events, AUDIT))
         _entries(decided, rejected, held, wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
@@ -50,10 +52,14 @@ def entry_hash(row: HeldRow, previous: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def chain_problem(held: Sequence[HeldRow]) -> Wrongs:
-    """The first row that does not follow from the one before it; those behind it prove nothing more."""
-    wrong, previous = Wrongs(), GENESIS
-    for number, row in enumerate(held, 1):
+def chain_problem(held: Sequence[HeldRow], before: Mapping[str, Any] | None = None) -> Wrongs:
+    """The first row that does not follow from the one before it; those behind it prove nothing more.
+
+    *before* is the last entry that was there when the run began; without it the chain begins with the first of all.
+    """
+    wrong = Wrongs()
+    known, previous = (int(before["sequence"]), str(before["entry_hash"])) if before else (0, GENESIS)
+    for number, row in enumerate(held, known + 1):
         sequence = row.fields.get("sequence")
         why = ""
         if sequence != number:
