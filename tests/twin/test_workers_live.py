@@ -65,8 +65,11 @@ def test_the_manifest_names_the_workers_and_they_are_no_kernels(tmp_path: Path) 
             process = target.process(name)
             assert client.worker(name)["pid"] == process.pid and process.pid in pids_with(str(tmp_path))
             assert name not in target.kernels
-        for ledger in target.ledgers.values():
-            assert client.get(ledger.url.replace("{next}", "0"))[ledger.rows] == []
+        for name, ledger in target.ledgers.items():
+            rows = client.get(ledger.url.replace("{next}", "0"))[ledger.rows]
+            assert [row.get("number") for row in rows] == ([1, 2, 3] if name == "knowledge" else []), (
+                "what it comes with"
+            )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
