@@ -29,6 +29,7 @@ from tests.processes import ROOT, findings, finish, locust, pids_with, wait_for,
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 HALT_WITHIN_S = 1.0
+OF_THE_WATCHDOG = {"safeguard_engaged", "playbook_ran", "restarted", "all_safeguards_triggered", "each_fault_detected"}
 START = {"user_count": "20", "spawn_rate": "20", "scenario": "MF01_triple_threat", "time_scale": "1", "host": ""}
 
 
@@ -140,15 +141,19 @@ def test_two_runs_in_one_process_are_seen_live_from_the_form_to_their_reports(do
     assert run["seed"] == 3 and run["verdict"] == json.loads((folder / "incident.json").read_text())["verdict"]
     for name in ("report.html", "incident.json", "junit.xml"):
         assert door.ask("GET", f"/grace/runs/{run['run_id']}/{name}") == (200, (folder / name).read_bytes())
+    page = (ROOT / "docs" / "run-folder.md").read_text()
+    assert [one.name for one in folder.iterdir() if f"`{one.name}" not in page] == [], "the page tells of each file"
     stats = json.loads(door.ask("GET", "/stats/requests")[1])
     assert {"what": "verdict", "state": run["verdict"]} in stats["extended_stats"][0]["data"]
     refused_paths(door, run["run_id"])
 
     wait_for(lambda: door.load() == "stopped", 10, "the load to stop")
-    assert door.start(time_scale="0.1")["success"]
+    assert door.start(time_scale="0.1", safeguards_off="kernel_watchdog")["success"]
     wait_for(lambda: door.state()["running"], 20, "a second run")
     second = door.verdict()
-    assert second["run_id"] != run["run_id"] and [run["verdict"], second["verdict"]] == ["PASS", "PASS"]
+    assert second["run_id"] != run["run_id"] and [run["verdict"], second["verdict"]] == ["PASS", "FAIL"]
+    red = [one for one in findings(folder.with_name(second["run_id"])) if one["verdict"] == "FAIL"]
+    assert red and {one["check"] for one in red} <= OF_THE_WATCHDOG, red
 
 
 def refused_paths(door: Door, run_id: str) -> None:
