@@ -25,6 +25,26 @@ def _during(record: Record) -> tuple[float, float] | None:
     return start, record.end_s if end is None else end
 
 
+def _asked(record: Record) -> list[RequestRow]:
+    """What anybody was answered who had asked before the last fault ended: who is left hanging is answered later."""
+    window = _during(record)
+    return [] if window is None else [part for row in record.requests if (part := _part(row, *window))]
+
+
+def _part(row: RequestRow, since_s: float, until_s: float) -> RequestRow | None:
+    """Those of a row that ended after *since_s* and had been asked before *until_s*; None for nobody."""
+    if row.at_s < since_s:
+        return None
+    if row.at_s <= until_s:
+        return row
+    spread = tuple((ms, count) for ms, count in row.latency_ms if row.at_s - ms / 1000.0 <= until_s)
+    return replace(row, count=sum(count for _, count in spread), latency_ms=spread) if spread else None
+
+
+def _users(record: Record) -> list[RequestRow]:
+    return [row for row in _asked(record) if row.user == LEGITIMATE]
+
+
 def _peak(signal: str, *subjects: str) -> Callable[[Record], Value]:
     """Of the machine, and of each of *subjects* that has such a signal: the highest of them."""
 
@@ -58,12 +78,11 @@ def _acl_violations(record: Record) -> Value:
 
 def _latency(percent: float) -> Callable[[Record], Value]:
     def value(record: Record) -> Value:
-        window = _during(record)
-        found = _percentile(record.traffic(*window), percent) if window else None
-        if window is None or found is None:
+        rows = _users(record)
+        found = _percentile(Traffic.of(rows), percent)
+        if found is None:
             return None
-        slow = (row for row in record.request_rows(*window) if row.latency_ms and row.latency_ms[-1][0] >= found)
-        return found, cite_rows(slow)
+        return found, cite_rows(row for row in rows if row.latency_ms and row.latency_ms[-1][0] >= found)
 
     return value
 
@@ -75,19 +94,17 @@ def _percentile(traffic: Traffic, percent: float) -> float | None:
 
 
 def _failure_percent(record: Record) -> Value:
-    window = _during(record)
-    if window is None or not (traffic := record.traffic(*window)).count:
+    rows = _users(record)
+    if not rows:
         return None
-    rows = record.request_rows(*window)
     failed = [row for row in rows if row.outcome == "failed"]
-    return traffic.failed_percent, cite_rows(failed or (rows[0], rows[-1]))
+    return Traffic.of(rows).failed_percent, cite_rows(failed or (rows[0], rows[-1]))
 
 
 def _flood(record: Record) -> list[RequestRow]:
     """What anybody but the legitimate users sent; an invalid request that was told so is a right answer."""
-    window = _during(record)
-    rows = [] if window is None else [row for row in record.requests if window[0] <= row.at_s <= window[1]]
-    return [replace(row, outcome="ok") if row.outcome == "rejected" else row for row in rows if row.user != LEGITIMATE]
+    rows = [row for row in _asked(record) if row.user != LEGITIMATE]
+    return [replace(row, outcome="ok") if row.outcome == "rejected" else row for row in rows]
 
 
 def _flood_latency_p99(record: Record) -> Value:

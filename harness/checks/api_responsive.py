@@ -11,12 +11,13 @@ from harness.record import Record, cite_rows
 
 WINDOW_S = 5.0
 STEP_S = 1.0  # windows overlap: a bad stretch must not hide on the border of two
+STOPPING_S = 3.0  # while the load is stopped nobody asks any more
 REQUESTS_MIN = 20  # fewer say nothing of health, and neither of illness
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiResponsive:
-    """From the first injection to the last answer, by what needs no kernel that a fault is aimed at.
+    """From the first injection until nobody asks any more, by what needs no kernel that a fault is aimed at.
 
     A 429, or a 503 that says when to come again, is no failure.
     """
@@ -28,7 +29,7 @@ class ApiResponsive:
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
-        end_s = max((*answers_s, record.last_fault_end_s or 0.0))
+        end_s = max((*answers_s, record.last_fault_end_s or 0.0, record.load_end_s - STOPPING_S))
         names = self._names(record)
         slo, count = record.plan.slo, max(1, int((end_s - start_s - WINDOW_S) / STEP_S) + 1)
         windows = [start_s + STEP_S * number for number in range(count)]

@@ -35,6 +35,7 @@ class NoResourceExhaustion:
             one: record.signals("memory_percent", one).between(start_s, record.end_s).rows for one in ("", "target")
         }
         peaks = {one: max((value, line) for _, value, line in rows) for one, rows in full.items() if rows}
+        cut = {one for one in peaks if early(record, record.signals("memory_percent", one))}
         if not grown or "" not in peaks:
             lacks = "the memory of any process" if not grown else "the machine's memory"
             return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured")
@@ -47,8 +48,8 @@ class NoResourceExhaustion:
         )
         held = grown[worst][0] <= grown_mb_max and peaks[fullest][0] <= self.memory_percent_max
         lines = (f"signals.csv:{grown[worst][1]}", f"signals.csv:{peaks[fullest][1]}")
-        if held and unseen:
-            lacks = f"the memory of {', '.join(sorted(unseen)[:3])}"
+        if held and (unseen or cut):
+            lacks = f"the memory of {', '.join(sorted(unseen)[:3] or [one or 'the machine' for one in sorted(cut)])}"
             return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured to the end; otherwise: {why}", *lines)
         return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines)
 

@@ -12,6 +12,7 @@ from harness.model import Finding, Verdict
 from harness.record import Record, Series, cite_rows
 from harness.traffic import RequestRow
 
+LOOKED_BACK_S = 2.0  # from the sample just before the attack: what was turned away before it was not for it
 # What the target tells of it: how many wait, how many may, and how many it has turned away.
 DEPTH, BOUND, REFUSED = "retro_queue_depth", "retro_queue_bound", "retro_queue_refused"
 
@@ -38,7 +39,9 @@ class RetroQueueManaged:
         bound = min(value for _, value, _ in bounds)  # one that is raised while the queue grows is none
         peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
         last_s, last, last_line = depth[-1]
-        refused, deferred = _increase(record.signals(REFUSED)), _answers(rows, "shed")
+        since_s = min(row.at_s for row in rows) - LOOKED_BACK_S
+        told = record.signals(REFUSED).between(since_s, record.end_s)
+        refused, deferred = _increase(told), _answers(rows, "shed")
         unsaid = _answers(rows, "failed")
         wrong = []
         if peak > bound:

@@ -216,6 +216,29 @@ def test_a_worker_that_told_of_its_lag_only_after_the_fault_was_not_heard(tmp_pa
         )
 
 
+def test_users_who_are_left_hanging_to_the_end_are_not_served(tmp_path: Path) -> None:
+    """Who never has an answer does not end: silence is no success."""
+    draft = healthy()
+    assert check("api_responsive", draft.record(tmp_path / "whole")).verdict is PASS
+    draft.requests = [row for row in draft.requests if row.at_s < END - 10]
+    found = check("api_responsive", draft.record(tmp_path / "silent"))
+    assert found.verdict is UNSURE and "legitimate requests ended from 2" in found.because
+
+
+@pytest.mark.parametrize(("user", "name"), [("legitimate", "latency_p99"), ("htm_flood", "flood_latency_p99")])
+def test_who_asked_while_the_fault_was_there_counts_also_when_the_answer_comes_later(
+    tmp_path: Path, user: str, name: str
+) -> None:
+    draft = healthy()
+    draft.requests += [RequestRow(CPU_END - 1, user, INTENT, "ok", 200, 99, ((9, 99),))]
+    assert (metric(name, draft.record(tmp_path / "whole")) or 0.0) < 2500
+    draft.requests += [RequestRow(CPU_END + 8, user, INTENT, "ok", 200, 99, ((20, 90), (9000, 9)))]
+    assert metric(name, draft.record(tmp_path / "hung")) == 9000.0
+    draft.requests[-1] = RequestRow(CPU_END + 8, user, INTENT, "ok", 200, 99, ((20, 90), (7000, 9)))
+    found = metric(name, draft.record(tmp_path / "later"))
+    assert found is not None and found < 2500, "it was asked when all was over"
+
+
 # A witness from before the fault, or from long after it
 
 

@@ -419,7 +419,9 @@ def test_the_worst_window_need_not_begin_with_a_second(tmp_path: Path) -> None:
 
 def test_after_the_load_has_stopped_nothing_is_asked_of_the_api(tmp_path: Path) -> None:
     def change(world: World) -> None:
-        world.draft.change(Kind.RUN_FINISHED, world.draft.plan.scenario_id, at_s=END + 60.0)
+        run = world.draft.plan.scenario_id
+        world.draft.change(Kind.RUN_FINISHED, run, at_s=END + 60.0)
+        world.draft.add(END + 59.0, Kind.READ_BACK, run, "run", rows=0, problems=[], began_s=END)
 
     assert look(tmp_path, "api_responsive", change).verdict is PASS
 

@@ -43,6 +43,13 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("retro_queue_managed", both(MET, answered("failed", 503, 3)), FAIL, "3 were answered 503 and not told when"),
     ("retro_queue_managed", both(MET, told("refused", 2, 2)), UNSURE, "at 60 was never met: 60 waited at most"),
     ("retro_queue_managed", both(FILLED, answered("ok", 202, 100)), UNSURE, "was never met"),
+    # it was met before the attack, and by nobody since
+    (
+        "retro_queue_managed",
+        both(FILLED, answered("ok", 202, 100, 13.5), answered("shed", 503, 40, 13.5)),
+        UNSURE,
+        "was never met",
+    ),
     ("retro_queue_managed", both(MET, answered("ok", 202, 1, END - 1)), UNSURE, "not told after the last request"),
     ("retro_queue_managed", both(MET, told("depth")), UNSURE, "the target tells no depth"),
     ("retro_queue_managed", both(MET, told("bound")), UNSURE, "the target tells no depth or no bound"),
