@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 import shlex
 import sys
@@ -38,6 +39,7 @@ from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
 from harness.web_state import Board
 from harness.worker import ROWS, Reports, listen, read, work
+from harness.worker_clock import CLOCK, WorkerClocks
 
 VERSION = "0.1.0"
 TICK_S = 0.2
@@ -64,6 +66,7 @@ class Session:
         self.run: Run | None = None
         self.sinks: Sinks | None = None
         self.reports = Reports()
+        self.clocks: WorkerClocks | None = None
         self.gates: RunGates | None = None
         self.twin: EmbeddedTwin | None = None
         self.greenlet: gevent.Greenlet | None = None
@@ -75,6 +78,7 @@ class Session:
         self.idle_host: str | None = environment.host
         self.prepared = False  # a start was accepted and Locust has not begun it yet
         self.cancelled = False  # a start that was halted before its run began
+        self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
 
     # Before anything starts
 
@@ -228,6 +232,7 @@ class Session:
         self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)
         self.reports = Reports()
         self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates)
+        self.clocks = WorkerClocks(self.run.clock.now_s, folder.name)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
         self.verdict = None
@@ -256,14 +261,26 @@ class Session:
 
     def told_by_worker(self, worker: str, told: Mapping[str, Any]) -> None:
         self.reports.heard(worker, told)
-        if self.run is not None:
-            samples, rows = read(told, self.run.clock)
+        if self.run is None or self.clocks is None:
+            return
+        if question := self.clocks.due(worker):
+            self.environment.runner.send_message(CLOCK, question, worker)
+        for one in self.clocks.readable(worker, told):
+            to_run = self.clocks.to_run(worker)
+            samples, rows = read(one, to_run)
             for name, at_s, value in samples:
                 self.run.signals.write(at_s, name, worker, value)
             self.run.add_rows(rows)
-            self.run.add_ledger({**row, "at_s": self.run.clock.from_wall(row["at_s"])} for row in told["ledger"])
+            self.run.add_ledger({**row, "at_s": to_run(row["at_s"])} for row in one["ledger"])
             if self.gates is not None:
-                self.gates.heard(worker, told["prefix"], told["attacks"])
+                self.gates.heard(worker, one["prefix"], one["attacks"])
+
+    def clock_told(self, worker: str, answer: Mapping[str, Any]) -> None:
+        if self.run is not None and self.clocks is not None and self.clocks.heard(worker, answer):
+            known = self.clocks.found[worker]
+            offset_s = known.base_s - self.run.clock.wall_base_s
+            detail = {"offset_s": round(offset_s, 6), "error_s": round(known.error_s, 6)}
+            self.run.journal.append(Kind.CLOCK_MEASURED, worker, "run", detail)
 
     def _drive(self, run: Run) -> None:
         progress = Progress(run)
@@ -328,8 +345,9 @@ class Session:
         if sinks is not None and gates is not None:
             gates.here.shut_all()
             pour(sinks, gates.here, run, all_of_it=True)
-        if missing := self.reports.missing():
-            run.spoil(missing)
+        unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
+        if any(unknown):
+            run.spoil("; ".join(filter(None, unknown)))
         self.judging = run
         try:
             self.verdict = run.settle()
@@ -344,6 +362,7 @@ class Session:
                     self.environment.host = self.idle_host
             self.judging = None
         say(summary_of(run))
+        self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): {run.folder / 'report.html'}"
 
     def _stop_twin(self) -> None:
         if self.twin is not None:
@@ -427,12 +446,15 @@ def _init(environment: Environment, kinds: Kinds) -> None:
     options.only_summary = True  # our own progress tells more than a table every two seconds
     session = Session(environment, kinds)
     session.check()
+    if options.headless:
+        atexit.register(lambda: say(session.last_word) if session.last_word else None)
     environment.events.test_start.add_listener(lambda **_: session.start())
     environment.events.spawning_complete.add_listener(lambda **_: session.users_ready())
     environment.events.test_stop.add_listener(lambda **_: session.stop())
     environment.events.quitting.add_listener(lambda **_: session.halt())
     if session.distributed:
         environment.runner.register_message(ROWS, lambda msg, **_: session.told_by_worker(msg.node_id, msg.data))
+        environment.runner.register_message(CLOCK, lambda msg, **_: session.clock_told(msg.node_id, msg.data))
     else:
         listen(environment, session.request)
     if environment.web_ui is not None:

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     PLAYBOOK_FINISHED = "playbook_finished"
     SIGNAL_LOST = "signal_lost"
     SIGNAL_BACK = "signal_back"
+    CLOCK_MEASURED = "clock_measured"
     RECOVERED = "recovered"
     READ_BACK = "read_back"
     DEEDS_LOGGED = "deeds_logged"

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 
-from harness.clock import Clock
 from harness.console import say
 from harness.gates import ATTACK, Attackers, Kinds
 from harness.observers.loop_lag import worst_lag_ms
 from harness.sinks import Sinks
 from harness.traffic import RequestRow
+from harness.worker_clock import CLOCK, answer
 
 ROWS = "grace_rows"  # the message that carries them
 ORPHAN_S = 5.0  # a master that lives is heard every second
 
 
-def read(told: Mapping[str, Any], clock: Clock) -> tuple[list[tuple[str, float, float]], list[RequestRow]]:
-    """What a worker has sent, in the time of the run: samples (name, at_s, value) and its rows.
+def read(
+    told: Mapping[str, Any], to_run: Callable[[float], float]
+) -> tuple[list[tuple[str, float, float]], list[RequestRow]]:
+    """What a worker has sent, in the time of the run (*to_run* of its own): samples (name, at_s, value) and its rows.
 
     It gives its own times: a saturated worker tells late of what was then.
     """
-    at_s, rows = clock.from_wall(told["at_s"]), told["rows"]
+    at_s, rows = to_run(told["at_s"]), told["rows"]
     samples = [("worker_requests", at_s, float(sum(row[5] for row in rows)))]
     samples += [("loop_lag_ms", at_s, float(told["lag_ms"]))] if told["lag_ms"] is not None else []
     return samples, [
-        RequestRow(clock.from_wall(row_s), user, name, outcome, status, count, tuple((ms, n) for ms, n in spread))
+        RequestRow(to_run(row_s), user, name, outcome, status, count, tuple((ms, n) for ms, n in spread))
         for row_s, user, name, outcome, status, count, spread in rows
     ]
 
@@ -72,17 +74,19 @@ def orphaned(runner: Any, now_s: float) -> bool:
     return heard_s is not None and now_s - heard_s > ORPHAN_S and runner.user_count > 0
 
 
-def work(environment: Any, kinds: Kinds) -> None:
+def work(environment: Any, kinds: Kinds, clock: Callable[[], float] = time.time) -> None:
     """A worker only loads and attacks: it starts no target, fault, guardian or journal.
 
-    About twice a second it sends {number, last, at_s (epoch), lag_ms, rows, ledger, prefix, attacks}: how late its
-    event loop is, what it has counted and settled, and how far its attacks are. An attack is told as shut in the
-    message that brings the last of its rows, or in a later one. The `last` one of a run comes when its users have
-    stopped, before Locust tells the master so on the same connection.
+    About twice a second it sends {number, last, at_s, lag_ms, rows, ledger, prefix, attacks}, with times of its own
+    *clock*: how late its event loop is, what it has counted and settled, and how far its attacks are. An attack is told
+    as shut in the message that brings the last of its rows, or in a later one. The `last` one of a run comes when its
+    users have stopped, before Locust tells the master so on the same connection.
+
+    What its clock shows it tells at once to whoever asks: see harness/worker_clock.py.
 
     An attack does not outlive the master, however that ends: Locust itself would send for a minute more.
     """
-    sinks = Sinks(time.time)
+    sinks = Sinks(clock)
     sinks.attach(environment)
     attackers = Attackers(environment, kinds)
     numbers = itertools.count(1)
@@ -95,7 +99,7 @@ def work(environment: Any, kinds: Kinds) -> None:
         told: dict[str, Any] = {
             "number": next(numbers),
             "last": last,
-            "at_s": time.time(),
+            "at_s": clock(),
             "lag_ms": lag_ms,
             "rows": rows,
         }
@@ -118,5 +122,8 @@ def work(environment: Any, kinds: Kinds) -> None:
 
     listen(environment, sinks.request)
     environment.runner.register_message(ATTACK, lambda msg, **_: attackers.obey(msg.data))
+    environment.runner.register_message(
+        CLOCK, lambda msg, **_: environment.runner.send_message(CLOCK, answer(msg.data, clock))
+    )
     environment.events.test_stop.add_listener(stopped)
     gevent.spawn(send)

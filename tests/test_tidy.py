@@ -90,6 +90,7 @@ FLOORS = {
     "web_state": 6,
     "web": 6,
     "worker": 6,
+    "worker_clock": 6,
     "suite_console": 6,
     "suite_door": 6,
     "wave_console": 6,

@@ -139,8 +139,8 @@ def test_a_worker_without_a_master_is_told_from_an_idle_one(heard_s: float | Non
 def test_what_it_sends_is_read_in_the_time_of_the_run() -> None:
     clock = Clock(monotonic_base_s=0.0, wall_base_s=1000.0)
     row = [1003.2, "legitimate", "GET /x", "ok", 200, 2, [[5, 2]]]
-    assert read({"at_s": 1003.5, "lag_ms": None, "rows": []}, clock)[0] == [("worker_requests", 3.5, 0.0)]
-    samples, rows = read({"at_s": 1003.5, "lag_ms": 12, "rows": [row]}, clock)
+    assert read({"at_s": 1003.5, "lag_ms": None, "rows": []}, clock.from_wall)[0] == [("worker_requests", 3.5, 0.0)]
+    samples, rows = read({"at_s": 1003.5, "lag_ms": 12, "rows": [row]}, clock.from_wall)
     assert samples == [("worker_requests", 3.5, 2.0), ("loop_lag_ms", 3.5, 12.0)]
     (one,) = rows
     assert one.at_s == pytest.approx(3.2) and (one.count, one.latency_ms) == (2, ((5, 2),))
