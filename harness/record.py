@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from harness.plan import plan_from_json
 from harness.traffic import HEADER, RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
+LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
 TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
 HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
 PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
@@ -251,13 +251,7 @@ class Record:
 
     @cached_property
     def faults(self) -> tuple[FaultRecord, ...]:
-        kinds = (
-            Kind.FAULT_PLANNED,
-            Kind.FAULT_INJECTED,
-            Kind.FAULT_ATTAINED,
-            Kind.FAULT_ENDED,
-            Kind.FAULT_HEALED,
-        )
+        kinds = (Kind.FAULT_PLANNED, Kind.FAULT_INJECTED, Kind.FAULT_ATTAINED, Kind.FAULT_ENDED, Kind.FAULT_HEALED)
         return tuple(FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps)
 
     def loop_lag(self, since_s: float, until_s: float, process: str = "") -> tuple[float, int] | None:
@@ -289,11 +283,6 @@ class Record:
 
     def witness_route(self, kernel: str) -> str:
         return self.plan.witnesses.get(kernel, "")
-
-    def epoch_s(self, at_s: float) -> float:
-        """A time of the run as epoch seconds, by the first row of its timeline."""
-        first = self.events[0]
-        return datetime.fromisoformat(first.wall_time).timestamp() - first.at_s + at_s
 
     @property
     def baseline(self) -> Event | None:
@@ -386,11 +375,22 @@ class Record:
                 one.safeguard in covering
                 and one.subject == self.plan.subject_of(fault.step, one.safeguard)
                 and fault.injected.at_s <= one.engaged.at_s <= until_s
+                and not self._of_later(fault, one)
             ):
                 attained = fault.attained.at_s if fault.attained else None
                 after = None if attained is None else max(0.0, one.engaged.at_s - attained)
                 return Detection(one.safeguard, one.engaged.at_s - fault.injected.at_s, after, one.engaged)
         return None
+
+    def _of_later(self, fault: FaultRecord, one: Engagement) -> bool:
+        """Whether *one* is for another fault that it sees as well, which began long after *fault* had ended."""
+        over_s = fault.ended.at_s + LATER_S if fault.ended else math.inf
+        later = [f.step for f in self.faults if f.injected and over_s <= f.injected.at_s <= one.engaged.at_s]
+        return any(
+            (one.safeguard, one.subject) == (name, self.plan.subject_of(step, name))
+            for step in later
+            for name, _ in self.plan.coverage.get(step.step_id, ())
+        )
 
     def defers(self, one: Engagement, deferring: Sequence[str]) -> bool:
         """Whether the target began one of the playbooks *deferring* (they defer work) for the incident of *one*."""

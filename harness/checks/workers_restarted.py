@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from harness.checks import PROCESSES, finding, if_looked
 from harness.ledger import HeldRow
@@ -78,7 +79,8 @@ def _done_after(record: Record, event: Event) -> list[HeldRow] | None:
     rows = record.held("intents")
     if rows is None:
         return None
-    since = record.epoch_s(event.at_s)
+    first = record.events[0]
+    since = datetime.fromisoformat(first.wall_time).timestamp() - first.at_s + event.at_s
     return [row for row in rows if isinstance(at := row.fields.get("completed_at"), int | float) and at > since]
 
 

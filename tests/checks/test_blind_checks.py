@@ -14,6 +14,7 @@ from harness.judge import judge
 from harness.metrics import METRICS
 from harness.model import Finding, Kind, Verdict
 from harness.traffic import RequestRow
+from tests import drafts
 from tests.checks import test_drift_checks as drift
 from tests.checks import test_file_checks as files
 from tests.checks import test_playbook_spans as spans
@@ -320,14 +321,35 @@ def test_a_log_that_could_not_be_written_before_the_fault_shows_no_refusal(tmp_p
     assert found.verdict is FAIL and "never engaged" in found.because
 
 
+def test_what_engages_for_a_later_fault_is_not_the_detection_of_one_before(tmp_path: Path) -> None:
+    guard, late_s = "kernel_watchdog", 25.0
+    for name, at_s, expected in (("each", drafts.MISSED, PASS), ("second", late_s + 2, FAIL)):
+        draft = healthy()
+        struck_again(draft, late_s)
+        draft.plan = replace(
+            draft.plan, coverage={**draft.plan.coverage, "kernel_pause#2": draft.plan.coverage["kernel_pause"]}
+        )
+        draft.change(Kind.SAFEGUARD_ENGAGED, guard, at_s=at_s)
+        draft.change(Kind.SAFEGUARD_RELEASED, guard, at_s=at_s + 1)
+        if expected is PASS:
+            draft.add(late_s + 2, Kind.SAFEGUARD_ENGAGED, guard, "t", subject="memory_fusion", incident_id="again")
+        draft.change(Kind.FAULT_INJECTED, "kernel_pause#2", at_s=late_s)
+        found = check("safeguard_engaged", draft.record(tmp_path / name), safeguard=guard)
+        assert found.verdict is expected, found
+    # two strikes in one go have one answer
+    draft.change(Kind.FAULT_INJECTED, "kernel_pause#2", at_s=INJECTED + 3.5)
+    draft.change(Kind.SAFEGUARD_ENGAGED, guard, at_s=INJECTED + 4)
+    assert check("safeguard_engaged", draft.record(tmp_path / "together"), safeguard=guard).verdict is PASS
+
+
 # One of several
 
 
-def struck_again(draft: Draft) -> None:
+def struck_again(draft: Draft, at_s: float = 20.0) -> None:
     first = next(one for one in draft.plan.steps if one.step_id == "kernel_pause")
     again = replace(first, step_id="kernel_pause#2")
     draft.plan = replace(draft.plan, steps=(*draft.plan.steps, again))
-    draft.add(20.0, Kind.FAULT_INJECTED, again.step_id, "conductor", mechanism="on paper")
+    draft.add(at_s, Kind.FAULT_INJECTED, again.step_id, "conductor", mechanism="on paper")
 
 
 def test_a_kernel_that_is_struck_twice_is_restarted_twice(tmp_path: Path) -> None:
