@@ -1,6 +1,7 @@
 """What the harness did stands in the target's immutable log, under its own name, once, and the chain is whole with it.
 
-It was written after the last reading of the verdict: what was written before that could have been judged by.
+What it did is what the timeline tells, not only what was sent. It was written after the last reading of the verdict:
+what was written before that could have been judged by.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
+from harness.deeds import deeds
 from harness.ledger import AUDIT, REFERENCE, HeldRow, Wrongs, not_read
+from harness.ledger_start import last_before
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
@@ -36,10 +39,12 @@ class DeedsLogged:
         for key, words in UNDECIDED.items():
             if key in event.detail:
                 return finding(self, Verdict.INCONCLUSIVE, f"{words}{event.detail[key]}", event)
+        if unsent := _unsent(record, event):
+            return finding(self, Verdict.INCONCLUSIVE, unsent, event)
         before, after = record.held(AUDIT), record.held(AFTER)
         if before is None or after is None:
             return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT), event)
-        wrong = chain_problem([*before, *after])
+        wrong = chain_problem([*before, *after], last_before(record.events, AUDIT))
         entries, actor = list(event.detail["entries"]), str(event.detail["actor"])
         _compare(entries, actor, after, wrong)
         if wrong:
@@ -63,6 +68,28 @@ def _early(record: Record, event: Event) -> str:
     sent = [str(one["reference"]) for one in event.detail.get("entries", ())]
     seen = next((row for row in record.held(AUDIT) or () for one in sent if _is(row, one)), None)
     return f"{seen.place} is one of its own" if seen else ""
+
+
+def _unsent(record: Record, event: Event) -> str:
+    """What the timeline tells of faults that began and ended, and was not sent so; "" for nothing."""
+    sent = {str(one["reference"]): one for one in event.detail["entries"]}
+    run_id = next((reference.rpartition("/")[0] for reference in sent), "")
+    known = [one for one in record.events if one.seq < event.seq]
+    told = {one["reference"]: one for one in deeds(record.plan, run_id, known, {})}
+    wrong = {
+        "were not sent": [name for name in told if name not in sent],
+        "were sent otherwise": [name for name, one in told.items() if name in sent and not _tells(sent[name], one)],
+        "were sent, and are none of it": [name for name in sent if name not in told],
+    }
+    parts = [f"{len(names)} {words} ({', '.join(names[:3])})" for words, names in wrong.items() if names]
+    return f"of {len(told)} deeds that the timeline tells {'; '.join(parts)}" if parts else ""
+
+
+def _tells(sent: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    """Whether all of *told* was sent; the harness's version and such may be more."""
+    payload = sent.get("payload") or {}
+    known = all(payload.get(key) == value for key, value in told["payload"].items())
+    return known and all(sent.get(key) == told[key] for key in TEXTS)
 
 
 def _is(row: HeldRow, reference: str) -> bool:

@@ -1,4 +1,4 @@
-"""The state is consistent, recomputed from outside: the hash chain of the log, the queues, the snapshot's checksums."""
+"""The state is consistent, recomputed from outside: the log's hash chain, the queues, the knowledge, the snapshots."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
+from harness.checks.knowledge_whole import KNOWLEDGE, KnowledgeWhole
 from harness.checks.queue_drained import QueueDrained
 from harness.ledger import AUDIT, not_read, span
+from harness.ledger_start import last_before
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record
 
@@ -22,9 +24,11 @@ class StateConsistent:
         held = record.held(AUDIT)
         if held is None:
             return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
-        broken = chain_problem(held)
+        broken = chain_problem(held, last_before(record.events, AUDIT))
         if broken:
             return finding(self, Verdict.FAIL, f"the log: {broken}", *broken.cited)
+        if not held:
+            return finding(self, Verdict.INCONCLUSIVE, "the target's log has no entry, so its chain says nothing")
         queues = QueueDrained(claim=self.claim).check(record)
         if queues.verdict is not Verdict.PASS:
             return finding(self, queues.verdict, f"the queues: {queues.because}", *queues.evidence)
@@ -32,9 +36,21 @@ class StateConsistent:
         wrong = [e for e in sealed.values() if not all(one["valid"] for one in e.detail["keys"].values())]
         if wrong:
             return finding(self, Verdict.FAIL, "a snapshot's keys do not fit their checksums at the end", *wrong)
+        knowledge = KnowledgeWhole(claim=self.claim).check(record) if _is_told(record) else None
+        if knowledge is not None and knowledge.verdict is not Verdict.PASS:
+            return finding(self, knowledge.verdict, f"the knowledge: {knowledge.because}", *knowledge.evidence)
         snapshots = f"{len(sealed)} snapshots whose keys fit" if sealed else "no snapshot was written meanwhile"
-        why = f"a chain of {len(held)} entries; {queues.because}; {snapshots}"
-        return finding(self, Verdict.PASS, why, *span(held), *queues.evidence)
+        known = knowledge.because if knowledge else "the target does not tell what it knows"
+        why = f"a chain of {len(held)} entries; {queues.because}; {known}; {snapshots}"
+        return finding(
+            self, Verdict.PASS, why, *span(held), *queues.evidence, *(knowledge.evidence if knowledge else ())
+        )
+
+
+def _is_told(record: Record) -> bool:
+    """Whether the target tells its knowledge, also when it could not be read this time."""
+    problems = (str(one) for event in record.of_kind(Kind.READ_BACK) for one in event.detail.get("problems", ()))
+    return record.held(KNOWLEDGE) is not None or any(f"ledger {KNOWLEDGE} " in one for one in problems)
 
 
 CHECK = StateConsistent

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,11 +19,15 @@ from tests.drafts import END
 from tests.ledgers import World, chained, world
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
-SENT = [
-    {"action": "inject_fault", "resource": "cpu", "result": "injected", "reference": "r/1", "payload": {"n": 1}},
-    {"action": "end_fault", "resource": "cpu", "result": "plan", "reference": "r/2", "payload": {"n": 2}},
-    {"action": "run", "resource": "MF01", "result": "came_to_its_end", "reference": "r/run", "payload": {"seed": 7}},
-]
+WRITTEN_S = END - 0.4
+
+
+def sent_of(world: World) -> list[dict[str, Any]]:
+    """What the harness has to send of this story: what its timeline tells by then."""
+    with TemporaryDirectory() as folder:
+        record = world.record(Path(folder))
+    known = [event for event in record.events if event.at_s < WRITTEN_S]
+    return deeds(record.plan, "r", known, {"harness_version": "9"})
 
 
 def added(world: World, rows: list[dict[str, Any]]) -> None:
@@ -29,34 +37,57 @@ def added(world: World, rows: list[dict[str, Any]]) -> None:
 
 
 def held(one: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    payload = '{"%s":%d}' % next(iter(one["payload"].items()))  # noqa: UP031
-    row = {**one, "payload": payload, "actor": "auditor", "subsystem": "external"}
+    row = {**one, "payload": json.dumps(one["payload"]), "actor": "auditor", "subsystem": "external"}
     return {**row, "reference": f"auditor/{one['reference']}", **changes}
 
 
-def written(world: World, at_s: float = END - 0.4, began_s: float = END - 0.5, **detail: Any) -> None:
-    told = {"began_s": began_s, "actor": "auditor", "entries": SENT, "added": 3, **detail}
+def written(world: World) -> None:
     world.draft.add(END - 0.6, Kind.READ_BACK, world.draft.plan.scenario_id, "run", rows=0, problems=[])
-    world.draft.add(at_s, Kind.DEEDS_LOGGED, world.draft.plan.scenario_id, "run", **told)
     world.draft.signals = [row for row in world.draft.signals if row[0] < END - 0.6]
-    added(world, [held(one) for one in SENT])
+    entries = sent_of(world)
+    told = {"began_s": END - 0.5, "actor": "auditor", "entries": entries, "added": len(entries)}
+    world.draft.add(WRITTEN_S, Kind.DEEDS_LOGGED, world.draft.plan.scenario_id, "run", **told)
+    added(world, [held(one) for one in entries])
+
+
+def sent(world: World) -> list[dict[str, Any]]:
+    """What was sent, as the journal has it."""
+    (row,) = [one for one in world.draft.events if one.kind is Kind.DEEDS_LOGGED]
+    return list(row.detail["entries"])
 
 
 def lost(world: World) -> None:
-    added(world, [held(one) for one in SENT[:2]])
+    added(world, [held(one) for one in sent(world)[:-1]])
 
 
 def twice(world: World) -> None:
-    added(world, [held(one) for one in (*SENT, SENT[0])])
+    added(world, [held(one) for one in (*sent(world), sent(world)[0])])
 
 
 def changed(**changes: Any) -> Change:
-    return lambda world: added(world, [held(SENT[0], **changes), *(held(one) for one in SENT[1:])])
+    return lambda world: added(world, [held(sent(world)[0], **changes), *(held(one) for one in sent(world)[1:])])
 
 
 def others_between(world: World) -> None:
-    mine = [held(one) for one in SENT]
-    added(world, [mine[0], held(SENT[0], actor="governance", reference="d9"), *mine[1:]])
+    first, *rest = sent(world)
+    added(world, [held(first), held(first, actor="governance", reference="d9"), *map(held, rest)])
+
+
+def says(change: Callable[[list[dict[str, Any]]], object]) -> Change:
+    """The harness sent otherwise than the timeline tells, and the log has what was sent."""
+
+    def act(world: World) -> None:
+        entries = copy.deepcopy(sent(world))
+        change(entries)
+        world.draft.change(Kind.DEEDS_LOGGED, world.draft.plan.scenario_id, entries=entries)
+        added(world, [held(one) for one in entries])
+
+    return act
+
+
+def ended_otherwise(world: World) -> None:
+    """The timeline was made another one after the entries were sent."""
+    world.draft.change(Kind.FAULT_ENDED, "kernel_pause", ended_by="plan")
 
 
 def broken(world: World) -> None:
@@ -65,7 +96,7 @@ def broken(world: World) -> None:
 
 def forked(world: World) -> None:
     """Appended to another log than was read before: sound in itself."""
-    world.held["audit_after"] = chained([held(one) for one in SENT])
+    world.held["audit_after"] = chained([held(one) for one in sent(world)])
 
 
 def rewritten(world: World) -> None:
@@ -74,8 +105,9 @@ def rewritten(world: World) -> None:
 
 def judged_by(world: World) -> None:
     """The last reading of the verdict has one of its own entries."""
-    world.held["audit"] = chained([*world.held["audit"], held(SENT[0])])
-    added(world, [held(one) for one in SENT[1:]])
+    first, *rest = sent(world)
+    world.held["audit"] = chained([*world.held["audit"], held(first)])
+    added(world, [held(one) for one in rest])
 
 
 def unread(name: str) -> Change:
@@ -102,13 +134,21 @@ def instead(**detail: Any) -> Change:
 WRITTEN: Change = lambda world: written(world)  # noqa: E731
 NAME = "deeds_logged"
 CASES: list[tuple[str, Change, Verdict, str]] = [
-    (NAME, WRITTEN, PASS, "3 entries of auditor, each once in a chain of 11"),
-    (NAME, both(WRITTEN, others_between), PASS, "each once in a chain of 12"),
+    (NAME, WRITTEN, PASS, "7 entries of auditor, each once in a chain of 15"),
+    (NAME, both(WRITTEN, others_between), PASS, "each once in a chain of 16"),
+    (NAME, both(WRITTEN, says(lambda told: told.pop(0))), UNSURE, "of 7 deeds that the timeline tells 1 were not sent"),
+    (NAME, both(WRITTEN, says(lambda told: told.pop())), UNSURE, "1 were not sent (r/run)"),
+    (NAME, both(WRITTEN, says(lambda told: told.__delitem__(slice(6)))), UNSURE, "6 were not sent"),
+    (NAME, both(WRITTEN, says(lambda told: told[0].update(resource="cpu"))), UNSURE, "1 were sent otherwise"),
+    (NAME, both(WRITTEN, says(lambda told: told[5].update(result="lost"))), UNSURE, "1 were sent otherwise"),
+    (NAME, both(WRITTEN, says(lambda told: told[1]["payload"].update(fault="x"))), UNSURE, "1 were sent otherwise"),
+    (NAME, both(WRITTEN, says(lambda told: told.append({**told[0], "reference": "r/99"}))), UNSURE, "are none of it"),
+    (NAME, both(WRITTEN, ended_otherwise), UNSURE, "were sent otherwise"),
     (NAME, both(WRITTEN, lost), FAIL, "1 entries were taken and are not there (r/run)"),
     (NAME, both(WRITTEN, twice), FAIL, "stand there more than once"),
-    (NAME, both(WRITTEN, changed(result="refused")), FAIL, "stand there otherwise (r/1)"),
-    (NAME, both(WRITTEN, changed(payload='{"n":9}')), FAIL, "stand there otherwise (r/1)"),
-    (NAME, both(WRITTEN, changed(actor="governance")), FAIL, "are not of auditor (r/1)"),
+    (NAME, both(WRITTEN, changed(result="refused")), FAIL, "stand there otherwise"),
+    (NAME, both(WRITTEN, changed(payload='{"seed":9}')), FAIL, "stand there otherwise"),
+    (NAME, both(WRITTEN, changed(actor="governance")), FAIL, "are not of auditor"),
     (NAME, both(WRITTEN, broken), FAIL, "does not carry the hash of the one before it"),
     (NAME, both(WRITTEN, forked), FAIL, "entry has another number than 9"),
     (NAME, both(WRITTEN, rewritten), FAIL, "entry is not what its hash was made of"),

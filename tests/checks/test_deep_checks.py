@@ -101,6 +101,7 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("state_consistent", snapshot(True), PASS, "1 snapshots whose keys fit"),
     ("state_consistent", both(snapshot(True), snapshot(False)), FAIL, "do not fit their checksums at the end"),
     ("state_consistent", edited, FAIL, "the log: 1 entry is not what its hash was made of"),
+    ("state_consistent", lambda world: world.held["audit"].clear(), UNSURE, "the target's log has no entry"),
     ("state_consistent", open_work, FAIL, "the queues: 1 of 6 intents are still open"),
     ("state_consistent", not_read("audit"), UNSURE, "its ledger audit could not be read"),
     ("state_consistent", not_read("intents"), UNSURE, "the queues: "),
