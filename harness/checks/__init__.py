@@ -14,6 +14,7 @@ from harness.record import Engagement, Record, Series
 __path__ = extended(__path__, "checks")
 
 LOOKED_S = 5.0  # observers look several times in it: what was told last so long before the end is not of the end
+FLOOD = "api_flood"  # each of its requests changes something, and so has a row in the ledger
 # Who tells of what: the names of harness/observers under which a loss is journalled.
 EVENTS, PROCESSES, FILES = "Events", "Processes", "FileHashes"
 
@@ -35,6 +36,13 @@ def finding(check: Any, verdict: Verdict, because: str, *evidence: Event | str |
     )
     name = type(check).__module__.rpartition(".")[2]
     return Finding(check=name, verdict=verdict, claim=check.claim, because=because, evidence=tuple(cited))
+
+
+def unkept(record: Record) -> str:
+    """Why the ledger says nothing of the attacks; "" when it does, or when the plan has none that it keeps rows of."""
+    floods = [step.step_id for step in record.plan.steps if step.type == FLOOD]
+    silent = floods and not any(row.attack for row in record.ledger or ())
+    return f"the ledger has no request of {', '.join(floods)}, only the users' own" if silent else ""
 
 
 def early(record: Record, series: Series) -> str:

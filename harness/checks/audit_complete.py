@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checks import finding
+from harness.checks import finding, unkept
 from harness.ledger import AUDIT, NO_LEDGER, REFERENCE, REJECTIONS, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.ledger_start import last_before
 from harness.model import Finding, Verdict
@@ -43,6 +43,8 @@ class AuditComplete:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
         if not decided and not rejected:
             return finding(self, Verdict.INCONCLUSIVE, "nothing was decided or rejected that had to be recorded")
+        if lacks := unkept(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
         why = f"{len(decided)} decisions and {len(rejected)} rejections, each once in a chain of {len(held)} entries"
         return finding(self, Verdict.PASS, why, *span([*decided, *rejected]), *span(held))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, unkept
 from harness.ledger import FEW, NO_LEDGER, LedgerRow, Wrongs, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -42,6 +42,8 @@ class DecisionsConsistent:
             why = "no question of the attacks was answered twice: "
             why += f"{had} of the {len(asked)} that they asked had an answer"
             return finding(self, Verdict.INCONCLUSIVE, why, *span(asked))
+        if lacks := unkept(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
         count = sum(map(len, again.values()))
         most = max(again.values(), key=len)
         why = (

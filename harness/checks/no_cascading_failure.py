@@ -11,6 +11,7 @@ from harness.traffic import Traffic
 
 LOOKED_ON_S = 10.0
 REQUESTS_MIN = 20
+SILENT_S = 5.0  # at the end of what is looked at: who was not answered any more was not well either
 SILENT_MIN = 10  # of so many that the baseline lets expect, none at all is no chance
 
 
@@ -53,6 +54,10 @@ class NoCascadingFailure:
         if silent:
             why = f"nobody has had any answer of {', '.join(silent)} since the first fault; otherwise {why}"
             return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows(rows[:1]))
+        last = max(rows, key=lambda row: row.at_s)
+        if (silent_s := min(end_s, record.load_end_s) - last.at_s) > SILENT_S:
+            why = f"nobody has had any answer in the last {silent_s:.1f} s; otherwise {why}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows((last,)))
         return finding(self, Verdict.PASS, why, *cite_rows((rows[0], rows[-1])))
 
     @staticmethod

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, unkept
 from harness.ledger import AUDIT, HeldRow, LedgerRow
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -54,6 +54,8 @@ class NoRaceConditions:
             why = f"{len(unseen)} of {len(attacks)} decisions of the attacks are not on record, so whose they are"
             why += f" is not known: {_ids(unseen)}"
             return finding(self, Verdict.INCONCLUSIVE, why, *(row.place for row in unseen[:SHOWN]))
+        if lacks := unkept(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks, asked[0].place)
         why = f"{len(seen)} decisions, each told once and on record as what was asked and answered"
         return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference][0].place)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, unkept
 from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -47,6 +47,8 @@ class RetrosCompleted:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
         if not accepted:
             return finding(self, Verdict.INCONCLUSIVE, "no retrospective was accepted")
+        if lacks := unkept(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
         why = f"all {len(accepted)} retrospectives that were accepted are completed"
         return finding(self, Verdict.PASS, why, *span(accepted), *span([rows[0] for rows in found]))
 

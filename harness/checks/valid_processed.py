@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.checks import finding, put_off
+from harness.checks import finding, put_off, unkept
 from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -50,6 +50,8 @@ class ValidProcessed:
             return finding(self, Verdict.INCONCLUSIVE, not_read(HELD_IN[RETRO][0]))
         if untold := _untold(intents, held or ()):
             return finding(self, Verdict.INCONCLUSIVE, str(untold), *untold.cited)
+        if lacks := unkept(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks)
         done = sum(row.kind == "intent" for row in accepted)
         why = (
             f"{len(accepted)} of {len(valid)} valid requests were accepted; {done} of them intents, each executed once"

@@ -389,6 +389,26 @@ def test_a_route_that_answers_nobody_is_not_well(tmp_path: Path) -> None:
     assert verdict is UNSURE and f"nobody has had any answer of {INTENT}" in because
 
 
+def test_that_nobody_is_answered_after_the_faults_is_not_well(tmp_path: Path) -> None:
+    draft = healthy()
+    draft.requests = [row for row in draft.requests if row.at_s < CPU_END + 2]
+    verdict, because = colours(tmp_path, draft, "no_cascading_failure")
+    assert verdict is UNSURE and "nobody has had any answer in the last" in because
+
+
+@pytest.mark.parametrize(
+    "name", ["no_race_conditions", "decisions_consistent", "audit_complete", "valid_processed", "retros_completed"]
+)
+def test_a_ledger_of_the_users_alone_says_nothing_of_the_attack(tmp_path: Path, name: str) -> None:
+    made = world()
+    for row in made.sent or ():
+        row["user"] = "legitimate"
+    found = check(name, made.record(tmp_path))
+    assert found.verdict is UNSURE and "the ledger has no request of api_flood, only the users' own" in found.because
+    made.draft.plan = replace(made.draft.plan, steps=made.draft.plan.steps[:-1])
+    assert check(name, made.record(tmp_path / "no_attack")).verdict is PASS
+
+
 def test_a_second_entry_of_a_decision_that_says_otherwise_is_a_race(tmp_path: Path) -> None:
     for name, first in (("before", True), ("after", False)):
         made = world()
