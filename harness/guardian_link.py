@@ -44,20 +44,20 @@ class GuardianLink:
         self._undos: dict[str, Undo] = {}
         self._complete: set[str] = set()  # faults whose injection has come to its end
         self.lost = ""
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "harness.guardian",
-                str(theirs.fileno()),
-                str(folder),
-                run_id,
-            ],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        number = theirs.fileno()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "harness.guardian", str(number), str(folder), run_id],
+                pass_fds=(number,),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._lines.close()
+            ours.close()
+            raise GuardianLost(f"it could not be started: {error.strerror or error}") from None
+        finally:
+            theirs.close()
 
     @property
     def pid(self) -> int:

@@ -21,8 +21,9 @@ from harness.catalog import CatalogError
 from harness.console import Progress, say
 from harness.contracts import TargetError
 from harness.deeds import NO_ROUTE
-from harness.embedded import EmbeddedTwin, TwinRefused
+from harness.embedded import EmbeddedTwin, TwinFailed, TwinRefused
 from harness.gates import Attackers, Kinds, RunGates
+from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
@@ -149,7 +150,9 @@ class Session:
 
     @staticmethod
     def _words(error: Exception) -> str:
-        known = isinstance(error, (OptionError, ScenarioError, TargetError, TwinRefused))
+        if isinstance(error, GuardianLost):
+            return f"nothing is injected without a guardian: {error}"
+        known = isinstance(error, (OptionError, ScenarioError, TargetError, TwinFailed, TwinRefused))
         return str(error) if known else f"{type(error).__name__}: {error}"
 
     def _prepare(self, asked: Any, host: str) -> None:

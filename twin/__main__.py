@@ -19,11 +19,16 @@ from twin.manifest import write_manifest
 from twin.supervisor import Supervisor
 from twin.zygote import start_zygote
 
+CANNOT = 3  # the exit code where this machine, as it is now, cannot hold a twin
+
 
 def free_port() -> int:
-    """A port that nobody listens on now; kernels keep it over their restarts."""
+    """A port that nobody listens on now; kernels keep it over their restarts. Raises OSError."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError as error:
+            raise OSError(error.errno, f"no port is free: {error.strerror}") from None
         port: int = probe.getsockname()[1]
         return port
 
@@ -66,11 +71,19 @@ def main() -> int:
     except ConfigError as error:
         print(f"twin: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"twin: {where}{error.strerror or error}", file=sys.stderr)
+        return CANNOT
     if options.on_paper:
         keys = make_keys(config.run_dir / "keys.json")
         write_manifest(config, keys, make_token(config.run_dir), on_paper=True)
         return 0
-    link, pid = start_zygote(config)
+    try:
+        link, pid = start_zygote(config)
+    except OSError as error:
+        print(f"twin: no process could be forked: {error.strerror or error}", file=sys.stderr)
+        return CANNOT
     return asyncio.run(Supervisor(config, link, pid, options.until_stdin_closes).run())
 
 

@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import sys
 
 from twin.config import Config
 from twin.htm import WORKERS
@@ -50,6 +51,8 @@ def start_zygote(config: Config) -> tuple[socket.socket, int]:
         _libc.prctl(PR_SET_NAME, b"grace-zygote")
         try:
             _serve(theirs, config)
+        except OSError as error:  # this machine gives no process more
+            print(f"twin: a kernel could not be forked: {error.strerror or error}", file=sys.stderr, flush=True)
         finally:
             os._exit(0)
     theirs.close()

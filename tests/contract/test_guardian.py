@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from faults.cpu_spike import CpuSpike
 from faults.kernel_pause import KernelPause
 from harness.guardian import LEASE_S
-from harness.guardian_link import GuardianLink
+from harness.guardian_link import GuardianLink, GuardianLost
 from harness.model import Hold, Undo
 from harness.primitives.gone import gone
 from harness.primitives.kill_marked import marked
@@ -229,3 +230,16 @@ def test_a_killed_pacer_is_a_lost_fault(victim: Victim, link: GuardianLink) -> N
     assert pacers
     send(pacers[0], signal.SIGKILL)
     wait_for(lambda: fault.sample(victim, Undo(), effect, hands).hold is Hold.LOST, 5.0)  # type: ignore[arg-type]
+
+
+def test_a_guardian_that_cannot_be_started_is_said_and_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr("harness.guardian_link.subprocess.Popen", refuse)
+    with pytest.raises(GuardianLost, match="it could not be started: Resource temporarily unavailable"):
+        GuardianLink(tmp_path, "run")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -58,7 +58,7 @@ class Run:
 
     def settle(self):
         told.append("judged")
-        return S(exit_code=3)
+        return S(exit_code=3, value="INCONCLUSIVE")
 
 session.board.over = lambda run: told.append("shown")
 '''
@@ -73,11 +73,11 @@ def on_paper(script: str) -> Any:
 
 
 def test_a_tick_that_breaks_heals_stops_the_load_and_is_judged() -> None:
-    told = on_paper("""
+    told, word = on_paper("""
 session.run = run = Run()
 session._drive(run)
 gevent.sleep(0.1)
-print(json.dumps(told))
+print(json.dumps([told, session.last_word]))
 """)
     assert told == [
         "aborted: the harness failed: ZeroDivisionError: a tick breaks",
@@ -86,6 +86,7 @@ print(json.dumps(told))
         "judged",
         "shown",
     ]
+    assert word == "INCONCLUSIVE (exit 3): nowhere/report.html", "said again at the very end of the process"
 
 
 @pytest.mark.parametrize(("lives", "by"), [(True, "healed"), (False, "guardian heals pause")])
@@ -138,6 +139,28 @@ print(json.dumps([session.prepare({}), session.board.starting]))
     assert refused == "RuntimeError: the embedded Grace did not start: no memory" and starting == ""
 
 
+def test_a_machine_that_cannot_hold_a_twin_is_told_at_the_run_and_not_taken_for_a_crash() -> None:
+    twin, refused, code = on_paper("""
+def refuse(off, plant): raise locust_load.TwinFailed("the embedded Grace has no room: 3 MB left")
+locust_load.EmbeddedTwin = refuse
+options.headless = True
+runner.quit = lambda: None
+session._try_twin(None)
+twin = session.twin
+session.start()
+gevent.sleep(0.1)
+print(json.dumps([twin, session.board.refused, environment.process_exit_code]))
+""")
+    assert (twin, refused, code) == (None, "the embedded Grace has no room: 3 MB left", 3)
+
+
+def test_a_guardian_that_cannot_be_started_is_told_by_its_name() -> None:
+    words = on_paper("""
+print(json.dumps(session._words(locust_load.GuardianLost("it could not be started: no process is left"))))
+""")
+    assert words == "nothing is injected without a guardian: it could not be started: no process is left"
+
+
 @pytest.mark.parametrize(("call", "reason"), [("session.halt_run()", "halted"), ("session.halt()", "interrupted")])
 def test_a_halt_reaches_a_run_that_is_being_judged(call: str, reason: str) -> None:
     """It may read what the target holds for longer than the end of the process waits."""
@@ -151,7 +174,7 @@ class Judged(Run):
     def settle(self):
         while not self.reasons:
             gevent.sleep(0.05)
-        return S(exit_code=3)
+        return S(exit_code=3, value="INCONCLUSIVE")
 import time
 run = session.run = Judged()
 run.done = True

@@ -1,0 +1,52 @@
+"""A machine that has no port, no process or no folder left for a twin: one line, exit code 3, nothing begun."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, pids_with
+
+pytestmark = pytest.mark.timeout(60)
+REFUSING = """
+import errno, os, socket, sys
+from twin.__main__ import main
+
+def refuse(number):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+    return refused
+
+class Taken(socket.socket):
+    bind = refuse(errno.EADDRINUSE)
+
+if sys.argv[1] == "port":
+    socket.socket = Taken
+elif sys.argv[1] == "process":
+    os.fork = refuse(errno.EAGAIN)
+sys.argv[1:] = sys.argv[2:]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("lack", "words"),
+    [
+        ("port", "twin: no port is free: Address already in use"),
+        ("process", "twin: no process could be forked: Resource temporarily unavailable"),
+        ("folder", ": Not a directory"),
+    ],
+)
+def test_what_is_lacking_is_said_in_one_line(tmp_path: Path, lack: str, words: str) -> None:
+    place = tmp_path / "file"
+    if lack == "folder":
+        place.write_text("no folder")
+    command = [sys.executable, "-c", REFUSING, lack, "--dir", str(place / "twin"), "--until-stdin-closes"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.PIPE, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("twin: ") and words in line
+    assert not (place / "twin" / "target.yaml").exists() and not pids_with(str(place))
