@@ -152,24 +152,27 @@ def test_only_what_nobody_works_in_is_swept(folder: Path) -> None:
     assert folder in abandoned(later_s)
 
 
-def nowhere() -> list[Path]:
-    return sorted(Path(tempfile.gettempdir()).glob(f"{MARK}*"))
-
-
 def test_a_machine_that_cannot_hold_one_is_told_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No room, no folder at all, no process more: each is a line, and a failure that no run takes for a verdict."""
-    before = nowhere()
-    monkeypatch.setattr(embedded, "ROOM_MB_MIN", 1 << 40)
-    with pytest.raises(TwinFailed, match=r"has no room: .* MB left, .* are needed: TMPDIR=FOLDER names another place"):
-        EmbeddedTwin()
-    monkeypatch.undo()
+    made, real = [], tempfile.mkdtemp
+
+    def mkdtemp(**how: str) -> str:
+        made.append(Path(real(**how)))
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "ROOM_MB_MIN", 1 << 40)
+        with pytest.raises(TwinFailed, match=r"has no room: .* MB left, .* are needed: TMPDIR=FOLDER names another"):
+            EmbeddedTwin()
     for number in (1, 2):
         with pytest.raises(TwinFailed, match=r"could not be started: .*Resource temporarily unavailable"):
             forked_out(monkeypatch, number)
     monkeypatch.setattr(tempfile, "mkdtemp", refused)
     with pytest.raises(TwinFailed, match="the embedded Grace has no folder: Read-only file system"):
         EmbeddedTwin()
-    assert nowhere() == before and not any(one.source.startswith(MARK) for one in mounts())
+    assert len(made) == 3 and not any(one.exists() for one in made)
+    assert not {one.source for one in mounts()} & {one.name for one in made}
 
 
 def refused(**_: object) -> str:
