@@ -12,7 +12,7 @@ from harness.model import Kind, Plan
 from harness.record import Record
 from harness.traffic import RequestRow
 from tests import drafts
-from tests.drafts import CHECK, INJECTED, KNOWLEDGE, RETRO, Draft, PaperTarget
+from tests.drafts import CHECK, END, INJECTED, KNOWLEDGE, RETRO, Draft, PaperTarget
 
 GUARDS = {
     "acl_violation_monitor": "message_bus_acl_violation_fix",
@@ -131,6 +131,7 @@ def _kernel(draft: Draft, restarted: bool, back_s: float | None, symptom: bool, 
         draft.add(12.0, Kind.KERNEL_CHANGED, "librarian", "processes", what="process", pid=9, old_pid=8)
     if back_s is not None:
         down = [(a, n, s, 0.0) for a, n, s, v in draft.signals if (n, s) == ("route_up", KNOWLEDGE) and a > INJECTED]
+        down += [(half / 2, "route_up", KNOWLEDGE, 0.0) for half in range(int(2 * END) + 1, int(2 * back_s))]
         draft.signals = [row for row in draft.signals if (row[0] <= INJECTED or row[1:3] != ("route_up", KNOWLEDGE))]
         draft.signals += [*down, (back_s, "route_up", KNOWLEDGE, 1.0)]
 

@@ -27,8 +27,8 @@ class AnsweredStale:
         outside = _outside(record, stale, [one for one in record.engagements if one.safeguard in names])
         if outside:
             why = f"{sum(row.count for row in outside)} stale answers while no dependency was said to be late"
-            return finding(self, Verdict.FAIL, why, *cite_rows(outside))
-        aimed = self._aimed(record)
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside)))
+        aimed, users = self._aimed(record), [row for row in record.requests if row.user == LEGITIMATE]
         if not aimed:
             return finding(self, Verdict.INCONCLUSIVE, f"no fault that leads to {self.playbook} was injected")
         cited = []
@@ -42,6 +42,8 @@ class AnsweredStale:
                 red = finding(self, Verdict.FAIL, f"{name} never engaged for {subject}, nothing was stale")
                 return if_looked(record, EVENTS, red)
             cited += [one.engaged for one in mine]
+            if len(_outside(record, users, mine)) == len(users):
+                return finding(self, Verdict.INCONCLUSIVE, f"no client had any answer while {subject} was late", *cited)
             if len(_outside(record, stale, mine)) == len(stale):
                 why = f"no client was answered from what is stored while {subject} was late"
                 return finding(self, Verdict.FAIL, why, *cited)

@@ -62,6 +62,9 @@ class FallbackModelActivated:
         if wrong := [row for row in same if row[0] in at and not row[1]]:
             return self._red(f"the model that stood in for {model} said another thing than it had said", wrong[0])
         back = next((row for row in after if row[1]), None)
+        if back is None and first[-1][0] < end_s + BACK_WITHIN_S:
+            why = f"nobody asked {model} for {BACK_WITHIN_S:g} s after it was well, and it had not come back until then"
+            return finding(self, Verdict.INCONCLUSIVE, why, fault.ended, _line(first[-1]))
         if back is None or back[0] > end_s + BACK_WITHIN_S or not first[-1][1]:
             return self._red(f"{model} was not taken into use again, {BACK_WITHIN_S:g} s after it was well", first[-1])
         if (sure_again := _mean([row for row in sure if row[0] >= back[0]])) < usual - CONFIDENCE_MAY_MISS:

@@ -42,7 +42,7 @@ class LoadShed:
         outside = [row for row in deferred if not _within(row.at_s, [*spans, *others])]
         if outside:
             why = f"{sum(row.count for row in outside)} deferred while no safeguard was engaged"
-            return finding(self, Verdict.FAIL, why, *cite_rows(outside))
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside)))
         if not spans:
             why = f"{', '.join(sorted(names))} never engaged for {', '.join(sorted(subjects))}, nothing was deferred"
             return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why))
@@ -54,6 +54,8 @@ class LoadShed:
         if alone:
             why = f"{sum(row.count for row in alone)} deferred, all while it was engaged"
             return finding(self, Verdict.PASS, why, *cited, *cite_rows((alone[0], alone[-1])))
+        if not any(row.user == LEGITIMATE and _within(row.at_s, spans) for row in record.requests):
+            return finding(self, Verdict.INCONCLUSIVE, "no client had any answer while it was engaged", *cited)
         shared = [row for row in deferred if _within(row.at_s, spans)]
         if not shared or (alone_s := _alone_s(spans, others)) >= ALONE_S:
             return finding(self, Verdict.FAIL, "no client saw anything deferred for it", *cited)

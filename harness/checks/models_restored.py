@@ -38,6 +38,9 @@ def _answering(record: Record, one: Mending, series: Series) -> Mending:
     after = [row for row in series.rows if row[0] > one.mended.at_s]
     if not after:
         return replace(one, verdict=Verdict.INCONCLUSIVE, because=f"nobody asked {one.name} after it was restored")
+    if after[0][0] > one.mended.at_s + ANSWERS_WITHIN_S:
+        why = f"nobody asked {one.name} in the {ANSWERS_WITHIN_S:g} s after it was restored"
+        return replace(one, verdict=Verdict.INCONCLUSIVE, because=why)
     back = next((row for row in after if row[1]), None)
     if back is None or back[0] > one.mended.at_s + ANSWERS_WITHIN_S or not after[-1][1]:
         why = f"{one.name} is whole on the disk, and the target does not answer by it as before"

@@ -41,6 +41,9 @@ class QueueDrained:
         if depth:
             peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
             busy = max((n for n, row in enumerate(depth) if row[1]), default=-1)
+            if busy == len(depth) - 1 and not wrong and (stale := early(record, series)):
+                why = f"the depth of the queue was {depth[-1][1]:.0f}, and {stale}"
+                return finding(self, Verdict.INCONCLUSIVE, why, *cited, f"signals.csv:{depth[-1][2]}")
             if busy == len(depth) - 1:  # a queue that was empty once, and fills again, has not drained
                 words = (
                     f"the depth of the queue was {peak:.0f} at {peak_s:.1f} s and {depth[-1][1]:.0f} at its last sample"

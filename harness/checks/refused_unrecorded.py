@@ -56,7 +56,9 @@ class RefusedUnrecorded:
         done = [r for r in record.ledger if r.kind in kinds and r.outcome == "accepted" and _within(r, held)]
         wrong.add("requests were taken although nothing could be recorded", _named(done))
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited)
+            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited))
+        if not any(_within(row, spans) for row in decisions):
+            return finding(self, Verdict.INCONCLUSIVE, "nobody asked for a decision while it was engaged", *cited)
         inside = [row for row in refused if _within(row, spans) and row.at_s >= start_s]
         if not inside:
             return finding(self, Verdict.FAIL, "no client was refused while it was engaged", *cited)

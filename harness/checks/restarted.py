@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import PROCESSES, early, finding, if_looked
+from harness.checks import LOOKED_S, PROCESSES, early, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
-from harness.record import Record
+from harness.record import Record, Series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,9 @@ class Restarted:
         limit_s = strike.at_s + self.within_s
         if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series)):
             return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0])
+        if up and up[0] > limit_s and up[0] - _looked_s(series, changes[0].at_s, up[0]) > LOOKED_S:
+            why = f"{route} answered at {up[0]:.1f} s, and nobody had asked for so long before that it may have earlier"
+            return finding(self, Verdict.INCONCLUSIVE, why, changes[0], f"signals.csv:{up[2]}")
         if up is None:
             return finding(self, Verdict.FAIL, f"{route} did not answer again", changes[0])
         verdict = Verdict.PASS if up[0] <= limit_s else Verdict.FAIL
@@ -57,6 +60,11 @@ class Restarted:
             f" and {route} answered again {up[0] - strike.at_s:.1f} s after the injection"
         )
         return finding(self, verdict, why, changes[0], f"signals.csv:{up[2]}")
+
+
+def _looked_s(series: Series, since_s: float, until_s: float) -> float:
+    """When the route was asked last before *until_s*; *since_s* when it was not since then."""
+    return max((row[0] for row in series.rows if since_s < row[0] < until_s), default=since_s)
 
 
 CHECK = Restarted

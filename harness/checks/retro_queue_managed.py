@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.checks import finding
+from harness.checks import early, finding
 from harness.checks.retros_completed import KIND
 from harness.ledger import NO_LEDGER
 from harness.model import Finding, Verdict
@@ -43,16 +43,20 @@ class RetroQueueManaged:
         told = record.signals(REFUSED).between(since_s, record.end_s)
         refused, deferred = _increase(told), _answers(rows, "shed")
         unsaid = _answers(rows, "failed")
-        wrong = []
+        wrong, untold = [], ""
         if peak > bound:
             wrong.append(f"{peak:.0f} waited at {peak_s:.1f} s, and the queue is said to end at {bound:.0f}")
-        if last:
+        if last and early(record, record.signals(DEPTH)):
+            untold = f"{last:.0f} waited at {last_s:.1f} s, and nobody told what became of them"
+        elif last:
             wrong.append(f"{last:.0f} still waited at its last sample, at {last_s:.1f} s")
         if unsaid:
             wrong.append(f"{_total(unsaid)} were answered 503 and not told when to come again")
         cited = (f"signals.csv:{peak_line}", f"signals.csv:{last_line}")
         if wrong:
             return finding(self, Verdict.FAIL, "; ".join(wrong), *cited, *cite_rows(unsaid))
+        if untold:
+            return finding(self, Verdict.INCONCLUSIVE, untold, *cited)
         if not refused or not deferred:
             why = f"the end of the queue at {bound:.0f} was never met: {peak:.0f} waited at most"
             return finding(self, Verdict.INCONCLUSIVE, why, *cited)

@@ -62,64 +62,6 @@ def colours(folder: Path, draft: Draft, check: str) -> tuple[Verdict, str]:
     return worst, "; ".join(one.because for one in found if one.verdict is worst)
 
 
-# Lost sight: what nobody saw is nobody's failing
-
-
-@pytest.mark.parametrize(
-    "check", ["safeguard_engaged", "playbook_ran", "each_fault_detected", "load_shed", "actor_cut_off"]
-)
-def test_what_the_target_may_have_told_unheard_is_not_red(tmp_path: Path, check: str) -> None:
-    for name, change, expected in (
-        ("lost", lose("Events"), UNSURE),
-        ("back", lose("Events", back_s=9.0), FAIL),
-        ("another", lose("RouteProbe of GET /x"), FAIL),
-        ("heard", lambda draft: None, FAIL),
-    ):
-        draft = healthy()
-        silent_guards(draft)
-        change(draft)
-        verdict, because = colours(tmp_path / name, draft, check)
-        assert (verdict, "Events was lost at 8.0 s" in because) == (expected, expected is UNSURE), because
-
-
-def test_a_new_process_that_nobody_looked_for_is_not_missing(tmp_path: Path) -> None:
-    for name, at_s, expected in (("seen", None, FAIL), ("lost", 8.0, UNSURE)):
-        draft = healthy().drop(Kind.KERNEL_CHANGED, "memory_fusion")
-        if at_s is not None:
-            lose("Processes", at_s)(draft)
-        assert colours(tmp_path / name, draft, "restarted")[0] is expected
-
-
-def test_one_of_several_of_a_kind_that_is_lost_is_lost(tmp_path: Path) -> None:
-    draft = healthy()
-    silent_guards(draft)
-    lose("Events of the one")(draft)
-    lose("Events of the other", back_s=9.0)(draft)
-    assert colours(tmp_path, draft, "safeguard_engaged")[0] is UNSURE
-
-
-def test_an_alert_that_may_have_been_raised_unheard_is_not_missing(tmp_path: Path) -> None:
-    for name, change, expected in (("heard", drift.same, FAIL), ("lost", lose("Events"), UNSURE)):
-        draft = drift.story()
-        drift.silent(draft)
-        change(draft)
-        assert check("alerts_raised", draft.record(tmp_path / name)).verdict is expected
-
-
-def alone_and_lost(draft: Draft) -> None:
-    """Two playbooks seem to be in force together, for nobody saw the one released."""
-    spans.one_after_the_other(draft)
-    draft.drop(Kind.SAFEGUARD_RELEASED, "acl_violation_monitor")
-    lose("Events", 12.0)(draft)
-
-
-@pytest.mark.parametrize("seen", [True, False])
-def test_playbooks_that_nobody_saw_ended_are_not_together(tmp_path: Path, seen: bool) -> None:
-    draft = spans.story("playbooks_concurrent")
-    (spans.one_after_the_other if seen else alone_and_lost)(draft)
-    assert colours(tmp_path, draft, "playbooks_concurrent")[0] is (FAIL if seen else UNSURE)
-
-
 # What was told last was told long before the end
 
 

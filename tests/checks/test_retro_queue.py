@@ -27,6 +27,10 @@ def told(name: str, *values: float) -> Change:
     return change
 
 
+def at_end(depth: float) -> Change:
+    return lambda world: world.draft.signals.append((END - 0.5, "retro_queue_depth", "", depth))
+
+
 def answered(outcome: str, status: int, count: int, at_s: float = 12.0) -> Change:
     row = RequestRow(at_s, FLOOD, ROUTE, outcome, status, count, ((3, count),))
     return lambda world: world.draft.requests.append(row)
@@ -39,7 +43,8 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("retro_queue_managed", both(MET, told("refused", 2, 42, 0, 3)), PASS, "none waited"),
     ("retro_queue_managed", both(MET, told("depth", 0, 61, 0)), FAIL, "61 waited at 11.0 s, and the queue is said to"),
     ("retro_queue_managed", both(MET, told("bound", 60, 100), told("depth", 0, 90, 0)), FAIL, "to end at 60"),
-    ("retro_queue_managed", both(MET, told("depth", 0, 60, 0, 4)), FAIL, "4 still waited at its last sample"),
+    ("retro_queue_managed", both(MET, told("depth", 0, 60, 0, 4)), UNSURE, "4 waited at 13.0 s, and nobody told what"),
+    ("retro_queue_managed", both(MET, told("depth", 0, 60, 0), at_end(4)), FAIL, "4 still waited at its last sample"),
     ("retro_queue_managed", both(MET, answered("failed", 503, 3)), FAIL, "3 were answered 503 and not told when"),
     ("retro_queue_managed", both(MET, told("refused", 2, 2)), UNSURE, "at 60 was never met: 60 waited at most"),
     ("retro_queue_managed", both(FILLED, answered("ok", 202, 100)), UNSURE, "was never met"),
