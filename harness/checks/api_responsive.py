@@ -19,7 +19,7 @@ REQUESTS_MIN = 20  # fewer say nothing of health, and neither of illness
 class ApiResponsive:
     """From the first injection until nobody asks any more, by what needs no kernel that a fault is aimed at.
 
-    A 429, or a 503 that says when to come again, is no failure.
+    Work that may wait, and is told when to come again (503), is neither. Whoever is limited (429) was not served.
     """
 
     claim: str
@@ -41,7 +41,8 @@ class ApiResponsive:
             if traffic.count < REQUESTS_MIN:
                 thin.append((at_s, traffic.count))
                 continue
-            worst = min(worst, (100.0 - traffic.failed_percent, at_s))
+            lost_percent = 100.0 * (traffic.failed + traffic.limited) / traffic.count
+            worst = min(worst, (100.0 - lost_percent, at_s))
             slowest = max(slowest, (traffic.percentile(99) or 0.0, at_s))
         why = (
             f"the worst {WINDOW_S:g} s had {worst[0]:.1f} % success (from {worst[1]:.1f} s),"
@@ -52,7 +53,8 @@ class ApiResponsive:
         slow = slowest[0] >= slo.responsive_latency_ms_p99_max
         if low or slow:
             rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S, names=names)
-            bad = [row for row in rows if (row.outcome == "failed" if low else row.latency_ms[-1][0] >= slowest[0])]
+            lost = ("failed", "limited")
+            bad = [row for row in rows if (row.outcome in lost if low else row.latency_ms[-1][0] >= slowest[0])]
             return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows))
         if thin:
             at_s, few = thin[0]

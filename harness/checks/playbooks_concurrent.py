@@ -12,9 +12,10 @@ from harness.record import Engagement, PlaybookRun, Record
 
 @dataclass(frozen=True)
 class Span:
-    """A playbook that succeeded, for as long as what it did stood."""
+    """A playbook that succeeded, for as long as what it did stood. *steps*: the faults that it answers."""
 
     name: str
+    steps: frozenset[str]
     start_s: float
     end_s: float
     events: tuple[Event | None, ...]
@@ -22,13 +23,13 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybooksConcurrent:
-    """Twice the same playbook for the same subject is one answer, not two."""
+    """Twice the same playbook for the same subject is one answer, not two; nor are two answers to one fault."""
 
     claim: str
 
     def check(self, record: Record) -> Finding:
         spans = self._spans(record)
-        pairs = [pair for pair in combinations(spans, 2) if pair[0].name != pair[1].name and _together_s(pair) > 0]
+        pairs = [pair for pair in combinations(spans, 2) if _differ(*pair) and _together_s(pair) > 0]
         if pairs:
             best = max(pairs, key=_together_s)
             names = " and ".join(one.name for one in best)
@@ -37,21 +38,26 @@ class PlaybooksConcurrent:
         told = "; ".join(f"{one.name} from {one.start_s:.1f} s to {one.end_s:.1f} s" for one in spans)
         why = f"no two playbooks were in force together: {told or 'none ran'}"
         short = [fault.step.step_id for fault in record.faults if fault.shortfall]
-        if short or len(self._answers(record)) < 2:
+        if short or not any(_differ(*pair) for pair in combinations(self._expected(record), 2)):
             lack = f"not as asked: {', '.join(short)}" if short else "the plan has no two faults with playbooks"
             return finding(self, Verdict.INCONCLUSIVE, f"{why}; {lack}")
         red = finding(self, Verdict.FAIL, why, *(event for one in spans for event in one.events))
         return if_looked(record, EVENTS, red)
 
     @staticmethod
-    def _answers(record: Record) -> set[tuple[str, str]]:
-        """(playbook, subject) of all that the plan's faults should lead to."""
-        return {
-            (playbook, record.plan.subject_of(fault.step, safeguard))
-            for fault in record.faults
-            for safeguard, playbook in record.plan.coverage.get(fault.step.step_id, ())
-            if playbook
-        }
+    def _answers(record: Record) -> dict[tuple[str, str], frozenset[str]]:
+        """(playbook, subject) of all that the plan's faults should lead to → the faults that should."""
+        found: dict[tuple[str, str], frozenset[str]] = {}
+        for fault in record.faults:
+            for safeguard, playbook in record.plan.coverage.get(fault.step.step_id, ()):
+                key = (playbook, record.plan.subject_of(fault.step, safeguard))
+                if playbook:
+                    found[key] = found.get(key, frozenset()) | {fault.step.step_id}
+        return found
+
+    def _expected(self, record: Record) -> list[Span]:
+        """The answers as they would be, without their times."""
+        return [Span(_named(*key), steps, 0.0, 0.0, ()) for key, steps in self._answers(record).items()]
 
     def _spans(self, record: Record) -> list[Span]:
         answers, start_s, found = self._answers(record), record.first_injection_s, []
@@ -66,8 +72,18 @@ class PlaybooksConcurrent:
             if end is None and lost(record, EVENTS):
                 continue  # it may have been released unseen
             end_s = end.at_s if end else record.end_s
-            found.append(Span(f"{run.playbook} ({run.subject})", run.started.at_s, end_s, (run.started, end)))
+            steps = answers[run.playbook, run.subject]
+            found.append(Span(_named(run.playbook, run.subject), steps, run.started.at_s, end_s, (run.started, end)))
         return found
+
+
+def _named(playbook: str, subject: str) -> str:
+    return f"{playbook} ({subject})"
+
+
+def _differ(one: Span, other: Span) -> bool:
+    """Whether they are two answers, to two faults."""
+    return one.name != other.name and len(one.steps | other.steps) > 1
 
 
 def _together_s(pair: tuple[Span, ...]) -> float:

@@ -321,7 +321,7 @@ CASES: list[tuple[str, Change, Verdict, str]] = [
     ("api_responsive", same, PASS, "at least 95 % asked"),
     ("api_responsive", served("failed", 8, 20, 25.0, 500), FAIL, "% success"),
     ("api_responsive", served("failed", 4, 20, 25.0, 500), PASS, "% success"),
-    ("api_responsive", served("limited", 200, 20, 25.0, 429), PASS, "100.0 % success"),
+    ("api_responsive", served("limited", 200, 20, 25.0, 429), FAIL, "% success"),
     ("api_responsive", served("shed", 200, 20, 25.0, 503), PASS, ""),
     ("api_responsive", served("ok", 2, 5000, 25.0), FAIL, "a p99 of 5000 ms"),
     ("api_responsive", served("ok", 2, 4900, 25.0), PASS, "a p99 of 4900 ms"),

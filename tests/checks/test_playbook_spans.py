@@ -76,12 +76,22 @@ def alone(draft: Draft) -> Draft:
     return draft
 
 
+def two_answers_to_one_fault(draft: Draft) -> Draft:
+    """Both playbooks run side by side, and a single fault has led to both."""
+    only = (*draft.plan.coverage["cpu_spike"], *draft.plan.coverage["acl_flood"])
+    coverage = {step: only if step == "cpu_spike" else () for step in draft.plan.coverage}
+    subjects = {"cpu_spike": {"acl_violation_monitor": "rogue_kernel"}}
+    draft.plan = replace(draft.plan, coverage=coverage, subjects=subjects)
+    return draft
+
+
 CASES: list[tuple[str, Callable[[Draft], Draft], Verdict]] = [
     ("playbooks_concurrent", lambda draft: draft, PASS),
     ("playbooks_concurrent", one_after_the_other, FAIL),
     ("playbooks_concurrent", failed, FAIL),
     ("playbooks_concurrent", lambda draft: lost(one_after_the_other(draft)), UNSURE),
     ("playbooks_concurrent", alone, UNSURE),
+    ("playbooks_concurrent", two_answers_to_one_fault, UNSURE),
     ("answered_stale", lambda draft: draft, PASS),
     ("answered_stale", silent, FAIL),
     ("answered_stale", unheard, FAIL),
