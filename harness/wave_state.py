@@ -47,6 +47,7 @@ class Escalation:
     wave: int
     scenario_id: str
     incident_id: str
+    verdict: str
     claim: str
     because: str
     evidence: tuple[str, ...]
@@ -99,6 +100,7 @@ def escalated(row: Row, wave: int, stopped: tuple[str, ...], why: Finding) -> Es
         wave=wave,
         scenario_id=row.scenario_id,
         incident_id=incident_id(row),
+        verdict=why.verdict.value,
         claim=why.claim,
         because=why.because,
         evidence=why.evidence,

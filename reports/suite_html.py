@@ -15,7 +15,7 @@ ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.PAS
 WAITS = {"waiting": "not run", "running": "runs", "not run": "not run"}
 # the page's own, beside what it shares with the report of a run
 STYLE = """
-main td { vertical-align: top; } main td.n { text-align: right; white-space: nowrap; }
+main td { vertical-align: top; } main .n { text-align: right; white-space: nowrap; width: 1%; } .wide { width: 60%; }
 main small { display: block; color: var(--dim); } .live { color: var(--dim); font-weight: 650; }
 main pre { white-space: pre-wrap; color: var(--dim); }
 """
@@ -43,9 +43,10 @@ def _head(report: Mapping[str, Any], answer: Verdict) -> str:
     cut = "" if report["finished"] else f"not finished{': ' if report['cut'] else ''}{report['cut']}"
     again = "" if "waves" in report else f"grace-chaos run --resume {shlex.quote(report['report_file'])}"
     repeat = "" if report["finished"] or not again else f"<p class=repeat>go on: <code>{escape(again)}</code></p>"
+    waves = f" in {len(report['waves'])} waves" if "waves" in report else ""
     return (
         f'<header class="{answer.value}"><p class=verdict>{_mark(answer)}</p>'
-        f"<div><h1>Suite of {report['total_scenarios']}</h1><p class=subtitle>{escape(subtitle)}</p>"
+        f"<div><h1>Suite of {report['total_scenarios']}{waves}</h1><p class=subtitle>{escape(subtitle)}</p>"
         f"<p class=when>{escape(report['timestamp'])} {escape(cut)}</p></div>"
         f"<dl class=tiles>{tiles}</dl>{repeat}</header>"
     )
@@ -67,7 +68,7 @@ def _mark(verdict: Verdict) -> str:
 def _escalations(report: Mapping[str, Any]) -> str:
     """What stopped a test run in waves, or would have."""
     items = [
-        f"<li>{_mark(Verdict.FAIL if one['evidence'] else Verdict.INCONCLUSIVE)} <div><b>after wave {one['wave']}:"
+        f"<li>{_mark(Verdict(one['verdict']))} <div><b>after wave {one['wave']}:"
         f" {escape(one['scenario_id'])}: {escape(one['claim'])}</b><small>{escape(one['because'])}</small>"
         f"<small>not run for it: {escape(', '.join(one['stopped'])) or 'nothing'}</small></div></li>"
         for one in report.get("escalations", ())
@@ -84,7 +85,9 @@ def _waves(report: Mapping[str, Any]) -> str:
         f"<td class=n>{one['seed']}</tr>"
         for one in report.get("waves", ())
     )
-    head = "".join(f"<th>{one}" for one in ("wave", "severity", "at the same time", "verdict", "took", "seed"))
+    head = (
+        "<th class=n>wave<th class=n>severity<th class=wide>at the same time<th>verdict<th class=n>took<th class=n>seed"
+    )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<section><h2>Waves</h2>{table}</section>" if body else ""
 
@@ -108,8 +111,8 @@ def _table(report: Mapping[str, Any]) -> str:
     incidents = {(one.get("scenario_id"), one.get("seed")): one for one in report["incidents"]}
     rows = sorted(report["scenarios"], key=lambda row: ORDER.index(Verdict(row["verdict"])))
     body = "".join(_row(row, incidents.get((row["scenario_id"], row["seed"]), {})) for row in rows)
-    heads = ("scenario", "category", "severity", "verdict", "because", "recovery", "took", "seed")
-    head = "".join(f"<th>{escape(one)}" for one in heads)
+    head = "<th>scenario<th>category<th class=n>severity<th>verdict<th>because"
+    head += "".join(f"<th class=n>{one}" for one in ("recovery", "took", "seed"))
     return f"<section><h2>Scenarios</h2><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"
 
 
@@ -119,10 +122,11 @@ def _row(row: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
         title = f'<a href="{escape(quote(row["run_folder"]))}/report.html">{title}</a>'
     elif row["log"]:
         title += f' <a href="{escape(quote(row["log"]))}">log</a>'
+    name = f"<small>{escape(row['name'])}</small>" if row["name"] != row["scenario_id"] else ""
     recovery = incident.get("recovery_time_seconds")
     note = f"<small>{escape(row['pause_because'])} when it began</small>" if row["pause_because"] else ""
     cells = (
-        f"<td>{title}<small>{escape(row['name'])}</small><td>{escape(row['category'].replace('_', ' '))}"
+        f"<td>{title}{name}<td>{escape(row['category'].replace('_', ' '))}"
         f"<td class=n>{row['severity'] or NONE}<td>{_state(row)}<td>{escape(row['because'])}{note}"
     )
     seconds = f"<td class=n>{_seconds(recovery)}<td class=n>{_seconds(row['took_s'])}"

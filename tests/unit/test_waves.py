@@ -137,7 +137,9 @@ def test_asked_to_it_goes_on_after_a_failure_and_escalates_all_the_same(stage: A
     report = on.run(keep_going=True)
     assert on.order() == ["a+b", "c", "d"]
     assert verdicts(report) == {"a": "PASS", "b": "FAIL", "c": "PASS", "d": "FAIL"}
-    assert [(one["scenario_id"], one["stopped"]) for one in report["escalations"]] == [("b", []), ("d", [])]
+    assert [(one["scenario_id"], one["verdict"], one["stopped"]) for one in report["escalations"]] == [
+        *(("b", "FAIL", []), ("d", "FAIL", [])),
+    ]
 
 
 def test_a_target_that_is_not_steady_between_two_waves_is_escalated(stage: Any) -> None:
