@@ -48,6 +48,7 @@ until rm -rf -- "$0" || [ $n = 25 ]; do n=$((n + 1)); sleep 0.2; done
 """
 KEEPER_LIMIT_S = 10.0
 ROOM_MB_MIN = 64  # what a run writes into its folder besides the immutable log
+ROOM_LEFT_MB_MIN = 16  # with less its kernels fail for want of it, and that is no answer of theirs
 USAGE_ERROR = 2
 
 
@@ -85,12 +86,19 @@ def own_folder() -> Path:
         folder = Path(tempfile.mkdtemp(prefix=MARK))
     except OSError as error:
         raise TwinFailed(f"the embedded Grace has no folder: {error.strerror or error}") from None
-    free_mb = shutil.disk_usage(folder).free >> 20
-    if free_mb < ROOM_MB_MIN:
+    if why := lacks_room(folder, ROOM_MB_MIN):
         folder.rmdir()
-        why = f"{folder.parent} has {free_mb} MB left, {ROOM_MB_MIN} are needed: TMPDIR=FOLDER names another place"
-        raise TwinFailed(f"the embedded Grace has no room: {why}")
+        raise TwinFailed(why)
     return folder
+
+
+def lacks_room(folder: Path, needed_mb: int) -> str:
+    """Why no twin can live in *folder*; "" when one can."""
+    free_mb = shutil.disk_usage(folder).free >> 20
+    if free_mb >= needed_mb:
+        return ""
+    why = f"{folder.parent} has {free_mb} MB left, {needed_mb} are needed: TMPDIR=FOLDER names another place"
+    return f"the embedded Grace has no room: {why}"
 
 
 def keep_folder(folder: Path, disk: Path | None) -> tuple[subprocess.Popen[bytes], int]:
@@ -159,6 +167,11 @@ class EmbeddedTwin:
         group = (remove_cgroup(self.group),) if self.group is not None else ()
         disk = () if self.without_disk else (unmount(self.log_disk, self.folder.name),)
         return Undo(primitives=(remove_folder(self.folder), *disk, *group))
+
+    @property
+    def trouble(self) -> str:
+        """Why what it answers now says nothing about it; "" while it has what it needs."""
+        return lacks_room(self.folder, ROOM_LEFT_MB_MIN)
 
     def wait(self) -> ManifestTarget:
         """The target when it is ready. Raises TwinFailed, or TwinRefused, with what the twin said."""

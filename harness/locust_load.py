@@ -305,6 +305,8 @@ class Session:
         asks = stop_file(run.folder, Path(self.options.out))
         if asks is not None:
             run.abort(f"halted by the stop file {asks}")
+        if self.twin is not None and (why := self.twin.trouble):
+            run.abort(why)
         if self.workers and self.environment.runner.worker_count < self.workers:
             run.abort("a worker was lost: its requests are not known")
         run.tick()

@@ -175,6 +175,14 @@ def test_a_machine_that_cannot_hold_one_is_told_and_keeps_nothing(monkeypatch: p
     assert not {one.source for one in mounts()} & {one.name for one in made}
 
 
+def test_a_place_that_fills_up_under_a_twin_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin: Any = object.__new__(EmbeddedTwin)
+    twin.folder = folder
+    assert twin.trouble == ""
+    monkeypatch.setattr(embedded, "ROOM_LEFT_MB_MIN", 1 << 40)
+    assert f"{folder.parent} has " in twin.trouble and "the embedded Grace has no room" in twin.trouble
+
+
 def refused(**_: object) -> str:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 

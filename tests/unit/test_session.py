@@ -154,6 +154,19 @@ print(json.dumps([twin, session.board.refused, environment.process_exit_code]))
     assert (twin, refused, code) == (None, "the embedded Grace has no room: 3 MB left", 3)
 
 
+def test_a_run_whose_twin_has_no_room_left_is_cut_short() -> None:
+    told = on_paper("""
+run = Run()
+run.tick = lambda: told.append("ticked")
+session.twin = S(trouble="")
+session._step(run)
+session.twin = S(trouble="it has no room")
+session._step(run)
+print(json.dumps(told))
+""")
+    assert told == ["ticked", "aborted: it has no room", "healed", "ticked"]
+
+
 def test_a_guardian_that_cannot_be_started_is_told_by_its_name() -> None:
     words = on_paper("""
 print(json.dumps(session._words(locust_load.GuardianLost("it could not be started: no process is left"))))
