@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.checks import FILES, lost
 from harness.model import Event, Kind, Verdict
 from harness.record import FaultRecord, Record
 
@@ -38,7 +39,15 @@ def mendings(record: Record, fault: FaultRecord) -> list[Mending]:
     """Each file that *fault* damaged: whether the target itself has made it what it was, byte for byte."""
     if fault.injected is None:
         return [Mending(fault.step.step_id, Verdict.INCONCLUSIVE, "it was not injected", (fault.planned,))]
-    return [_mending(record, fault, one["path"], one["sha256"]) for one in fault.injected.detail["files"]]
+    found = [_mending(record, fault, one["path"], one["sha256"]) for one in fault.injected.detail["files"]]
+    return [seen_to_the_end(record, one) for one in found]
+
+
+def seen_to_the_end(record: Record, one: Mending) -> Mending:
+    """The same; it is not known to be mended when nobody looked at the disk any more."""
+    blind = lost(record, FILES) if one.verdict is Verdict.PASS else None
+    why = f"nobody looked at {one.name} to the end"
+    return replace(one, verdict=Verdict.INCONCLUSIVE, because=why, rows=(*one.rows, blind)) if blind else one
 
 
 def _mending(record: Record, fault: FaultRecord, path: str, before: str) -> Mending:

@@ -1,4 +1,4 @@
-"""No kernel without a fault left running or restarted, and routes that need no faulted kernel went on."""
+"""No kernel or worker without a fault left running or restarted, and routes that need no faulted kernel went on."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ class NoCascadingFailure:
         start_s, end_s = record.first_injection_s, self._end_s(record)
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+        spared = ({*record.plan.kernels} - record.faulted_kernels) | _spared_workers(record)
         dragged = [
             event
             for event in record.of_kind(Kind.KERNEL_CHANGED)
-            if event.subject in record.plan.kernels
-            and event.subject not in record.faulted_kernels
+            if event.subject in spared
             and start_s <= event.at_s <= end_s
             and (event.detail.get("what") == "process" or event.detail.get("to") not in ("running", "R", "S"))
         ]
         if dragged:
             names = ", ".join(sorted({event.subject for event in dragged}))
-            return finding(self, Verdict.FAIL, f"kernels without a fault changed: {names}", *dragged)
+            who = "kernels" if {event.subject for event in dragged} <= {*record.plan.kernels} else "workers"
+            return finding(self, Verdict.FAIL, f"{who} without a fault changed: {names}", *dragged)
         others = record.bystander_routes
         traffic = record.traffic(start_s, end_s, names=others)
         if traffic.count < REQUESTS_MIN:
@@ -66,6 +67,12 @@ class NoCascadingFailure:
         if record.recovered is None or record.last_fault_end_s is None:
             return record.end_s
         return min(record.end_s, max(record.recovered.at_s, record.last_fault_end_s + LOOKED_ON_S))
+
+
+def _spared_workers(record: Record) -> set[str]:
+    """Workers that no fault hit: known only where no kernel was struck either, for theirs may take them along."""
+    hit = {worker for fault in record.faults if fault.injected for worker in fault.injected.detail.get("workers", ())}
+    return set() if record.faulted_kernels else {*record.subjects("worker_pid")} - hit
 
 
 def _silent(record: Record, name: str, start_s: float, end_s: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checks import finding
-from harness.mendings import Mending, damaged, rows_of, sum_up
+from harness.mendings import Mending, damaged, rows_of, seen_to_the_end, sum_up
 from harness.model import Finding, Verdict
 from harness.record import FaultRecord, Record
 
@@ -20,7 +20,7 @@ class SnapshotRegenerated:
         faults = damaged(record, "snapshot_corruption", "state_snapshot")
         if not faults:
             return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan damages a snapshot")
-        verdict, because, rows = sum_up([_regenerated(record, fault) for fault in faults])
+        verdict, because, rows = sum_up([seen_to_the_end(record, _regenerated(record, fault)) for fault in faults])
         return finding(self, verdict, because, *rows)
 
 

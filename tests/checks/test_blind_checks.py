@@ -331,6 +331,22 @@ def test_a_route_that_answers_nobody_is_not_well(tmp_path: Path) -> None:
     assert verdict is UNSURE and f"nobody has had any answer of {INTENT}" in because
 
 
+def test_a_worker_that_no_fault_hit_and_that_ends_is_dragged_along(tmp_path: Path) -> None:
+    def died(draft: Draft) -> Draft:
+        draft.signals.append((1.0, "worker_pid", "htm_worker_1", 7.0))
+        return draft.add(12.0, Kind.KERNEL_CHANGED, "htm_worker_1", "processes", what="process", old_pid=7, pid=8)
+
+    assert colours(tmp_path / "kernel", died(healthy()), "no_cascading_failure")[0] is PASS  # its kernel may be struck
+    draft = died(healthy())
+    draft.plan = replace(draft.plan, steps=draft.plan.steps[:2], claims=())
+    draft.requests = [replace(row, outcome="ok", status=200) for row in draft.requests]
+    draft.events = [one for one in draft.events if one.subject != "memory_fusion"]
+    found = check("no_cascading_failure", draft.record(tmp_path / "spared"))
+    assert found.verdict is FAIL and "workers without a fault changed: htm_worker_1" in found.because
+    draft.change(Kind.FAULT_INJECTED, "cpu_spike", workers=["htm_worker_1"])
+    assert check("no_cascading_failure", draft.record(tmp_path / "hit")).verdict is PASS
+
+
 def test_that_nobody_is_answered_after_the_faults_is_not_well(tmp_path: Path) -> None:
     draft = healthy()
     draft.requests = [row for row in draft.requests if row.at_s < CPU_END + 2]

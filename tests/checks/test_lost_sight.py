@@ -123,6 +123,14 @@ def test_a_route_that_nobody_asked_for_long_may_have_answered_earlier(tmp_path: 
         assert (found.verdict, "nobody had asked for so long" in found.because) == (expected, expected is UNSURE)
 
 
+@pytest.mark.parametrize("name", ["models_restored", "config_restored", "snapshot_regenerated"])
+def test_a_file_that_nobody_looked_at_any_more_is_not_known_to_be_whole(tmp_path: Path, name: str) -> None:
+    draft = files.story()
+    lose("FileHashes", RECOVERED)(draft)
+    found = check(name, draft.record(tmp_path))
+    assert found.verdict is UNSURE and "nobody looked at " in found.because
+
+
 def test_a_queue_that_was_not_told_of_any_more_may_have_drained(tmp_path: Path) -> None:
     for name, end_s, expected in (("cut", 10.0, UNSURE), ("full", END, FAIL)):
         made = world()
