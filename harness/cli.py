@@ -75,7 +75,7 @@ def main() -> int:
     matrix.add_argument("--out", type=Path, help="write the table there too")
     mine, for_locust = suite_door.parted(sys.argv[1:])
     options, rest = parser.parse_known_args(mine)
-    if (rest or for_locust) and options.verb != "run":
+    if (rest or for_locust) and options.verb not in ("run", "waves"):
         parser.error(f"unknown: {' '.join([*rest, *for_locust])}")
     try:
         if options.verb not in WITHOUT_PARTS:

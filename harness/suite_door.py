@@ -22,6 +22,7 @@ from harness.suite_state import Row, read_state
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
 WAVES = "waves"  # the category whose scenarios are meant to run in waves
+FOR_LOCUST = "Further options, and all that follows a --, are Locust's."
 DISTRIBUTED = ("--master", "--worker", "--processes")
 
 
@@ -30,7 +31,7 @@ def add_run(verbs: Any) -> None:
     verb = verbs.add_parser(
         "run",
         help="runs a scenario, or a suite of several, headless",
-        epilog="Further options, and all that follows a --, are Locust's.",
+        epilog=FOR_LOCUST,
         allow_abbrev=False,
     )
     verb.add_argument("scenario", nargs="*", help="ids, categories, all, files, FILE#ID")
@@ -62,8 +63,10 @@ def add_asked(verb: argparse.ArgumentParser, out: str, seed: str) -> None:
     verb.add_argument("-u", "--users", type=int, help="legitimate ones, instead of the scenario's own")
 
 
-def asked_of(options: argparse.Namespace, scenarios: Sequence[str], out: str, **more: Any) -> Asked:
-    """A suite as the options of add_asked() ask for it."""
+def asked_of(
+    options: argparse.Namespace, scenarios: Sequence[str], out: str, rest: Sequence[str], **more: Any
+) -> Asked:
+    """A suite as the options of add_asked() ask for it; *rest* is for each Locust."""
     return Asked(
         scenarios=tuple(scenarios),
         out=Path(options.out or out),
@@ -75,6 +78,7 @@ def asked_of(options: argparse.Namespace, scenarios: Sequence[str], out: str, **
         target=options.target,
         allow_host=options.allow_host,
         users=options.users,
+        words=tuple(rest) if _has_locustfile(rest) else (*GRACE, *rest),
         **more,
     )
 
@@ -90,22 +94,27 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     words = [word for one in options.scenario for word in split(one)]
     if options.resume is not None:
         return _resume(options, [*words, *rest])
-    if (distributed := [one for one in rest if one.startswith(DISTRIBUTED)]) and is_suite(words):
-        return _refuse(f"{distributed[0]}: with workers, one scenario a run")
+    if is_suite(words) and (why := no_workers(rest)):
+        return refuse(why)
     if not words:
-        return _refuse("run: a scenario, a category, all or a file is expected; see grace-chaos list")
-    rest = rest if _has_locustfile(rest) else [*GRACE, *rest]
-    asked = asked_of(options, words, OUT, control=options.control, shared=options.shared, words=tuple(rest))
+        return refuse("run: a scenario, a category, all or a file is expected; see grace-chaos list")
+    asked = asked_of(options, words, OUT, rest, control=options.control, shared=options.shared)
     if not is_suite(words) and not options.shared:
         _become([sys.executable, "-m", "locust", *asked.command(words[0], asked.seed)])
     return run_to_exit_code(partial(start_suite, asked))
+
+
+def no_workers(rest: Sequence[str]) -> str:
+    """Why a suite does not run with these words of Locust; "" when it does."""
+    distributed = [one for one in rest if one.startswith(DISTRIBUTED)]
+    return f"{distributed[0]}: with workers, one scenario a run" if distributed else ""
 
 
 def _resume(options: argparse.Namespace, words: list[str]) -> int:
     given = [key for key, value in vars(options).items() if key not in ("verb", "resume", "scenario") and value]
     if words or given:
         told = ", ".join([*words, *(f"--{key.replace('_', '-')}" for key in given)])
-        return _refuse(f"--resume goes on with what was begun, as it was begun; leave out: {told}")
+        return refuse(f"--resume goes on with what was begun, as it was begun; leave out: {told}")
     return run_to_exit_code(partial(resume_suite, Path(options.resume)))
 
 
@@ -114,7 +123,7 @@ def verify(path: Path) -> int:
     try:
         state = read_state(path)
     except SuiteRefused as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     return verify_rows(state.rows, lambda row: judged_again(state.asked.out / row.run_folder))
 
 
@@ -147,9 +156,9 @@ def to_suite(options: Any, distributed: bool) -> None:
     words = split(options.scenario)
     if not options.headless or not is_suite(words):
         return
-    verb = "waves" if words == [WAVES] else "run"
+    verb = "waves" if words == [WAVES] and not options.control else "run"
     if distributed:
-        raise SystemExit(_refuse(f"--scenario {options.scenario}: with workers, one scenario a run"))
+        raise SystemExit(refuse(f"--scenario {options.scenario}: with workers, one scenario a run"))
     out = _out_of(verb, options.out)
     command = [sys.executable, "-m", "harness.cli", verb, *words, "--out", out, "--seed", str(options.seed)]
     command += ["--time-scale", repr(options.time_scale), *(["--control"] if options.control else [])]
@@ -158,7 +167,7 @@ def to_suite(options: Any, distributed: bool) -> None:
     given |= {"-u": options.num_users and str(options.num_users)}
     for flag, value in given.items():
         command += [flag, value] if value else []
-    _become([*command, *(["--", *sys.argv[1:]] if verb == "run" else [])])
+    _become([*command, "--", *sys.argv[1:]])
 
 
 def _out_of(verb: str, asked: str) -> str:
@@ -176,6 +185,6 @@ def _has_locustfile(words: Sequence[str]) -> bool:
     return any(one in ("-f", "--locustfile") or one.startswith(("-f", "--locustfile=")) for one in words)
 
 
-def _refuse(text: str) -> int:
+def refuse(text: str) -> int:
     sys.stderr.write(f"{text}\n")
     return USAGE_ERROR

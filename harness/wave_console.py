@@ -11,7 +11,7 @@ from typing import Any
 from harness.console import say
 from harness.model import Verdict
 from harness.suite_console import Printer, left_s, minutes, outcome, run_to_exit_code
-from harness.suite_door import add_asked, asked_of, verify_rows
+from harness.suite_door import FOR_LOCUST, add_asked, asked_of, no_workers, refuse, verify_rows
 from harness.suite_entries import split
 from harness.suite_result import Result
 from harness.suite_state import Row, State, row_of
@@ -22,7 +22,10 @@ from harness.waves import DEFAULT, OUT, start_waves
 
 def add_waves(verbs: Any) -> None:
     verb = verbs.add_parser(
-        "waves", help="scenarios in waves of rising severity on one Grace, several at the same time"
+        "waves",
+        help="scenarios in waves of rising severity on one Grace, several at the same time",
+        epilog=FOR_LOCUST,
+        allow_abbrev=False,
     )
     verb.add_argument("scenario", nargs="*", help=f"ids, categories, files, FILE#ID; without any: {DEFAULT[0]}")
     add_asked(verb, str(OUT), "of the test run; each wave's follows from it; 0 draws one")
@@ -30,8 +33,13 @@ def add_waves(verbs: Any) -> None:
 
 
 def waves(options: argparse.Namespace, rest: list[str]) -> int:
+    if "--control" in rest:
+        return refuse("--control: without faults there are no waves; grace-chaos run takes it, of each scenario alone")
+    if why := no_workers(rest):
+        return refuse(why)
     words = [word for one in options.scenario for word in split(one)] or DEFAULT
-    return run_to_exit_code(partial(start_waves, asked_of(options, words, str(OUT)), options.keep_going), WavePrinter())
+    asked = asked_of(options, words, str(OUT), rest)
+    return run_to_exit_code(partial(start_waves, asked, options.keep_going), WavePrinter())
 
 
 def is_report(path: Path) -> bool:

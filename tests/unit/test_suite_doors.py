@@ -75,17 +75,23 @@ def test_locust_becomes_the_suite_and_hands_on_its_own_words(
 def test_the_wave_cards_run_in_waves(
     monkeypatch: pytest.MonkeyPatch, became: list[list[str]], out: str, kept: str
 ) -> None:
+    typed = ["-f", "mine.py", "--headless", "--scenario", "waves", "--csv", "x"]
+    monkeypatch.setattr(sys, "argv", ["locust", *typed])
     to_suite(locusts(scenario="waves", out=out, num_users=5), distributed=False)
     (command,) = became
-    assert command[1:4] == ["-m", "harness.cli", "waves"] and "--" not in command
+    assert command[1:4] == ["-m", "harness.cli", "waves"]
     runs: list[Any] = []
     monkeypatch.setattr(wave_console, "run_to_exit_code", lambda run, printer: runs.append(run.args) or 0)
     assert grace_chaos(monkeypatch, *command[3:]) == 0
     ((asked, keep_going),) = runs
     assert (asked.scenarios, asked.out, keep_going) == (("waves",), Path(kept), False)
+    assert asked.words == tuple(typed), "Locust's own words are not lost"
     assert (asked.seed, asked.time_scale, asked.safeguards_off, asked.users) == (7, 0.1, "a,b", 5)
     assert grace_chaos(monkeypatch, "waves", "--keep-going") == 0 and runs[1][1] is True
-    assert (runs[1][0].scenarios, runs[1][0].out) == (("waves",), Path("logs/chaos"))
+    assert (runs[1][0].scenarios, runs[1][0].out, runs[1][0].words) == (("waves",), Path("logs/chaos"), GRACE)
+    assert [grace_chaos(monkeypatch, "waves", word) for word in ("--master", "--control")] == [2, 2] and len(runs) == 2
+    to_suite(locusts(scenario="waves", control=True), distributed=False)
+    assert became[1][3:5] == ["run", "waves"] and "--control" in became[1]
 
 
 @pytest.mark.parametrize("changed", [{"headless": False}, {"scenario": "MF01_triple_threat"}, {"scenario": "nope"}])
