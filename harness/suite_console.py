@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.console import STYLES, console, say
+from harness.embedded import TwinFailed
 from harness.model import Verdict
 from harness.suite_check import SuiteRefused
 from harness.suite_pause import QUIET_S
@@ -178,6 +179,9 @@ def run_to_exit_code(
     except SuiteRefused as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except TwinFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return Verdict.INCONCLUSIVE.exit_code
     except Exception as error:  # a crash of ours is never taken for a verdict: Python would end with 1, which is FAIL
         sys.stderr.write(f"the suite failed: {type(error).__name__}: {error}\n")
         return CRASHED

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness import suite_console
+from harness.embedded import TwinFailed
 from harness.suite_check import Asked, SuiteRefused
 from harness.suite_console import Printer, left_s, minutes, run_to_exit_code
 from harness.suite_state import ENDED, Row, State
@@ -109,6 +110,8 @@ def test_the_exit_code_is_the_reports(code: int) -> None:
 def test_a_refusal_and_a_crash_are_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_to_exit_code(Ends(SuiteRefused("no such word"))) == 2
     assert capsys.readouterr().err == "no such word\n"
+    assert run_to_exit_code(Ends(TwinFailed("it has no room: 3 MB left"))) == 3
+    assert capsys.readouterr().err == "it has no room: 3 MB left\n"
     assert run_to_exit_code(Ends(ZeroDivisionError("a bug"))) == 3, "1 would mean FAIL"
     assert "ZeroDivisionError" in capsys.readouterr().err
 
