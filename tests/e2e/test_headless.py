@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.judge import judge, verdict
+from harness.model import Kind
 from harness.primitives.kill_marked import marked
 from harness.process import process_state
 from harness.record import Record
@@ -20,31 +23,6 @@ from tests.processes import ROOT, findings, finish, locust, pids_with, run_folde
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MF01 = ("--scenario", "MF01_triple_threat", "--time-scale", "0.1")
-
-
-def test_mf01_passes_and_the_folder_says_the_same_offline(tmp_path: Path) -> None:
-    code, said = finish(locust(*MF01, "--seed", "7", out=tmp_path))
-    assert code == 0, said[-6000:]
-    folder = run_folder(tmp_path)
-    assert verdict(judge(Record.load(folder))).value == "PASS"
-    incident = json.loads((folder / "incident.json").read_text())
-    assert incident["success"] and incident["seed"] == 7
-    assert all(fault["healed"] and fault["detected_by"] for fault in incident["faults"])
-    for name in ("report.html", "junit.xml", "plan.json", "scenario.yaml", "undo.log", "target/target.yaml"):
-        assert (folder / name).stat().st_size > 0
-    assert "secret_key" not in (folder / "target" / "target.yaml").read_text()
-
-
-def test_another_actor_kernel_and_rate_pass_too(tmp_path: Path) -> None:
-    """The twin knows nothing of the scenario: what it sees is what is done to it."""
-    text = (ROOT / "scenarios" / "enhanced" / "MF01_triple_threat.yaml").read_text()
-    for old, new in (("rogue_kernel", "mallory_7"), ("memory_fusion", "governance"), (": 1000,", ": 640,")):
-        assert old in text
-        text = text.replace(old, new)
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(text)
-    code, said = finish(locust("--scenario", str(mine), "--time-scale", "0.1", out=tmp_path / "out"))
-    assert code == 0, said[-6000:]
 
 
 def test_two_workers_load_and_the_master_judges(tmp_path: Path) -> None:
@@ -75,17 +53,34 @@ def test_two_workers_load_and_the_master_judges(tmp_path: Path) -> None:
 def test_a_control_run_engages_nothing_and_does_not_pass(tmp_path: Path) -> None:
     code, said = finish(locust(*MF01, "--control", out=tmp_path))
     assert code == 3, said[-4000:]
-    by_check = {one["check"]: one for one in findings(run_folder(tmp_path))}
+    folder = run_folder(tmp_path)
+    assert said.splitlines()[-1] == f"INCONCLUSIVE (exit 3): {folder / 'report.html'}", "not Locust's own table"
+    by_check = {one["check"]: one for one in findings(folder)}
     assert "no safeguard engaged" in by_check["control_clean"]["because"]
+    verify = [sys.executable, "-m", "harness.cli", "verify", str(folder)]
+    assert subprocess.run(verify, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == code
 
 
 def test_killed_cpu_helpers_are_inconclusive(tmp_path: Path) -> None:
     process = locust(*MF01, out=tmp_path)
     folder = wait_for_event(tmp_path, "fault_attained", "cpu_spike")
-    for one in marked(f"{folder.name}/cpu_spike"):
+    pacers = marked(f"{folder.name}/cpu_spike")
+    assert pacers
+    for one in pacers:
         os.kill(one.pid, signal.SIGKILL)
     code, said = finish(process)
     assert code == 3, said[-4000:]
+    unknown = {one["claim"]: one["because"] for one in findings(folder) if one["verdict"] == "INCONCLUSIVE"}
+    assert "it was lost" in unknown["cpu_spike reached cpu 90 %"]
+
+
+def test_a_broken_twin_at_the_start_is_inconclusive_and_nothing_is_injected(tmp_path: Path) -> None:
+    with twin(tmp_path / "twin", off="kernel_watchdog"):
+        os.kill(int((tmp_path / "twin" / "run" / "librarian.pid").read_text()), signal.SIGSTOP)
+        code, said = finish(locust(*MF01, "--target", str(tmp_path / "twin" / "target.yaml"), out=tmp_path / "out"))
+    assert code == 3 and "the baseline was never steady: " in said and "librarian" in said, said[-4000:]
+    record = Record.load(run_folder(tmp_path / "out"))
+    assert record.first_injection_s is None and not record.of_kind(Kind.FAULT_PLANNED)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -130,6 +125,8 @@ def test_sigkill_takes_the_embedded_twin_along(tmp_path: Path) -> None:
     process.kill()
     wait_for(lambda: not pids_with(home), 5.0, "the end of the twin")
     wait_for(lambda: not pids_with(str(folder)), 5.0, "the end of the guardian")
+    for helpers in ("cpu_spike", "acl_flood"):
+        wait_for(lambda name=helpers: not marked(f"{folder.name}/{name}"), 5.0, f"the end of {helpers}")
     finish(process, 10)
 
 
@@ -138,6 +135,26 @@ def closed_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def ssh() -> Iterator[int]:
+    """A port behind which somebody speaks another language."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    peer, _ = server.accept()
+                    with peer:
+                        peer.sendall(b"SSH-2.0-x\r\n")
+                        peer.recv(4096)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
 
 
 def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
@@ -161,15 +178,17 @@ def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
         (*MF01, "--safeguards-off", "kernel_watchdg"): "Did you mean 'kernel_watchdog'?",
         ("--host", "http://127.0.0.1:1"): "--host needs --target",
         (*MF01, "--host", url, "--target", str(manifest)): "does not answer",
+        (*MF01, "--out", str(broken)): "--out: no run can be kept in",
     }
+    with ssh() as port:
+        cases[*MF01, "--host", f"http://127.0.0.1:{port}", "--target", str(manifest)] = "does not answer: SSH-2.0-x"
+        refused(cases, tmp_path)
+
+
+def refused(cases: dict[tuple[str, ...], str], folder: Path) -> None:
     for words, expected in cases.items():
-        code, said = finish(locust(*words, out=tmp_path / "out"), 60)
+        code, said = finish(locust(*words, out=folder / "out"), 60)
         assert (code, expected in said, "Traceback" in said) == (2, True, False), said
-    assert not (tmp_path / "out").exists()
-
-
-def test_verify_reaches_the_same_exit_code(tmp_path: Path) -> None:
-    code, _ = finish(locust(*MF01, "--control", out=tmp_path))
-    folder = run_folder(tmp_path)
-    verify = [sys.executable, "-m", "harness.cli", "verify", str(folder)]
-    assert subprocess.run(verify, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == code
+        told = [line for line in said.splitlines() if line.strip() and "/INFO/locust." not in line]
+        assert len(told) == 1, "one clear line"
+    assert not (folder / "out").exists()
