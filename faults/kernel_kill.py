@@ -18,8 +18,8 @@ class KernelKill:
 
     A fault of a count: asked and measured is how many of the processes are gone, each by its start time, so that a
     successor with any pid does not count. It ends when all are gone, which is also when its time to detect begins.
-    Nothing is taken back: a dead process is the target's to replace. The subject is the first of *targets*: a
-    scenario that wants each kernel's restart judged gives each a fault of its own.
+    Nothing is taken back: a dead process is the target's to replace. The subject is the first of *targets*, whose
+    detection is judged, as is the restart of each; what wants each detected gives each a fault of its own.
     """
 
     target: str = ""

@@ -197,15 +197,20 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
         return [Claim(claim=text, check=witness, group="playbook", needs=needs)]
     claims = []
     for step in steps:
+        told: list[tuple[str, Mapping[str, Any]]] = []
         if witness == "actor_cut_off":
             text = f"the harness's own subscriber hears nothing more of {step.subject}"
-            args = {"playbook": playbook, "step_id": step.step_id}
+            told = [(text, {"playbook": playbook, "step_id": step.step_id})]
         elif witness == "restarted":
-            text = f"{step.subject} has a new process, and its route answers"
-            args = {"kernel": step.subject, "within_s": float(scenario.max_recovery_time)}
-        else:
-            continue
-        claims.append(Claim(claim=text, check=witness, args=args, group="playbook", needs=(step.step_id,)))
+            limit_s = float(scenario.max_recovery_time)
+            struck = step.kernels or (step.subject,)
+            told = [
+                (f"{one} has a new process, and its route answers", {"kernel": one, "within_s": limit_s})
+                for one in struck
+            ]
+        claims += [
+            Claim(claim=text, check=witness, args=args, group="playbook", needs=(step.step_id,)) for text, args in told
+        ]
     return claims
 
 
@@ -260,7 +265,7 @@ def _sends_invalid(step: Step) -> bool:
 def _needs(claim: Claim, steps: Sequence[Step]) -> tuple[str, ...]:
     """The faults without whose full magnitude a claim says nothing."""
     if claim.check == "restarted":
-        return tuple(step.step_id for step in steps if step.subject == claim.args["kernel"])
+        return tuple(one.step_id for one in steps if claim.args["kernel"] in (one.subject, *one.kernels))
     if claim.check == "metric":
         return tuple(step.step_id for step in steps if moves(step, claim.args["metric"]))
     if claim.check in NEEDED_DAMAGE:

@@ -18,7 +18,8 @@ class Restarted:
     within_s: float
 
     def check(self, record: Record) -> Finding:
-        injected = [f.injected for f in record.faults if f.step.subject == self.kernel and f.injected]
+        hit = [one for one in record.faults if self.kernel in (one.step.subject, *one.step.kernels)]
+        injected = [one.injected for one in hit if one.injected]
         if not injected:
             return finding(self, Verdict.INCONCLUSIVE, f"no fault was injected into {self.kernel}")
         found = [self._after(record, strike) for strike in sorted(injected, key=lambda event: event.at_s)]

@@ -10,6 +10,7 @@ import pytest
 
 from harness.checks.api_responsive import ApiResponsive
 from harness.checks.no_cascading_failure import NoCascadingFailure
+from harness.checks.restarted import Restarted
 from harness.claims import parse
 from harness.metrics import UNITS
 from harness.model import Finding, Kind, Verdict
@@ -59,6 +60,28 @@ def test_the_plan_names_them_and_keeps_them(tmp_path: Path) -> None:
     assert (kill.kernels, kill.subject) == (("governance", "librarian"), "governance")
     assert (pause.kernels, pause.subject) == (("scheduler",), "scheduler")
     assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_the_restart_of_each_is_claimed_and_needs_the_fault(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OUTAGE + "expected_playbooks: [kernel_restart]\n")
+    (scenario,) = load_file(tmp_path / "mine.yaml")
+    plan, _ = build_plan(scenario, paper_target(tmp_path), Options(seed=1), UNITS)
+    claimed = {one.args["kernel"]: one.needs for one in plan.claims if one.check == "restarted"}
+    kill, pause = (step.step_id for step in plan.steps)
+    assert claimed == {"governance": (kill,), "librarian": (kill,), "scheduler": (pause,)}
+
+
+@pytest.mark.parametrize(("at_s", "expected"), [(INJECTED + 1.0, Verdict.PASS), (INJECTED - 1.0, Verdict.FAIL)])
+def test_one_that_a_fault_names_beside_its_subject_is_restarted_too(
+    tmp_path: Path, at_s: float, expected: Verdict
+) -> None:
+    draft = healthy()
+    steps = (replace(one, kernels=TWO) if one.step_id == "kernel_pause" else one for one in draft.plan.steps)
+    draft.plan = replace(draft.plan, steps=tuple(steps))
+    draft.add(at_s, Kind.KERNEL_CHANGED, "governance", "processes", what="process", old_pid=8, pid=9)
+    draft.signals += [(half / 2, "route_up", CHECK, 1.0) for half in range(60)]
+    check = Restarted(claim="governance restarted", kernel="governance", within_s=30.0)
+    assert check.check(draft.record(tmp_path)).verdict is expected
 
 
 def test_a_run_folder_from_before_is_still_read() -> None:
