@@ -197,19 +197,20 @@ def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scena
         return [Claim(claim=text, check=witness, group="playbook", needs=needs)]
     claims = []
     for step in steps:
-        told: list[tuple[str, Mapping[str, Any]]] = []
+        said: list[tuple[str, Mapping[str, Any]]] = []
         if witness == "actor_cut_off":
-            text = f"the harness's own subscriber hears nothing more of {step.subject}"
-            told = [(text, {"playbook": playbook, "step_id": step.step_id})]
+            words = f"the harness's own subscriber hears nothing more of {step.subject}"
+            said = [(words, {"playbook": playbook, "step_id": step.step_id})]
         elif witness == "restarted":
             limit_s = float(scenario.max_recovery_time)
             struck = step.kernels or (step.subject,)
-            told = [
+            said = [
                 (f"{one} has a new process, and its route answers", {"kernel": one, "within_s": limit_s})
                 for one in struck
             ]
         claims += [
-            Claim(claim=text, check=witness, args=args, group="playbook", needs=(step.step_id,)) for text, args in told
+            Claim(claim=words, check=witness, args=about, group="playbook", needs=(step.step_id,))
+            for words, about in said
         ]
     return claims
 
