@@ -254,6 +254,8 @@ class Supervisor:
             return {"now": time.time(), "next": last, "events": events}
         if op == "safeguards":
             return {"now": time.time(), "safeguards": self.events.safeguards(self.config)}
+        if op == "incidents":
+            return {"incidents": list(self.events.open.values())}
         if op == "shedding":
             told = {"subjects": self.events.shedding(), "bypassed": self.events.bypassed()}
             return {**told, "refusing": self.events.refusing()}

@@ -9,7 +9,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from twin.config import Config, Thresholds
+from twin.kernels import self_healing
 from twin.kernels.self_healing import SCHEMA, SelfHealing
 
 
@@ -25,12 +28,17 @@ class Bus:
 
 
 class Rpc:
-    """A gateway that takes every order."""
+    """A gateway that takes every order, and a control plane that tells of *open* incidents."""
 
     def __init__(self) -> None:
         self.shedding: set[str] = set()
+        self.open: list[dict[str, Any]] = []
+        self.looks = 0
 
     async def call(self, kernel: str, op: str, payload: dict[str, Any], timeout_s: float = 2.0) -> dict[str, Any]:
+        if (kernel, op) == ("control_plane", "incidents"):
+            self.looks += 1
+            return {"incidents": self.open}
         (self.shedding.add if payload["on"] else self.shedding.discard)(payload["subject"])
         return {"shedding": sorted(self.shedding)}
 
@@ -60,6 +68,11 @@ async def until(condition: Any, limit_s: float = 5.0) -> None:
             await asyncio.sleep(0.005)
 
 
+def at_rest(one: SelfHealing) -> bool:
+    """Nothing goes on but the look at what is open."""
+    return {task.get_coro().__name__ for task in one._tasks} == {"_catch_up"}  # type: ignore[union-attr]
+
+
 def test_it_repeats_until_it_is_undone(tmp_path: Path) -> None:
     async def story() -> None:
         one, bus = kernel(tmp_path, database())
@@ -69,7 +82,7 @@ def test_it_repeats_until_it_is_undone(tmp_path: Path) -> None:
         assert {told["outcome"] for topic, told in bus.told if topic == "playbook.finished"} == {"succeeded"}
         await one._undo(incident())
         done = bus.count("playbook.started")
-        await until(lambda: not one._tasks)
+        await until(lambda: at_rest(one))
         assert bus.count("playbook.started") == done, "none after the undo"
 
     asyncio.run(story())
@@ -93,7 +106,30 @@ def test_what_must_not_be_done_twice_is_not(tmp_path: Path) -> None:
         await one.setup()
         with contextlib.suppress(Exception):
             await one._run(incident("worker_restart"))
-        await until(lambda: not one._tasks)
+        await until(lambda: at_rest(one))
         assert bus.count("playbook.started") == 1
+
+    asyncio.run(story())
+
+
+def test_an_incident_that_was_announced_while_it_was_away_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it never read the message, and its successor never got it: the control plane knows of it."""
+    monkeypatch.setattr(self_healing, "CATCH_UP_S", 0.01)
+
+    async def story() -> None:
+        one, bus = kernel(tmp_path, database())
+        rpc: Any = one.rpc
+        other = {**incident("kernel_restart"), "incident_id": "of the control plane itself"}
+        rpc.open = [incident(), other]
+        await one.setup()
+        await until(lambda: bus.count("playbook.finished") >= 2)
+        assert {told["incident_id"] for _, told in bus.told if "playbook" in told} == {"i"}
+        await one._undo(incident())
+        await until(lambda: at_rest(one))
+        done, looks = bus.count("playbook.started"), rpc.looks
+        await until(lambda: rpc.looks >= looks + 3)  # it is still open there: its end has not been told yet
+        assert bus.count("playbook.started") == done, "what is undone is not begun again"
 
     asyncio.run(story())

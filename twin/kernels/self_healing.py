@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -40,6 +41,7 @@ MODULES = {
 }
 ATTEMPTS = 5
 RECORDS_MAX = 50
+CATCH_UP_S = 1.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (incident_id TEXT PRIMARY KEY, incident TEXT, state TEXT);
 """
@@ -56,11 +58,23 @@ class SelfHealing(Kernel):
         for row in rows:
             incident = json.loads(row["incident"])
             self.spawn(self._run(incident) if row["state"] == "started" else self._repeat(incident))
+        self.spawn(self._catch_up())
 
     async def on_message(self, message: dict[str, Any]) -> None:
         incident = message["payload"]
         if message["topic"] == "event.incident" and incident.get("playbook") in MODULES:
             self.spawn(self._run(incident))
+
+    async def _catch_up(self) -> None:
+        """What was announced while this kernel or the bus was away is still open at the control plane."""
+        while True:
+            with contextlib.suppress(KernelTimeout, KernelUnavailable, KernelError):
+                for incident in (await self.rpc.call("control_plane", "incidents", {}))["incidents"]:
+                    known = "SELECT 1 FROM runs WHERE incident_id = ?"
+                    missed = self.db.execute(known, (incident["incident_id"],)).fetchone() is None
+                    if missed and incident.get("playbook") in MODULES:
+                        self.spawn(self._run(incident))
+            await asyncio.sleep(CATCH_UP_S)
 
     async def _run(self, incident: dict[str, Any]) -> None:
         """Once an incident; a run that was cut off by this kernel's own end is taken up again."""
