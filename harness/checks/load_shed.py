@@ -49,7 +49,8 @@ class LoadShed:
         cited = [one.engaged for one in mine]
         told = _reasons(record)
         if told:
-            return self._by_reason(told, subjects, spans, cited)
+            early = [_span(one, record) for one in theirs if one.safeguard in names and one.subject in subjects]
+            return self._by_reason(told, subjects, spans, early, cited)
         alone = [row for row in deferred if _within(row.at_s, spans) and not _within(row.at_s, others)]
         if alone:
             why = f"{sum(row.count for row in alone)} deferred, all while it was engaged"
@@ -63,9 +64,18 @@ class LoadShed:
         return finding(self, Verdict.INCONCLUSIVE, f"{why}, at least {ALONE_S:g} s", *cited, *cite_rows(shared))
 
     def _by_reason(
-        self, told: Sequence[LedgerRow], subjects: set[str], spans: Sequence[Span], cited: Sequence[Event]
+        self,
+        told: Sequence[LedgerRow],
+        subjects: set[str],
+        spans: Sequence[Span],
+        early: Sequence[Span],
+        cited: Sequence[Event],
     ) -> Finding:
-        """By what the target itself gave its clients as the reason: the best witness beside other pressures."""
+        """By what the target itself gave its clients as the reason: the best witness beside other pressures.
+
+        What was deferred while it was engaged *early*, before its fault, shows nothing of that, and is no failing.
+        """
+        told = [row for row in told if _within(row.at_s, spans) or not _within(row.at_s, early)]
         mine = [row for row in told if subjects & set(row.deferred_for.split(","))]
         outside = [row for row in mine if not _within(row.at_s, spans)]
         if outside:

@@ -106,6 +106,25 @@ def test_two_pressures_are_told_apart_by_what_the_target_tells_its_clients(
     assert told.verdict is expected and words in told.because, told
 
 
+@pytest.mark.parametrize(("since", "expected"), [(12.0, Verdict.PASS), (None, Verdict.FAIL)])
+def test_work_deferred_before_the_fault_is_neither_its_witness_nor_a_failing(
+    tmp_path: Path, since: float | None, expected: Verdict
+) -> None:
+    """A machine that was busy when the run began: the monitor was engaged for that, and released before the fault."""
+    draft, about = healthy(), {"subject": "cpu", "incident_id": "early"}
+    draft.add(1.0, Kind.SAFEGUARD_ENGAGED, MONITOR, "t", **about)
+    draft.add(5.0, Kind.SAFEGUARD_RELEASED, MONITOR, "t", **about)
+    at = [one for one in (2.0, since) if one]
+    rows = [
+        sent("intent", f"r-{at_s}", "legitimate", at_s=at_s, outcome="refused", status=503, deferred_for="cpu")
+        for at_s in at
+    ]
+    draft.files = {"ledger.jsonl": "".join(json.dumps(row) + "\n" for row in rows)}
+    told = found(draft.record(tmp_path), "load_shed")
+    assert told.verdict is expected, told
+    assert ("1 deferred for it" if since else "no client saw anything deferred for it") in told.because
+
+
 def test_what_an_attack_is_refused_is_no_witness_of_a_playbook(tmp_path: Path) -> None:
     """A full queue answers a flood with 503 whether anybody defers work or not."""
     draft = healthy()
