@@ -295,10 +295,18 @@ class Session:
                 self._step(run)
                 progress.show()
         except Exception as error:  # nobody would tick any more, and the faults would stay until their deadlines
-            run.abort(f"the harness failed: {type(error).__name__}: {error}")
+            self._give_up(run, f"the harness failed: {type(error).__name__}: {error}")
         progress.close()
         run.conductor.halt()  # whoever ended it: first it is healed, then the load stops
         gevent.spawn(self._leave, run)
+
+    @staticmethod
+    def _give_up(run: Run, why: str) -> None:
+        """Heals, and ends the run also where nothing can be written any more: else the load would go on for ever."""
+        try:
+            run.abort(why)
+        except Exception as error:
+            say(f"{why}; nor can that be journalled: {type(error).__name__}: {error}")
 
     def _step(self, run: Run) -> None:
         self._feed(run)
@@ -380,10 +388,12 @@ class Session:
         if runner is None:
             return
         runner.stop()
-        self.stop(run)
-        self._set_exit_code()
-        if self.options.headless:
-            runner.quit()
+        try:
+            self.stop(run)
+        finally:  # also when it could not be judged
+            self._set_exit_code()
+            if self.options.headless:
+                runner.quit()
 
     def halt(self) -> None:
         """The process is about to end: heal first, then stop the load, then say the verdict."""

@@ -89,6 +89,27 @@ print(json.dumps([told, session.last_word]))
     assert word == "INCONCLUSIVE (exit 3): nowhere/report.html", "said again at the very end of the process"
 
 
+def test_a_disk_that_takes_nothing_any_more_ends_the_load_all_the_same() -> None:
+    """Neither the journal nor a report can be written; what is in force is healed, and the exit code is 3."""
+    told, code = on_paper("""
+class Full(Run):
+    def tick(self):
+        raise OSError(28, "No space left on device")
+    def abort(self, reason):
+        super().abort(reason)
+        raise OSError(28, "No space left on device")
+    def settle(self):
+        raise OSError(28, "No space left on device")
+options.headless = True
+runner.quit = lambda: told.append("the process ends")
+session.run = run = Full()
+gevent.spawn(session._drive, run)
+gevent.sleep(0.6)
+print(json.dumps([told, environment.process_exit_code]))
+""")
+    assert told[1:] == ["healed", "load stopped", "the process ends"] and code == 3
+
+
 @pytest.mark.parametrize(("lives", "by"), [(True, "healed"), (False, "guardian heals pause")])
 def test_halt_heals_also_a_fault_whose_greenlet_is_dead(lives: bool, by: str) -> None:
     answer, told = on_paper(f"""
