@@ -329,7 +329,7 @@ class Session:
             self.cancelled = bool(self.board.starting or self.prepared)
             return {} if self.cancelled else None
         in_force = run.conductor.active
-        run.abort("halted")
+        self._give_up(run, "halted")
         run.conductor.halt()
         healed = {event.subject: event.detail for event in run.journal.events if event.kind is Kind.FAULT_HEALED}
         for name in set(in_force) - set(healed):  # its greenlet died or hangs: the guardian is asked without it
@@ -354,15 +354,15 @@ class Session:
             return
         self.run = self.twin = self.sinks = self.gates = None
         if not run.done:
-            run.abort("the load was stopped before the run was over")
-        if sinks is not None and gates is not None:
-            gates.here.shut_all()
-            pour(sinks, gates.here, run, all_of_it=True)
-        unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
-        if any(unknown):
-            run.spoil("; ".join(filter(None, unknown)))
+            self._give_up(run, "the load was stopped before the run was over")
         self.judging = run
         try:
+            if sinks is not None and gates is not None:
+                gates.here.shut_all()
+                pour(sinks, gates.here, run, all_of_it=True)
+            unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
+            if any(unknown):
+                run.spoil("; ".join(filter(None, unknown)))
             self.verdict = run.settle()
             self.board.over(run)
         except Exception as error:
@@ -397,8 +397,15 @@ class Session:
 
     def halt(self) -> None:
         """The process is about to end: heal first, then stop the load, then say the verdict."""
+        try:
+            self._halt()
+        finally:  # also when it could not be judged
+            self._stop_twin()
+            self._set_exit_code()
+
+    def _halt(self) -> None:
         if self.run is not None:
-            self.run.abort("interrupted")
+            self._give_up(self.run, "interrupted")
             if self.environment.runner is not None:
                 self.environment.runner.stop()
             self.stop()
@@ -407,8 +414,6 @@ class Session:
         with gevent.Timeout(ENDING_S, False):
             while self.judging is not None:  # another greenlet judges the run and takes its twin away
                 gevent.sleep(TICK_S)
-        self._stop_twin()
-        self._set_exit_code()
 
     def _set_exit_code(self) -> None:
         if self.verdict is not None:

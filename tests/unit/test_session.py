@@ -91,7 +91,35 @@ print(json.dumps([told, session.last_word]))
 
 def test_a_disk_that_takes_nothing_any_more_ends_the_load_all_the_same() -> None:
     """Neither the journal nor a report can be written; what is in force is healed, and the exit code is 3."""
-    told, code = on_paper("""
+    told, code = on_paper(
+        FULL
+        + """
+gevent.spawn(session._drive, run)
+gevent.sleep(0.6)
+print(json.dumps([told, environment.process_exit_code]))
+"""
+    )
+    assert told[1:] == ["healed", "load stopped", "the process ends"] and code == 3
+
+
+def test_so_does_a_signal_on_such_a_disk_and_no_twin_is_left() -> None:
+    halted, told, code = on_paper(
+        FULL
+        + """
+session.twin = S(stop=lambda: told.append("twin stopped"))
+healed = session.halt_run()
+try:
+    session.halt()
+except OSError:
+    pass  # Locust writes it down
+print(json.dumps([healed, told, environment.process_exit_code]))
+"""
+    )
+    assert halted == {"pause": True}, "the page is told what was healed"
+    assert told[1:] == ["healed", "load stopped", "twin stopped"] and code == 3
+
+
+FULL = """
 class Full(Run):
     def tick(self):
         raise OSError(28, "No space left on device")
@@ -103,11 +131,7 @@ class Full(Run):
 options.headless = True
 runner.quit = lambda: told.append("the process ends")
 session.run = run = Full()
-gevent.spawn(session._drive, run)
-gevent.sleep(0.6)
-print(json.dumps([told, environment.process_exit_code]))
-""")
-    assert told[1:] == ["healed", "load stopped", "the process ends"] and code == 3
+"""
 
 
 @pytest.mark.parametrize(("lives", "by"), [(True, "healed"), (False, "guardian heals pause")])
