@@ -45,7 +45,8 @@ def _lost(record: Record) -> tuple[list[str], list[Event | str]]:
         back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
         until_s = back[0].at_s if back else record.end_s
         if until_s - event.at_s > GAP_S or not back:
-            problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s")
+            why = f": {event.detail['error']}" if event.detail.get("error") else ""
+            problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s{why}")
             evidence.append(event)
     return problems, evidence
 

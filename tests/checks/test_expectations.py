@@ -131,6 +131,12 @@ def test_a_series_that_falls_silent_without_a_word_is_a_lost_signal(tmp_path: Pa
     assert found(tail.record(tmp_path / "b"), "signals_complete").verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_lost_signal_says_why(tmp_path: Path) -> None:
+    draft = healthy().add(12.0, Kind.SIGNAL_LOST, "events", "run", error="the manifest has no signals.events")
+    lost = found(draft.record(tmp_path), "signals_complete")
+    assert lost.because == "events was silent for 24.0 s: the manifest has no signals.events"
+
+
 def test_one_route_that_falls_silent_is_not_hidden_by_the_others(tmp_path: Path) -> None:
     draft = healthy()
     draft.signals += [(half / 2, "route_up", "GET /other", 1.0) for half in range(72) if not 14.0 < half / 2 < 20.0]
