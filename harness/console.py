@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.model import Finding, Verdict
+from harness.model import ROOTS, Finding, Verdict
 
 if TYPE_CHECKING:
     from harness.run import Run
@@ -22,8 +22,6 @@ WIDTH_OF_LOGS = 160
 BAR = 24
 COLUMNS_MIN = 20  # what is narrower may be wrapped
 RENEWED = "\r\x1b[K"  # takes the line back that stands there
-# What makes other claims inconclusive, the causes before what follows from them.
-ROOTS = ("control_clean", "baseline_steady", "run_complete", "journal_intact", "signals_complete", "fault_attained")
 
 
 def console() -> Console:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -248,3 +248,18 @@ class Finding:
     because: str
     group: str = "verification"
     evidence: tuple[str, ...] = ()
+
+
+# The checks whose findings make others inconclusive, causes before what follows from them.
+ROOTS = ("control_clean", "baseline_steady", "run_complete", "journal_intact", "signals_complete", "fault_attained")
+
+
+def not_passed(findings: Iterable[Finding]) -> list[Finding]:
+    """What did not pass, the worst first, and causes before what follows from them."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
+
+    def place(one: Finding) -> tuple[int, int, bool]:
+        root = ROOTS.index(one.check) if one.check in ROOTS else len(ROOTS)
+        return order.index(one.verdict), root, one.group != "validity"
+
+    return sorted((one for one in findings if one.verdict is not Verdict.PASS), key=place)

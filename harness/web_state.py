@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.model import Event, Finding, Kind, Step, Verdict
+from harness.model import Event, Finding, Kind, Step, not_passed
 from harness.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -204,10 +204,8 @@ def _event(event: Event) -> View:
 
 
 def _verdict(run: Run) -> View:
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
     reasons = [event.detail.get("reason", "") for event in run.journal.events if event.kind is Kind.RUN_ABORTED]
-    bad = [one for one in run.findings if one.verdict is not Verdict.PASS]
-    bad.sort(key=lambda one: (order.index(one.verdict), one.group != "validity"))
+    bad = not_passed(run.findings)
     return {
         "verdict": run.verdict.value if run.verdict else None,
         "cut_short": str(reasons[0]) if reasons else "",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.ledger import LEDGER, OUTCOMES
-from harness.model import Event, Finding, Kind, Verdict
+from harness.model import Event, Finding, Kind, Verdict, not_passed
 from harness.record import Record
 from reports.picture import Picture
 
@@ -122,9 +122,7 @@ def _tiles(record: Record, findings: Sequence[Finding]) -> Iterable[tuple[str, s
 
 def _open_questions(findings: Sequence[Finding]) -> str:
     """What did not pass, the worst first, and causes before what follows from them."""
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE)
-    bad = [one for one in findings if one.verdict is not Verdict.PASS]
-    bad.sort(key=lambda one: (order.index(one.verdict), one.group != "validity"))
+    bad = not_passed(findings)
     items = [
         f"<li>{_mark(one.verdict)} <div><b>{escape(one.claim)}</b><small>{escape(one.because)}</small></div></li>"
         for one in bad[:OPEN_MAX]

@@ -142,9 +142,11 @@ def test_what_did_not_pass_stands_first_with_causes_before_consequences(tmp_path
         one(3, Verdict.INCONCLUSIVE, "validity"),
         one(4, Verdict.FAIL, "verification"),
     ]
+    halted = Finding(check="run_complete", verdict=Verdict.INCONCLUSIVE, claim="claim-5", because="b", group="validity")
+    findings.append(halted)
     record = healthy().record(tmp_path)
     above = render(record, findings).partition("What happened")[0]
-    assert re.findall(r"<b>(claim-\d)</b>", above) == ["claim-4", "claim-3", "claim-2"]
+    assert re.findall(r"<b>(claim-\d)</b>", above) == ["claim-4", "claim-5", "claim-3", "claim-2"]
     many = [one(number, Verdict.FAIL, "safeguard") for number in range(OPEN_MAX + 3)]
     above = render(record, many).partition("What happened")[0]
     assert above.count("<b>claim-") == OPEN_MAX and "and 3 more" in above
