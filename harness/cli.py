@@ -56,7 +56,7 @@ def main() -> int:
     wave_console.add_waves(verbs)
     for name, text in (
         ("verify", "judges a run folder again, or all of a suite's report"),
-        ("report", "writes its reports again"),
+        ("report", "writes its reports again, or a suite's page"),
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("folder", type=Path)
@@ -145,6 +145,8 @@ def _verify(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _report(options: argparse.Namespace, rest: list[str]) -> int:
+    if options.folder.is_file():
+        return suite_door.report(options.folder)
     _record(options.folder)
     answer, _ = conclude(options.folder)
     print(f"{answer.value}: {options.folder / 'report.html'}")
@@ -155,7 +157,9 @@ def _record(folder: Path) -> Record:
     try:
         return Record.load(folder)
     except (OSError, ValueError) as error:
-        raise TargetError(f"{folder}: not a run folder: {error}") from None
+        reports = sorted(folder.glob("chaos_report_*.json"))
+        hint = f"; of a suite, name its report: {reports[-1]}" if reports else ""
+        raise TargetError(f"{folder}: not a run folder: {error}{hint}") from None
 
 
 def _heal(options: argparse.Namespace, rest: list[str]) -> int:

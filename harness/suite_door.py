@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from harness.suite_console import run_to_exit_code
 from harness.suite_entries import is_suite, split
 from harness.suite_result import Result, judged_again
 from harness.suite_run import resume_suite, start_suite
-from harness.suite_state import Row, read_state
+from harness.suite_state import Row, read_state, write_pages
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
@@ -146,6 +147,17 @@ def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result]) -> int:
     worst = Verdict.worst(verdicts)
     say(f"verdict: {worst.value} (exit {worst.exit_code})")
     return worst.exit_code
+
+
+def report(path: Path) -> int:
+    """`grace-chaos report` of a suite's report, or of a test run's in waves: its page and JUnit are written again."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        page, verdict = write_pages(path, told), Verdict(told["verdict"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return refuse(f"{path}: not a suite report: {type(error).__name__}: {error}")
+    say(f"{verdict.value}: {page}")
+    return verdict.exit_code
 
 
 def to_suite(options: Any, distributed: bool) -> None:

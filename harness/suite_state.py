@@ -17,6 +17,7 @@ from reports.suite_html import suite_html
 from reports.suite_junit import suite_junit
 
 SCHEMA = "grace-suite/1"
+WAVES = "grace-waves"  # the schemas of harness/wave_state.py
 WAITING, RUNNING, ENDED, INTERRUPTED = "waiting", "running", "ended", "interrupted"
 NOT_RUN = "not run: the suite was cut off before"
 
@@ -117,13 +118,22 @@ class State:
         """The report's three files; each is whole at any time. The report."""
         report = self.report()
         self.asked.out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        for suffix, content in ((".html", suite_html(report)), (".junit.xml", suite_junit(report)), (".json", text)):
-            path = self.file.with_suffix(suffix)
-            beside = path.with_name(path.name + ".part")
-            beside.write_text(content, encoding="utf-8")
-            beside.replace(path)
+        write_pages(self.file, report)
+        _write(self.file, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
         return report
+
+
+def write_pages(file: Path, report: Mapping[str, Any]) -> Path:
+    """What people and build servers read of the report *file*; the page."""
+    _write(file.with_suffix(".junit.xml"), suite_junit(report))
+    return _write(file.with_suffix(".html"), suite_html(report))
+
+
+def _write(path: Path, content: str) -> Path:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(content, encoding="utf-8")
+    beside.replace(path)
+    return path
 
 
 def begin(asked: Asked, found: Sequence[Entry]) -> State:
@@ -154,6 +164,8 @@ def _readable(path: Path) -> State | None:
 def _read(path: Path) -> State:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if str(data.get("schema")).startswith(WAVES):
+            raise ValueError("it is of a test run in waves, which is begun anew: grace-chaos waves")
         if data.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {data.get('schema')!r}, not {SCHEMA!r}")
         asked = replace(Asked.from_json(data["asked"]), out=path.resolve().parent)  # it may have been moved

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import suite_run
+from harness import cli, suite_run
 from harness.suite_check import Asked, SuiteRefused
 from harness.suite_child import last_words
 from harness.suite_door import verify
@@ -187,6 +187,26 @@ def test_verify_judges_every_run_of_a_report_again(stage: Any, capsys: pytest.Ca
     assert verify(path) == 2
 
 
+def test_report_writes_the_page_again_and_a_folder_of_a_suite_says_which_to_name(
+    stage: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = stage(a="pass", b="fail")
+    path = Path(run(on.state())["report_file"])
+    page = path.with_suffix(".html")
+    told = page.read_text()
+    page.write_text("")
+    path.with_suffix(".junit.xml").unlink()
+    monkeypatch.setattr(sys, "argv", ["grace-chaos", "report", str(path)])
+    assert cli.main() == 1 and page.read_text() == told and path.with_suffix(".junit.xml").exists()
+    assert capsys.readouterr().out == f"FAIL: {page}\n"
+    for verb in ("report", "verify"):
+        monkeypatch.setattr(sys, "argv", ["grace-chaos", verb, str(on.out)])
+        assert cli.main() == 2 and f"of a suite, name its report: {path}" in capsys.readouterr().err
+    path.write_text('{"verdict": "PASS"}')
+    monkeypatch.setattr(sys, "argv", ["grace-chaos", "report", str(path)])
+    assert cli.main() == 2 and "not a suite report: KeyError" in capsys.readouterr().err
+
+
 def on_how() -> tuple[str, ...]:
     return "pass", "hang", "fail", "pass"
 
@@ -215,6 +235,9 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(SuiteRefused, match="not a suite report"):
             asyncio.run(resume_suite(path))
+    path.write_text('{"schema": "grace-waves/1"}')
+    with pytest.raises(SuiteRefused, match="it is of a test run in waves, which is begun anew: grace-chaos waves"):
+        asyncio.run(resume_suite(path))
     with pytest.raises(SuiteRefused, match="holds no suite report"):
         asyncio.run(resume_suite(tmp_path))
 
