@@ -9,7 +9,8 @@
     if (!bar || document.getElementById("grace-link")) return;
     const one = document.createElement("a");
     one.id = "grace-link"; one.href = "./grace/"; one.textContent = "Grace: live, HALT, reports";
-    one.style.cssText = "color: inherit; font-weight: 600; margin-right: auto; white-space: nowrap";
+    // it gives way to the buttons of a run: a header that is too wide would scroll the whole page sideways
+    one.style.cssText = "color: inherit; font-weight: 600; margin-right: auto; white-space: nowrap; min-width: 0; overflow: hidden; text-overflow: ellipsis";
     bar.firstElementChild.after(one);
   }
   function form() {
@@ -18,6 +19,16 @@
     if (!mine || mine.dataset.grace) return;
     mine.dataset.grace = "opened once";
     if (mine.getAttribute("aria-expanded") === "false") mine.click();
+  }
+  // Locust has the fields in the order of the alphabet. What everybody sets stands first: by style, the nodes are React's.
+  function order() {
+    for (const [at, name] of ["scenario", "timeScale", "seed"].entries()) {
+      let field = document.querySelector(`[name="${name}"]`);
+      while (field && field.parentElement && !field.parentElement.querySelector('[name="control"]')) field = field.parentElement;
+      if (!field || !field.parentElement || field.style.order) continue;
+      Object.assign(field.parentElement.style, { display: "flex", flexDirection: "column" });
+      field.style.order = String(at - 3);
+    }
   }
   function frame() {
     const tab = document.querySelector('[role="tab"][aria-selected="true"]');
@@ -37,5 +48,5 @@
     const theme = localStorage.getItem("theme") || "";
     if ((page.documentElement.dataset.theme || "") !== theme) page.documentElement.dataset.theme = theme;
   }
-  setInterval(() => { link(); form(); frame(); }, 300);
+  setInterval(() => { link(); form(); order(); frame(); }, 300);
 })();
