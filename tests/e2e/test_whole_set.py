@@ -42,9 +42,12 @@ class Whole:
         report: dict[str, Any] = json.loads(path.read_text())
         return report
 
+    def row(self, scenario: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(row for row in self.report["scenarios"] if row["scenario_id"] == scenario)
+        return found
+
     def folder(self, scenario: str) -> Path:
-        row = next(row for row in self.report["scenarios"] if row["scenario_id"] == scenario)
-        return self.out / str(row["run_folder"])
+        return self.out / str(self.row(scenario)["run_folder"])
 
     def log(self, scenario: str) -> str:
         (path,) = self.out.glob(f"chaos_report_*/*_{scenario}.log")
@@ -68,6 +71,10 @@ def test_all_of_them_pass(whole: Whole) -> None:
         assert row["verdict"] == ("PASS" if judged else "NOT_APPLICABLE"), (row, whole.log(name)[-4000:])
         assert not judged or {one["verdict"] for one in findings(whole.folder(name))} == {"PASS"}
     assert whole.code == whole.report["exit_code"] == (0 if may_mount() else NOT_APPLICABLE), whole.said[-4000:]
+
+
+def test_what_make_run_does_takes_less_than_a_minute(whole: Whole) -> None:
+    assert whole.row("MF01_triple_threat")["took_s"] < 60.0
 
 
 def test_the_folder_says_the_same_offline(whole: Whole) -> None:
