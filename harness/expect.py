@@ -311,7 +311,8 @@ def _validity(steps: Sequence[Step]) -> list[Claim]:
     claims = [Claim(claim="the baseline was steady", check="baseline_steady", group="validity")]
     for step in steps:
         asked = f"{step.asked.value:g} {step.asked.unit}".strip()
-        text, args = f"{step.step_id} reached {step.asked.name} {asked}", {"step_id": step.step_id}
+        reached = "took hold" if step.asked.is_state else f"reached {step.asked.name} {asked}"
+        text, args = f"{step.step_id} {reached}", {"step_id": step.step_id}
         claims.append(Claim(claim=text, check="fault_attained", args=args, group="validity"))
         if step.asked.name == "paused":
             text = f"a symptom was seen on {step.subject}'s route"

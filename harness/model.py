@@ -106,6 +106,16 @@ class Magnitude:
     def floor(self) -> float:
         return self.value - self.tolerance
 
+    @property
+    def is_state(self) -> bool:
+        """What is or is not, such as "paused"; there is no more or less of it."""
+        return self.value == 1.0 and not self.unit
+
+    @property
+    def words(self) -> str:
+        """As a person says it: "90 %", "5000 messages", "paused"."""
+        return self.name if self.is_state else f"{self.value:g} {self.unit or self.name}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:

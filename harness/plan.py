@@ -387,11 +387,10 @@ def describe(plan: Plan) -> str:
         + (", control: no fault is injected" if plan.control else ""),
     ]
     for step in plan.steps:
-        asked = f"{step.asked.value:g} {step.asked.unit}".strip() if step.asked.unit else "stopped"
         scaled = f" (asked {step.asked_duration_s:g} s)" if step.asked_duration_s != step.duration_s else ""
         on = step.subject if step.subject == step.target else f"{step.target}, {step.subject}"
         length = f" for {step.duration_s:g} s{scaled}" if step.asked_duration_s else ", once"
-        lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {asked}{length}")
+        lines.append(f"  at +{step.at_s:g} s  {step.step_id} on {on}: {step.asked.words}{length}")
     lines += [f"  {note}" for note in plan.notes]
     lines += [f"  stops when {text}" for text in plan.stop_when]
     lines += [f"  UNSAFE: {name} is lifted to {value:g}" for name, value in plan.unsafe.items()]

@@ -144,7 +144,7 @@ def _fault(step: Step, run: Run, now_s: float) -> View:
     return {
         "id": step.step_id,
         "on": step.subject,
-        "asked": f"{step.asked.value:g} {step.asked.unit}".strip(),
+        "asked": step.asked.words,
         "asked_name": step.asked.name,
         "achieved": achieved,
         "state": state,

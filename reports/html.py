@@ -178,7 +178,9 @@ def _faults(record: Record) -> str:
             _cells(
                 fault.step.step_id,
                 fault.step.subject,
-                f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}",
+                asked.name
+                if asked.is_state
+                else f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}",
                 *spread,
                 (f"{fault.step.duration_s:g} s" if fault.step.duration_s else NONE)
                 + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else ""),

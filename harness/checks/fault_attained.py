@@ -21,6 +21,8 @@ class FaultAttained:
         if fault.shortfall:
             return finding(self, Verdict.INCONCLUSIVE, fault.shortfall, *rows)
         achieved = fault.achieved or {}
+        if asked.is_state:
+            return finding(self, Verdict.PASS, f"{asked.name}, ended by {fault.ended_by}", *rows)
         wanted = f"{asked.value:g} {asked.unit}".strip()
         why = (
             f"asked {wanted}, mean {achieved.get('mean', 0):g} (sd {achieved.get('sd', 0):g},"
