@@ -61,6 +61,16 @@ def test_every_metric_has_a_unit() -> None:
     assert set(UNITS) == set(METRICS)
 
 
+@pytest.mark.parametrize(
+    ("at_s", "check"), [(12.0, "no_cascading_failure"), (RECOVERED + 4.0, "recovery_within_limit")]
+)
+def test_a_kernel_that_the_target_no_longer_lists_is_not_taken_for_one_that_runs(
+    tmp_path: Path, at_s: float, check: str
+) -> None:
+    draft = healthy().add(at_s, Kind.KERNEL_CHANGED, "librarian", "control_plane", what="state", to="unlisted")
+    assert found(draft.record(tmp_path), check).verdict is Verdict.FAIL
+
+
 def both_pressures(draft: Draft, since_s: float, until_s: float) -> Draft:
     """The same monitor is engaged for memory as well, by something else."""
     about = {"subject": "memory", "incident_id": "memory"}

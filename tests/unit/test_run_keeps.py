@@ -1,8 +1,9 @@
-"""What a run keeps of its target: the manifest without a secret, however that is written."""
+"""What a run makes of its target: no secret of its manifest is kept, and a kernel that is not listed is not well."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from harness.run import Run
@@ -37,3 +38,13 @@ def test_no_secret_of_the_target_is_kept_however_it_is_written(tmp_path: Path) -
     run._keep_target()
     kept = (tmp_path / "target" / "target.yaml").read_text()
     assert "PUBLIC" in kept and [one for one in ("FLOW", "FOLDED", "TOKEN") if one in kept] == []
+
+
+def test_a_kernel_that_the_target_no_longer_lists_is_not_well() -> None:
+    run: Any = object.__new__(Run)
+    run.plan, run.target = SimpleNamespace(kernels=("librarian",)), SimpleNamespace(signals={})
+    latest = {("kernel_pid", "librarian"): (0.0, 7.0)}
+    run.watcher = SimpleNamespace(engaged=set(), latest=latest, kernel_states={"librarian": "running"})
+    assert run._trouble(1.0) == ""
+    run.watcher.kernel_states["librarian"] = "unlisted"
+    assert run._trouble(1.0) == "librarian is unlisted"
