@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.checks.audit_complete import chain_problem
-from harness.mounts import may_mount, mounts
+from harness.mounts import mounts
 from harness.record import Record
+from tests.disks import looked, says_nothing, without_the_right
 from tests.processes import findings, finish, locust, run_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+MF05 = ("--scenario", "MF05_full_disk_no_log", "--time-scale", "0.1")
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """The folder of a run that passed; None for a user who may not mount, who is told so."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The folder of a run that passed; None for a user who may not mount: the run says so, and so does pytest."""
     out = tmp_path_factory.mktemp("full_disk")
-    code, said = finish(locust("--scenario", "MF05_full_disk_no_log", "--time-scale", "0.1", out=out))
-    assert code == (0 if may_mount() else 4), said[-6000:]
-    if may_mount():
-        assert {one["verdict"] for one in findings(run_folder(out))} == {"PASS"}, said[-6000:]
-        yield run_folder(out)
-        return
-    assert "the immutable log has no disk of its own: this user may not mount one" in said
-    yield None
+    code, said = finish(locust(*MF05, out=out))
+    folder = run_folder(out)
+    if not looked(code, said, folder):
+        return None
+    assert code == 0 and {one["verdict"] for one in findings(folder)} == {"PASS"}, said[-6000:]
+    return folder
+
+
+def test_without_the_right_to_mount_it_says_nothing_and_why(tmp_path: Path) -> None:
+    """Whoever runs this: the right is dropped before the run begins."""
+    code, said = finish(locust(*MF05, out=tmp_path, before=without_the_right()))
+    says_nothing(code, said, run_folder(tmp_path))
 
 
 def test_the_disk_was_full_by_the_word_of_the_machine_and_nothing_of_it_is_left(run: Path | None) -> None:
