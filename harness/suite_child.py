@@ -27,6 +27,7 @@ ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]): sys.exit(3)
 os.execv(sys.executable, [sys.executable, "-m", "locust", *sys.argv[2:]])
 """
+BAR = re.compile(r" *\[[#.]+\] *")  # of a progress line
 LOCUSTS_SUMMARY = re.compile(r"^Type +Name +# reqs", re.MULTILINE)
 T = TypeVar("T")
 
@@ -142,11 +143,13 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def last_words(log: Path) -> str:
-    """The end of what it printed, in one line, without Locust's own tables and notes."""
+    """The end of what it printed, in one line, without Locust's own tables and notes, and of its progress the last."""
     try:
         text = log.read_bytes()[-TEXT_MAX:].decode(errors="replace")
     except OSError:
         return "nothing"
     lines = [line.strip() for line in LOCUSTS_SUMMARY.split(text)[0].splitlines()]
     kept = [line for line in lines if line and "/INFO/locust." not in line]
+    last = kept[-1:]
+    kept = [line for line in kept[:-1] if not BAR.search(line)] + [BAR.sub(" ", line) for line in last]
     return " / ".join(kept[-3:])[-500:] or "nothing"

@@ -13,6 +13,7 @@ from reports.html import NONE, SHAPES, TEMPLATES
 
 ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE, Verdict.PASS)
 WAITS = {"waiting": "not run", "running": "runs", "not run": "not run"}
+NO_BREAK = "\u00a0"
 # the page's own, beside what it shares with the report of a run
 STYLE = """
 main td { vertical-align: top; } main .n { text-align: right; white-space: nowrap; width: 1%; } .wide { width: 60%; }
@@ -118,7 +119,7 @@ def _table(report: Mapping[str, Any]) -> str:
 
 def _row(row: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
     title = escape(row["scenario_id"])
-    if row["run_folder"]:
+    if row["run_folder"] and incident.get("incident_id"):  # one that was killed has left no report
         title = f'<a href="{escape(quote(row["run_folder"]))}/report.html">{title}</a>'
     elif row["log"]:
         title += f' <a href="{escape(quote(row["log"]))}">log</a>'
@@ -126,7 +127,7 @@ def _row(row: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
     recovery = incident.get("recovery_time_seconds")
     note = f"<small>{escape(row['pause_because'])} when it began</small>" if row["pause_because"] else ""
     cells = (
-        f"<td>{title}{name}<td>{escape(row['category'].replace('_', ' '))}"
+        f"<td>{title}{name}<td>{escape(row['category'].replace('_', NO_BREAK))}"
         f"<td class=n>{row['severity'] or NONE}<td>{_state(row)}<td>{escape(row['because'])}{note}"
     )
     seconds = f"<td class=n>{_seconds(recovery)}<td class=n>{_seconds(row['took_s'])}"

@@ -133,9 +133,10 @@ def test_the_report_is_there_after_each_and_never_says_more_than_is_known(stage:
 
 def html_and_junit_say_the_same(on: Stage, report: dict[str, Any]) -> None:
     page = Path(report["report_file"]).with_suffix(".html").read_text()
-    for row in report["scenarios"][:2]:
-        link = f"{row['run_folder']}/report.html"
-        assert f'href="{link}"' in page and (on.out / link).is_file()
+    for row in report["scenarios"]:
+        link, log = f"{row['run_folder']}/report.html", row["log"]
+        there = bool(row["run_folder"]) and (on.out / link).is_file()
+        assert (f'href="{link}"' in page) is there and (f'href="{log}"' in page) is not there, row
     assert page.index("FAIL</span><td>") < page.index("PASS</span><td>") and "no run folder" in page
     suites = ElementTree.parse(Path(report["report_file"]).with_suffix(".junit.xml")).getroot()
     assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("8", "1", "6")
@@ -273,6 +274,10 @@ def test_the_last_words_are_not_locusts_tables(tmp_path: Path) -> None:
     table = "Type     Name      # reqs\n-----|-----\n Aggregated 0\n"
     log.write_text(f"a plan\nnot started: why\n[x] vm/INFO/locust.main: Shutting down\n{table}")
     assert last_words(log) == "a plan / not started: why"
+    log.write_text(
+        "run folder x\n[   0.2 s] baseline [......]  0.2 s\n[   5.1 s] faults   [##....]  2.0 s  cpu_spike\n"
+    )
+    assert last_words(log) == "folder x / [   5.1 s] faults 2.0 s  cpu_spike"
 
 
 ALONE = """
