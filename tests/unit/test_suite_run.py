@@ -277,7 +277,7 @@ def test_the_last_words_are_not_locusts_tables(tmp_path: Path) -> None:
     log.write_text(
         "run folder x\n[   0.2 s] baseline [......]  0.2 s\n[   5.1 s] faults   [##....]  2.0 s  cpu_spike\n"
     )
-    assert last_words(log) == "folder x / [   5.1 s] faults 2.0 s  cpu_spike"
+    assert last_words(log) == "run folder x / [   5.1 s] faults 2.0 s  cpu_spike"
 
 
 ALONE = """
