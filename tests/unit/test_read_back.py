@@ -194,6 +194,23 @@ def test_the_audit_is_read_last_and_waited_for_by_reference(server: FakeServer, 
     assert [seen[1].partition("?")[0] for seen in server.seen][:2] == ["/intents", "/intents"]
 
 
+def test_a_log_that_goes_on_for_ever_is_not_waited_for_when_ours_does_not_come(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    clock = Clock()
+
+    def audit(path: str) -> Answer:
+        entries = [{"sequence": 0, "reference": "a"}, *({"sequence": n} for n in range(1, 1 + int(clock.now_s * 4)))]
+        since = int(path.rpartition("=")[2])
+        return as_json({"entries": entries[since:], "next": len(entries)})
+
+    server.answers["/audit"] = audit
+    both = {"audit": {"a", "lost"}}
+    problems = read_back(target(server, audit=AUDIT), tmp_path, both, 60.0, clock.now, clock.pause)
+    assert problems == ["ledger audit still lacked 1 of 2 at the end: lost"]
+    assert STALLED_S <= clock.now_s < STALLED_S + 2
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
