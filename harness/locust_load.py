@@ -184,6 +184,7 @@ class Session:
             self.board.refused = self._words(error)
             say(f"not started: {self.board.refused}")
             self.verdict = Verdict.INCONCLUSIVE
+            self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): not started: {self.board.refused}"
             self._stop_twin()
             gevent.spawn(self._leave)
 

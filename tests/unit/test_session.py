@@ -185,7 +185,7 @@ print(json.dumps([session.prepare({}), session.board.starting]))
 
 
 def test_a_machine_that_cannot_hold_a_twin_is_told_at_the_run_and_not_taken_for_a_crash() -> None:
-    twin, refused, code = on_paper("""
+    twin, refused, code, word = on_paper("""
 def refuse(off, plant): raise locust_load.TwinFailed("the embedded Grace has no room: 3 MB left")
 locust_load.EmbeddedTwin = refuse
 options.headless = True
@@ -194,9 +194,10 @@ session._try_twin(None)
 twin = session.twin
 session.start()
 gevent.sleep(0.1)
-print(json.dumps([twin, session.board.refused, environment.process_exit_code]))
+print(json.dumps([twin, session.board.refused, environment.process_exit_code, session.last_word]))
 """)
     assert (twin, refused, code) == (None, "the embedded Grace has no room: 3 MB left", 3)
+    assert word == f"INCONCLUSIVE (exit 3): not started: {refused}", "below the empty tables that Locust prints"
 
 
 def test_a_run_whose_twin_has_no_room_left_is_cut_short() -> None:
