@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from harness.checks.audit_complete import chain_problem
 from harness.judge import judge, verdict
-from harness.mounts import may_mount
+from harness.mounts import may_mount, mounts
 from harness.plan import plan_from_json
 from harness.record import Record
 from harness.scenario import FOLDER
 from harness.suite_entries import seed_of
+from tests.disks import looked
 from tests.processes import findings, finish, locust, run_folder, wait_for_event
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
@@ -112,3 +114,43 @@ def test_the_same_seed_is_the_same_assault(whole: Whole, tmp_path: Path) -> None
     assert code == 3, said[-3000:]
     assert (second / "plan.json").read_bytes() == (first / "plan.json").read_bytes()
     assert injected(second) == injected(first) and second == run_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def full_disk(whole: Whole) -> Path | None:
+    """MF05's folder; None for a user who may not mount: its run says so, and so does pytest."""
+    row, folder = whole.row(WITH_A_DISK), whole.folder(WITH_A_DISK)
+    return folder if looked(row["exit_code"], whole.log(WITH_A_DISK), folder) else None
+
+
+def test_the_disk_was_full_by_the_word_of_the_machine_and_nothing_of_it_is_left(full_disk: Path | None) -> None:
+    if full_disk is None:
+        return
+    disk = Record.load(full_disk).fault("disk_full")
+    assert disk.achieved is not None and disk.achieved["mean"] >= 99.5 and disk.ended_by == "plan"
+    assert disk.injected is not None and disk.injected.detail["kind"] == "tmpfs"
+    assert disk.healed is not None and disk.healed.detail["verified"]
+    assert not [one for one in mounts() if one.point.parent.name.startswith("grace-twin-")]
+
+
+def test_every_decision_that_a_client_got_is_in_the_chain_and_the_others_were_refused(full_disk: Path | None) -> None:
+    if full_disk is None:
+        return
+    record = Record.load(full_disk)
+    held, sent = record.held("audit"), record.ledger
+    assert held is not None and sent is not None and not chain_problem(held)
+    decisions = [row for row in sent if row.kind == "decision"]
+    told = {outcome: [one for one in decisions if one.outcome == outcome] for outcome in ("accepted", "refused")}
+    references = {row.text("reference") for row in held}
+    assert all(one.reference in references for one in told["accepted"])
+    assert told["refused"] and {one.status for one in told["refused"]} == {503}
+
+
+def test_the_guard_and_the_log_itself_tell_of_it(full_disk: Path | None) -> None:
+    if full_disk is None:
+        return
+    rows: list[dict[str, Any]] = [json.loads(line) for line in (full_disk / "timeline.jsonl").read_text().splitlines()]
+    guard = next(row for row in rows if row["kind"] == "safeguard_engaged" and row["subject"] == "log_write_guard")
+    assert guard["detail"]["subject"] == "immutable_log" and "cannot be written" in guard["detail"]["reason"]
+    logs = [path.read_text() for path in (full_disk / "target").rglob("*.log")]
+    assert any("the immutable log cannot be written: " in text for text in logs)
