@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
+BY_TWO := -n 2 --dist loadfile
 
 .PHONY: help venv run test test-fast lint clean sabotage bench matrix soak killmatrix seeds
 help:
@@ -25,10 +26,11 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/mypy
 
 test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
-	@$(BIN)/python -m pytest -q -m 'not slow'
+	@$(BIN)/python -m pytest -q -m 'not slow' $(BY_TWO)
 
 test: $(STAMP) lint ## every test but the long matrices below
-	@$(BIN)/python -m pytest -q -m 'not alone' --durations=25
+	@status=0; $(BIN)/python -m pytest -q -m 'not slow and not alone' $(BY_TWO) --durations=10 || status=$$?; \
+	$(BIN)/python -m pytest -q -m 'slow and not alone' --durations=40 || status=$$?; exit $$status
 
 sabotage: $(STAMP) ## each safeguard off, each defect planted and each fault of the pool, one at a time
 	@$(BIN)/python -m pytest -q -m alone --durations=25

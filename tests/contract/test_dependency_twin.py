@@ -145,7 +145,7 @@ def test_it_outlives_the_gateway_and_the_monitor(target: Target, tmp_path: Path)
 
 def test_switched_off_it_sees_nothing_and_readers_wait(tmp_path: Path) -> None:
     (tmp_path / "twin").mkdir()
-    with twin(tmp_path / "twin", off=f"resource_pressure_monitor,dependency_breaker,{NAME}"):
+    with twin(tmp_path / "twin", off=f"resource_pressure_monitor,dependency_breaker,error_recognition_system,{NAME}"):
         target = load_target(tmp_path / "twin" / "target.yaml")
         with Readers(target) as readers, live(FAULTS[2](), target, tmp_path):
             wait_for(lambda: readers.only("504"), 15, "time-outs for all")

@@ -106,7 +106,7 @@ def test_the_next_owner_of_a_pid_is_left_alone(victim: Victim) -> None:
     assert read_process(victim.child.pid) is not None
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "itself"])
 def test_some_are_never_a_target(pid: int) -> None:
     found = read_process(pid)
     assert found

@@ -1,4 +1,4 @@
-"""A test run in waves from plain asyncio: two scenarios at a time, one escalated, one that is not run for it."""
+"""A test run in waves from plain asyncio: of two at a time one fails and is escalated, and one is not run for it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from typing import Any
 
 import pytest
 
-from harness.model import Kind
-from harness.record import Record
-from harness.wave_shares import shares
 from tests.processes import ROOT, pids_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 MINE = """
 scenarios:
-  - id: paused
-    severity: 1
-    injection: {method: pause_kernel, params: {kernel: librarian, seconds: 30}}
-    expected_recovery: {watchdog: kernel_watchdog, playbook: kernel_restart, max_seconds: 60}
-    verification: [{check_restarted: librarian within 30s}]
   - id: killed
     severity: 1
     injection: {method: kill_process, params: {kernel: sandbox}}
     expected_recovery: {watchdog: kernel_watchdog, playbook: kernel_restart, max_seconds: 60}
     verification: [{check_restarted: sandbox within 30s}]
   - id: unseen
-    severity: 2
+    severity: 1
     injection: {method: acl_spam, params: {topic: system.control, messages: 60}}
     expected_recovery: {watchdog: acl_violation_monitor, max_seconds: 60}
     verification: [{check_acl_violations: ">= 60"}]
@@ -70,49 +62,17 @@ def told(report: dict[str, Any]) -> str:
 def test_one_scenario_fails_alone_and_the_more_severe_is_not_run(run: tuple[dict[str, Any], Path]) -> None:
     report, _ = run
     verdicts = {row["scenario_id"]: row["verdict"] for row in report["scenarios"]}
-    assert verdicts == {"paused": "PASS", "killed": "PASS", "unseen": "FAIL", "worse": "INCONCLUSIVE"}, told(report)
-    assert [(one["scenarios"], one["state"]) for one in report["waves"]] == [
-        *((["paused", "killed"], "ended"), (["unseen"], "ended"), (["worse"], "not run")),
-    ]
-    assert (report["passed"], report["total_scenarios"], report["exit_code"]) == (2, 4, 1)
+    assert verdicts == {"killed": "PASS", "unseen": "FAIL", "worse": "INCONCLUSIVE"}, told(report)
+    waves = [(one["scenarios"], one["state"]) for one in report["waves"]]
+    assert waves == [(["killed", "unseen"], "ended"), (["worse"], "not run")]
+    assert (report["passed"], report["total_scenarios"], report["exit_code"]) == (1, 3, 1)
     (one,) = report["escalations"]
-    assert (one["wave"], one["scenario_id"], one["stopped"]) == (2, "unseen", ["worse"])
+    assert (one["wave"], one["scenario_id"], one["stopped"]) == (1, "unseen", ["worse"])
     assert "acl_violation_monitor" in one["claim"] and one["evidence"]
 
 
-def test_the_scenarios_of_a_wave_were_in_force_at_the_same_time(run: tuple[dict[str, Any], Path]) -> None:
+def test_what_was_escalated_is_told_beside_the_dump(run: tuple[dict[str, Any], Path]) -> None:
     report, out = run
-    record = Record.load(out / report["scenarios"][0]["run_folder"])
-    assert record.plan.scenario_id == "paused+killed" and set(record.plan.parts) == {"paused", "killed"}
-    injected = [event.at_s for event in record.of_kind(Kind.FAULT_INJECTED)]
-    assert len(injected) == 2 and max(injected) - min(injected) < 1.0
-    each = {one.scenario_id: one.incident["faults"] for one in shares(record.folder)}
-    assert {name: [one["type"] for one in faults] for name, faults in each.items()} == {
-        "paused": ["kernel_pause"],
-        "killed": ["kernel_kill"],
-    }
-    assert all(one["detected_after_s"] is not None for faults in each.values() for one in faults)
-
-
-def test_each_incident_leaves_a_dump(run: tuple[dict[str, Any], Path]) -> None:
-    report, out = run
-    for incident in report["incidents"][:3]:
-        place = out / incident["incident_id"]
-        assert json.loads((place / "incident.json").read_text())["scenario_id"] == incident["scenario_id"]
-        assert (place / "scenario.yaml").read_text() == MINE and (place / "logs" / "api_server.log").exists()
-        for when in ("control_plane_before", "control_plane_after"):
-            names = {path.name for path in (place / when).iterdir()}
-            assert {"kernels.json", "safeguards.json", "events.json", "playbooks.json", "metrics.txt"} <= names
-    stack = (out / report["incidents"][0]["incident_id"] / "stacks" / "librarian.txt").read_text()
-    assert "State:\tT (stopped)" in stack and ("run_kernel (" in stack or "no stack: py-spy says" in stack)
-    assert (out / report["escalations"][0]["incident_id"] / "escalation.json").exists()
-
-
-def test_what_was_done_stands_in_the_target_s_own_log_after_each_wave(run: tuple[dict[str, Any], Path]) -> None:
-    report, out = run
-    first, second = (Record.load(out / report["waves"][n]["run_folder"]) for n in (0, 1))
-    mine = [row for row in first.held("audit_after") or () if row.text("actor") == "external_auditor"]
-    assert sorted(row.text("action") for row in mine) == ["end_fault"] * 2 + ["inject_fault"] * 2 + ["run"]
-    assert not [row for row in first.held("audit") or () if row.text("actor") == "external_auditor"]
-    before = {row.text("reference") for row in second.held("audit") or ()}
-    assert {row.text("reference") for row in mine} <= before, "one Grace for all waves, whose log goes on"
+    (one,) = report["escalations"]
+    assert json.loads((out / one["incident_id"] / "escalation.json").read_text()) == one
+    assert (out / one["incident_id"] / "scenario.yaml").read_text() == MINE
