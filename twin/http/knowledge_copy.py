@@ -10,6 +10,7 @@ from twin.fields import number, text
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
 
 REFRESH_EVERY_S = 2.0
+FIRST_EVERY_S = 0.1  # until there is a copy at all
 ENTRIES_MAX = 200
 LIMIT_S = 1.0
 WARNING = '110 - "Response is Stale"'  # RFC 7234, 5.5.1

@@ -16,7 +16,7 @@ from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.http.app import App
 from twin.http.intents import Intents
-from twin.http.knowledge_copy import REFRESH_EVERY_S
+from twin.http.knowledge_copy import FIRST_EVERY_S, REFRESH_EVERY_S
 from twin.http.outsiders import Outsiders, read_token
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
@@ -127,7 +127,7 @@ class ApiServer(Kernel):
         while True:
             if "memory_fusion" not in self.app.bypassed or self.app.knowledge.taken_s is None:
                 await self.app.knowledge.refresh(self.rpc)
-            await asyncio.sleep(REFRESH_EVERY_S)
+            await asyncio.sleep(FIRST_EVERY_S if self.app.knowledge.taken_s is None else REFRESH_EVERY_S)
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "shed":
