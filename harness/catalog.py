@@ -76,6 +76,12 @@ def _needed(kind: Any) -> set[str]:
     return {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
 
 
+def invariants() -> dict[str, Any]:
+    """{name: check} of the checks that belong to every run by an attribute `invariant`, in their order."""
+    found = {name: kind for name, kind in checks().items() if getattr(kind, "invariant", None) is not None}
+    return dict(sorted(found.items(), key=lambda one: one[1].invariant.order))
+
+
 def observers() -> dict[str, Any]:
     return parts("harness.observers", "OBSERVER")
 

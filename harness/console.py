@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.model import ROOTS, Finding, Verdict
+from harness.model import ROOTS, Finding, Verdict, invariants_judged
 
 if TYPE_CHECKING:
     from harness.run import Run
@@ -42,11 +42,17 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
     for name in ("", "claim", "because"):
         rows.add_column(name, overflow="fold")
     for finding in findings:
-        mark = f"[{STYLES[finding.verdict.value]}]{finding.verdict.value}[/]"
+        word = finding.verdict.value if finding.judged else "not judged"
+        mark = f"[{STYLES[finding.verdict.value]}]{word}[/]"
         rows.add_row(mark, escape(finding.claim), escape(finding.because))
     with screen.capture() as capture:
         screen.print(rows)
-        screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/] (exit {verdict.exit_code})")
+        judged = invariants_judged(findings)
+        of = f" ({judged})" if judged else ""
+        screen.print(f"\nverdict: [{STYLES[verdict.value]}]{verdict.value}[/]{of} (exit {verdict.exit_code})")
+        for one in findings:
+            if not one.judged:
+                screen.print(f"not judged: {one.claim}: {one.because}", markup=False, soft_wrap=True)
         if verdict is not Verdict.PASS:
             screen.print(f"because: {cause(findings, verdict)}", markup=False, soft_wrap=True)
         screen.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
@@ -57,7 +63,7 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
 
 def cause(findings: Sequence[Finding], verdict: Verdict) -> str:
     """The finding that explains the others: of what invalidates a run the root, else the first that failed."""
-    mine = [one for one in findings if one.verdict is verdict]
+    mine = [one for one in findings if one.verdict is verdict and one.judged]
     if not mine:
         return "nothing was judged"
     roots = [one for check in ROOTS for one in mine if one.check == check]

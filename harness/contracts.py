@@ -145,6 +145,11 @@ class Target(Protocol):
         ...
 
     @property
+    def offers(self) -> tuple[str, ...]:
+        """Dotted keys of the manifest, such as "ledgers.intents": what can be judged on this target."""
+        ...
+
+    @property
     def capabilities(self) -> tuple[str, ...]:
         """Words for what the target can do beyond its kernels and routes; a scenario's prerequisites name them."""
         ...
@@ -294,7 +299,10 @@ class Observer(Protocol):
 
 
 class Check(Protocol):
-    """A frozen dataclass whose fields are the claim's args, plus `claim: str`."""
+    """A frozen dataclass whose fields are the claim's args, plus `claim: str`.
+
+    A check with a class attribute `invariant` (model.Invariant) is claimed by every run, without being asked for.
+    """
 
     def check(self, record: Record) -> Finding: ...
 

@@ -14,7 +14,8 @@ from harness import catalog
 from harness.catalog import nearest
 from harness.claims import ClaimError, parse
 from harness.contracts import Target
-from harness.model import Claim, Step
+from harness.model import INVARIANT, Claim, Step
+from harness.required import invariant_claims, validity_claims
 from harness.scenario import FOLDER, Scenario
 
 CROSS_LAYER = ("layer2", "layer3", "external")
@@ -49,7 +50,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
         if claim.check == "playbooks_repeat":
             needs = tuple(step for name in scenario.expected_playbooks for step in _covered_by(coverage, name, 1))
         claims.append(replace(claim, needs=needs, where=place))
-    claims += _criteria(scenario, steps) + _deeds(target) + _validity(steps)
+    claims += _criteria(scenario, steps) + _deeds(target) + invariant_claims() + validity_claims(steps)
     claims = [replace(one, args={"deferring": _deferring()}) if one.check in PUT_OFF else one for one in claims]
     return Expected(
         claims=tuple(_once(claims)),
@@ -306,32 +307,11 @@ def moves(step: Step, metric: str) -> bool:
     return (step.asked.name, step.asked.unit) in NEEDED_MAGNITUDE.get(metric, ())
 
 
-def _validity(steps: Sequence[Step]) -> list[Claim]:
-    """What must hold for any other answer to mean something."""
-    claims = [Claim(claim="the baseline was steady", check="baseline_steady", group="validity")]
-    for step in steps:
-        asked = f"{step.asked.value:g} {step.asked.unit}".strip()
-        reached = "took hold" if step.asked.is_state else f"reached {step.asked.name} {asked}"
-        text, args = f"{step.step_id} {reached}", {"step_id": step.step_id}
-        claims.append(Claim(claim=text, check="fault_attained", args=args, group="validity"))
-        if step.asked.name == "paused":
-            text = f"a symptom was seen on {step.subject}'s route"
-            claims.append(Claim(claim=text, check="symptom_seen", args=args, group="validity"))
-    for check, text in (
-        ("signals_complete", "every source of signals was heard"),
-        ("generator_healthy", "the load generator itself kept up"),
-        ("run_complete", "the run came to its end and every fault is healed"),
-        ("journal_intact", "the timeline's hash chain is whole"),
-    ):
-        claims.append(Claim(claim=text, check=check, group="validity"))
-    return claims
-
-
 def _once(claims: Sequence[Claim]) -> list[Claim]:
     """Without those that say the same of the same, such as a restart that the scenario also asks for in its words.
 
     What the scenario asks for twice, under two names of a check, stays: each of its words has an answer. A criterion
-    stays whatever the scenario says: whoever counts those of its category finds all of them.
+    stays whatever the scenario says: whoever counts those of its category finds all of them. So does an invariant.
     """
     seen: dict[tuple[str, str, bool], set[str]] = {}
     kept = []
@@ -340,7 +320,7 @@ def _once(claims: Sequence[Claim]) -> list[Claim]:
     for claim in claims:
         if claim.check in witnesses and not claim.where and (claim.check, str(claim.args.get("kernel"))) in written:
             continue
-        key = (claim.check, repr(sorted(claim.args.items())), claim.group == CRITERION)
+        key = (claim.check, repr(sorted(claim.args.items())), claim.group in (CRITERION, INVARIANT))
         if key not in seen or (claim.where and claim.claim not in seen[key]):
             kept.append(claim)
         seen.setdefault(key, set()).add(claim.claim)

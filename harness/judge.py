@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import catalog
-from harness.model import Claim, Finding, Verdict
+from harness.model import INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
 from harness.wave_view import NARROW, narrow
 
@@ -21,7 +21,7 @@ def judge(record: Record) -> list[Finding]:
     lacks = record.not_applicable
     if lacks and record.first_injection_s is None and not record.chain_problem:
         return [_lacking(record, claim, lacks) for claim in record.plan.claims]
-    return [_judge(record, claim) for claim in record.plan.claims]
+    return [judge_claim(record, claim) for claim in record.plan.claims]
 
 
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
@@ -37,7 +37,10 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
     )
 
 
-def _judge(record: Record, claim: Claim) -> Finding:
+def judge_claim(record: Record, claim: Claim) -> Finding:
+    """The finding of one claim."""
+    if claim.group == INVARIANT and (missing := _without_source(record, claim)):
+        return _not_judged(record, claim, missing)
     try:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
         found: Finding = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
@@ -45,8 +48,35 @@ def _judge(record: Record, claim: Claim) -> Finding:
         found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=str(error))
     except Exception as error:
         why = f"the check crashed: {type(error).__name__}: {error}"
-        found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=why)
+        found = Finding(
+            check=claim.check,
+            verdict=Verdict.INCONCLUSIVE,
+            claim=claim.claim,
+            because=why,
+            code=f"{claim.check}.crashed",
+        )
     return replace(_temper(record, claim, found), group=claim.group)
+
+
+def _without_source(record: Record, claim: Claim) -> tuple[str, ...]:
+    kind = catalog.invariants().get(claim.check)
+    return kind.invariant.missing(record.plan.offers) if kind is not None else ()
+
+
+def _not_judged(record: Record, claim: Claim, missing: tuple[str, ...]) -> Finding:
+    """An invariant that the manifest gives nothing to judge by: no matter, unless the scenario requires it."""
+    required = claim.check in record.plan.require
+    need = "the scenario requires it, and " if required else ""
+    return Finding(
+        check=claim.check,
+        verdict=Verdict.INCONCLUSIVE if required else Verdict.NOT_APPLICABLE,
+        claim=claim.claim,
+        because=f"not judged: {need}the target's manifest names none of {', '.join(missing)}",
+        group=claim.group,
+        evidence=("plan.json:1",),
+        code=f"{claim.check}.not_judged",
+        missing=missing,
+    )
 
 
 def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
@@ -64,11 +94,5 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
-    """FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS.
-
-    Nothing judged is INCONCLUSIVE, and so is a run of which only its validity was judged: it says nothing of Grace.
-    """
-    worst = Verdict.worst([finding.verdict for finding in findings])
-    if worst is Verdict.PASS and all(finding.group == "validity" for finding in findings):
-        return Verdict.INCONCLUSIVE
-    return worst
+    """overall() of model.py, under the name of this module."""
+    return overall(findings)

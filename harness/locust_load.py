@@ -26,7 +26,7 @@ from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
 from harness.metrics import UNITS
-from harness.model import Kind, Verdict
+from harness.model import Kind, Verdict, invariants_judged
 from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
 from harness.plan import Options, describe
 from harness.run import Run
@@ -376,7 +376,9 @@ class Session:
                     self.environment.host = self.idle_host
             self.judging = None
         say(summary_of(run))
-        self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): {run.folder / 'report.html'}"
+        judged = invariants_judged(run.findings)
+        of = f" ({judged})" if judged else ""
+        self.last_word = f"{self.verdict.value}{of} (exit {self.verdict.exit_code}): {run.folder / 'report.html'}"
 
     def _stop_twin(self) -> None:
         if self.twin is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -236,6 +236,8 @@ class Plan:
     kernels: tuple[str, ...] = ()
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in a wave: scenario -> its step ids
+    offers: tuple[str, ...] = ()  # dotted keys of the target's manifest: what invariants can be judged from
+    require: tuple[str, ...] = ()  # invariants that must be judged: without a source they are INCONCLUSIVE
     recovery_limits_s: Mapping[str, float] = field(default_factory=dict)  # in a wave: scenario -> its own limit
 
     def subject_of(self, step: Step, safeguard: str) -> str:
@@ -248,9 +250,40 @@ class Plan:
         return max((step.at_s + step.duration_s for step in self.steps), default=0.0)
 
 
+INVARIANT = "invariant"  # the group of the claims that every run makes by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invariant:
+    """What a check promises of every run, whatever the scenario says.
+
+    *sources* are dotted keys of the target's manifest; a trailing ".*" stands for any key below. Any one of them is
+    enough to judge by. A manifest that names none leaves the invariant "not judged"; no sources: always judged.
+    """
+
+    order: int  # position in the terminal and the report
+    claim: str
+    sources: tuple[str, ...] = ()
+
+    def missing(self, offers: Iterable[str]) -> tuple[str, ...]:
+        """The manifest keys whose absence leaves this invariant unjudged; () when one of them is there."""
+        known = set(offers)
+        return () if not self.sources or any(_offered(one, known) for one in self.sources) else self.sources
+
+
+def _offered(source: str, offers: set[str]) -> bool:
+    if source.endswith(".*"):
+        return any(one.startswith(source[:-1]) for one in offers)
+    return source in offers
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One judged claim. *evidence* cites "timeline:SEQ" or "FILE:LINE" of the run folder."""
+    """One judged claim. *evidence* cites "timeline:SEQ" or "FILE:LINE" of the run folder.
+
+    *code* is stable, "CHECK.CAUSE" such as "restarted.no_new_process"; a PASS is "CHECK.shown". *missing* names the
+    keys that the target's manifest lacks: of an invariant that was not judged, or was judged in part only.
+    """
 
     check: str
     verdict: Verdict
@@ -258,6 +291,13 @@ class Finding:
     because: str
     group: str = "verification"
     evidence: tuple[str, ...] = ()
+    code: str = ""
+    missing: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """False for an invariant that the target's manifest gives nothing to judge by."""
+        return not (self.group == INVARIANT and self.verdict is Verdict.NOT_APPLICABLE and bool(self.missing))
 
 
 # The checks whose findings make others inconclusive, causes before what follows from them.
@@ -272,4 +312,22 @@ def not_passed(findings: Iterable[Finding]) -> list[Finding]:
         root = ROOTS.index(one.check) if one.check in ROOTS else len(ROOTS)
         return order.index(one.verdict), root, one.group != "validity"
 
-    return sorted((one for one in findings if one.verdict is not Verdict.PASS), key=place)
+    return sorted((one for one in findings if one.verdict is not Verdict.PASS and one.judged), key=place)
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """FAIL, then INCONCLUSIVE, then NOT_APPLICABLE, then PASS; invariants that were not judged do not count.
+
+    Nothing judged is INCONCLUSIVE, and so is a run of which only its validity was judged: it says nothing of Grace.
+    """
+    counted = [finding for finding in findings if finding.judged]
+    worst = Verdict.worst([finding.verdict for finding in counted])
+    if worst is Verdict.PASS and all(finding.group == "validity" for finding in counted):
+        return Verdict.INCONCLUSIVE
+    return worst
+
+
+def invariants_judged(findings: Iterable[Finding]) -> str:
+    """ "5 of 8 invariants judged"; "" for a run that claimed none."""
+    mine = [one for one in findings if one.group == INVARIANT]
+    return f"{sum(one.judged for one in mine)} of {len(mine)} invariants judged" if mine else ""

@@ -18,6 +18,7 @@ from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit,
 from harness.expect import expect, playbook_for
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Slo, Step
+from harness.required import invariant_claims, validity_claims
 from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
 from harness.stop import StopError, parse_stop
 
@@ -91,11 +92,12 @@ def build_plan(
         stop_when=tuple(text for text, _ in scenario.stop_when),
         unsafe=dict(scenario.unsafe),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
+        offers=tuple(target.offers),
+        require=scenario.require,
     )
     if options.control:
         control = Claim(claim="no safeguard engages without a fault", check="control_clean", group="validity")
-        general = [c for c in expected.claims if c.check in ("baseline_steady", "run_complete", "journal_intact")]
-        plan = replace(plan, steps=(), claims=(control, *general))
+        plan = replace(plan, steps=(), claims=(control, *invariant_claims(), *validity_claims(())))
         faults = {}
     return plan, faults
 
@@ -367,7 +369,7 @@ def plan_from_json(text: str) -> Plan:
                 "kernels",
             )
         }
-        for key in ("notes", "stop_when"):  # younger than the first run folders
+        for key in ("notes", "stop_when", "offers", "require"):  # younger than the first run folders
             tuples[key] = tuple(data.get(key, ()))
         routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
         rest = {**data, **tuples, "slo": Slo(**data["slo"])}

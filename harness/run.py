@@ -32,6 +32,7 @@ from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.read_back import read_back
 from harness.record import Record
+from harness.required import FORMAT_KEY, RUN_FORMAT
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
 from harness.traffic import HEADER, RequestRow, Traffic
@@ -124,7 +125,7 @@ class Run:
         self._finished = False
 
     def begin(self) -> None:
-        facts = {**self.facts, **({"unseen": self.unseen} if self.unseen else {})}
+        facts = {**self.facts, FORMAT_KEY: RUN_FORMAT, **({"unseen": self.unseen} if self.unseen else {})}
         facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}
         damaged = {AUDIT} if any(step.type == LOG_CORRUPTION for step in self.plan.steps) else set()
         facts |= {"ledgers": found} if (found := ledger_starts(self.target, whole=damaged)) else {}

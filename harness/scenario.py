@@ -43,6 +43,7 @@ KEYS = (
     "stop_when",
     "unsafe",
     "conflicts_with",
+    "require",
 )
 EXECUTION_KEYS = (
     "random_selection",
@@ -116,6 +117,7 @@ class Scenario:
     unsafe: Mapping[str, float] = field(default_factory=dict)  # limit → the value that it is lifted to
     places: Mapping[str, str] = field(default_factory=dict)  # key → "file:line"
     conflicts_with: tuple[str, ...] = ()  # ids of scenarios that may not run at the same time
+    require: tuple[str, ...] = ()  # invariants that must be judged on this target
 
 
 def load_file(path: Path) -> list[Scenario]:
@@ -195,6 +197,7 @@ def _scenario(reader: Reader, node: yaml.Node, path: Path) -> Scenario | None:
         stop_when=get.words("stop_when"),
         unsafe=_unsafe(reader, found.get("unsafe")),
         conflicts_with=get.names("conflicts_with"),
+        require=get.names("require"),
         path=path,
         places={"scenario_id": reader.at(node), **lines_of(found, reader.label)},
     )

@@ -84,6 +84,7 @@ class ManifestTarget:
     immutable_log: LogRoute | None = None
     supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
+    offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -204,6 +205,7 @@ class _Manifest:
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
+            offers=offered_keys({name: one.value for name, one in found.items()}),
         )
 
     def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
@@ -426,6 +428,30 @@ class _Manifest:
             callers=self.reader.names(found["callers"].value, f"{what}.callers") if "callers" in found else (),
             framing=self.word(framing, f"{what}.framing", FRAMINGS) if framing and not _is_empty(framing.value) else "",
         )
+
+
+OFFERS_DEPTH = 4  # "signals.metrics.counters.htm_queue_depth"
+NO_OFFERS = ("schema", "name", "base_url", "processes", "workers", "permits")  # names, not sources of evidence
+
+
+def offered_keys(found: Mapping[str, yaml.Node]) -> tuple[str, ...]:
+    """Dotted keys of a manifest down to OFFERS_DEPTH, sorted; a key whose value is empty, null or false is left out."""
+    keys: list[str] = []
+
+    def walk(key: str, node: yaml.Node, depth: int) -> None:
+        if isinstance(node, yaml.ScalarNode) and node.value.lower() in ("", "~", "null", "false"):
+            return
+        if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.value:
+            return
+        keys.append(key)
+        if isinstance(node, yaml.MappingNode) and depth < OFFERS_DEPTH:
+            for name, value in node.value:
+                walk(f"{key}.{name.value}", value, depth + 1)
+
+    for key, node in found.items():
+        if key not in NO_OFFERS:
+            walk(key, node, 1)
+    return tuple(sorted(keys))
 
 
 def _is_empty(node: yaml.Node) -> bool:

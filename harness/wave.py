@@ -148,6 +148,7 @@ def side_by_side(scenario_id: str, name: str, plans: Sequence[Plan]) -> Plan:
         stop_when=_once(plan.stop_when for plan in plans),
         notes=_once(plan.notes for plan in plans) + _limits(plans),
         not_applicable=_once(plan.not_applicable for plan in plans),
+        require=_once(plan.require for plan in plans),
     )
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.judge import judge, verdict
+from harness.judge import judge, judge_claim, verdict
 from harness.model import Finding, Verdict
 from harness.record import Record
 from harness.suite_result import because
-from harness.wave_view import NARROW, again, narrow
+from harness.wave_view import NARROW, narrow
 from reports.incident import incident_of
 
 
@@ -54,7 +54,7 @@ def _share(record: Record, findings: list[Finding], part: str) -> Share:
         if claim.of not in ("", part):
             continue
         if claim.check in NARROW and not claim.of:  # of all, so judged by all of them until now
-            (finding,) = judge(again(own, replace(own.plan, claims=(claim,)), own.events))
+            finding = judge_claim(own, claim)
         mine.append(replace(finding, claim=finding.claim.removeprefix(f"{part}: ")))
     answer = verdict(mine)
     incident = incident_of(own, mine)

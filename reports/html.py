@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.ledger import LEDGER, OUTCOMES
-from harness.model import Event, Finding, Kind, Verdict, not_passed
+from harness.model import INVARIANT, Event, Finding, Kind, Verdict, invariants_judged, not_passed, overall
 from harness.record import Record
 from reports.picture import Picture
 
@@ -34,7 +34,7 @@ SHAPES = {
     Verdict.INCONCLUSIVE: '<path class="s" d="M12 1l11.5 21H.5z"/><path d="M12 8.5v7m0 2.5v1.5"/>',
     Verdict.NOT_APPLICABLE: '<path class="s" d="M2 2h20v20H2z"/><path d="M7 12h10"/>',
 }
-GROUPS = ("safeguard", "playbook", "verification", "criterion", "validity")
+GROUPS = ("safeguard", "playbook", "verification", "criterion", INVARIANT, "validity")
 
 
 class Html:
@@ -43,7 +43,7 @@ class Html:
     filename: ClassVar[str] = "report.html"
 
     def render(self, record: Record, findings: Sequence[Finding]) -> str:
-        answer = Verdict.worst([finding.verdict for finding in findings])
+        answer = overall(findings)
         picture = Picture(record)
         script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
         style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -77,6 +77,10 @@ def _json(data: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def _mark_of(finding: Finding) -> str:
+    return _mark(finding.verdict, "" if finding.judged else "not judged")
+
+
 def _mark(verdict: Verdict, words: str = "") -> str:
     shape = f'<svg class="mark" viewBox="0 0 24 24" aria-hidden="true">{SHAPES[verdict]}</svg>'
     return f'<span class="v {verdict.value}">{shape}{escape(words or verdict.value.replace("_", " "))}</span>'
@@ -94,6 +98,8 @@ def _head(record: Record, findings: Sequence[Finding], answer: Verdict) -> str:
         f"{plan.name} · severity {plan.severity} · {plan.category.replace('_', ' ')} · seed {plan.seed}"
         f" · time scale {plan.time_scale:g}" + (" · control run, no faults" if plan.control else "")
     )
+    judged = invariants_judged(findings)
+    subtitle += f" · {judged}" if judged else ""
     tiles = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _tiles(record, findings)
     )

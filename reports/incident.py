@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from harness.metrics import METRICS
-from harness.model import Finding, Kind, Verdict
+from harness.model import INVARIANT, Finding, Kind, Verdict, invariants_judged, overall
 from harness.record import FaultRecord, Record
 
 
@@ -22,7 +22,7 @@ class Incident:
 
 def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
     """The fields that users of the incident files know; null for what did not happen, never 0."""
-    plan, answer = record.plan, Verdict.worst([finding.verdict for finding in findings])
+    plan, answer = record.plan, overall(findings)
     started = record.first(Kind.RUN_STARTED)
     facts = dict(started.detail) if started else {}
     detections = [record.detection(step.step_id) for step in plan.steps]
@@ -47,7 +47,10 @@ def incident_of(record: Record, findings: Sequence[Finding]) -> dict[str, Any]:
         "faults": [_fault(record, fault) for fault in record.faults],
         "safeguards_triggered": sorted({one.safeguard for one in record.engagements}),
         "playbooks_executed": sorted({one.playbook for one in record.playbook_runs}),
-        "verifications": [_row(one) for one in findings if one.group != "criterion"],
+        "invariants_judged": invariants_judged(findings),
+        "not_judged": [{"invariant": one.check, "missing": list(one.missing)} for one in findings if not one.judged],
+        "invariants": [_row(one) for one in findings if one.group == INVARIANT],
+        "verifications": [_row(one) for one in findings if one.group not in ("criterion", INVARIANT)],
         "criteria": [_row(one) for one in findings if one.group == "criterion"],
         "metrics": {
             "cpu_peak": _metric(record, "cpu_usage_peak"),
@@ -85,11 +88,13 @@ def _fault(record: Record, fault: FaultRecord) -> dict[str, Any]:
 
 def _row(finding: Finding) -> dict[str, Any]:
     return {
+        "code": finding.code,
         "claim": finding.claim,
         "group": finding.group,
         "verdict": finding.verdict.value,
         "because": finding.because,
         "evidence": list(finding.evidence),
+        **({"missing": list(finding.missing)} if finding.missing else {}),
     }
 
 

@@ -73,6 +73,7 @@ class PaperTarget:
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     event_rules: tuple[Mapping[str, str], ...] = ()
     capabilities: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
     permitted: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)

@@ -53,6 +53,8 @@ FLOORS = {
     "deeds": 3,
     "read_back": 3,
     "record": 3,
+    "required": 3,
+    "run_tables": 3,
     "metrics": 3,
     "wave": 3,
     "wave_groups": 3,

@@ -29,13 +29,32 @@ def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding
     return finding(check, Verdict.INCONCLUSIVE, why, *events.values(), *[row.place for row, _ in rows[:FEW]])
 
 
-def finding(check: Any, verdict: Verdict, because: str, *evidence: Event | str | None) -> Finding:
-    """A finding of *check*; events are cited as "timeline:SEQ", texts as they are."""
+def finding(
+    check: Any,
+    verdict: Verdict,
+    because: str,
+    *evidence: Event | str | None,
+    code: str = "",
+    missing: Iterable[str] = (),
+) -> Finding:
+    """A finding of *check*; events are cited as "timeline:SEQ", texts as they are.
+
+    *code* is the cause in stable words, such as "no_new_process"; a PASS needs none.
+    """
     cited: Iterable[str] = (
         f"timeline:{one.seq}" if isinstance(one, Event) else one for one in evidence if one is not None
     )
     name = type(check).__module__.rpartition(".")[2]
-    return Finding(check=name, verdict=verdict, claim=check.claim, because=because, evidence=tuple(cited))
+    cause = code or ("shown" if verdict is Verdict.PASS else "not_shown")
+    return Finding(
+        check=name,
+        verdict=verdict,
+        claim=check.claim,
+        because=because,
+        evidence=tuple(cited),
+        code=f"{name}.{cause}",
+        missing=tuple(missing),
+    )
 
 
 def unkept(record: Record) -> str:

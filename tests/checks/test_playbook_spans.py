@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.judge import judge
+from harness.judge import judge_claim
 from harness.model import Claim, Finding, Kind, Verdict
 from harness.record import Record
 from tests.drafts import KNOWLEDGE, RECOVERED, Draft, healthy
@@ -103,8 +103,7 @@ CASES: list[tuple[str, Callable[[Draft], Draft], Verdict]] = [
 
 
 def judged(record: Record) -> Finding:
-    (finding,) = judge(record)
-    return finding
+    return judge_claim(record, record.plan.claims[0])
 
 
 @pytest.mark.parametrize(("check", "change", "colour"), CASES)
