@@ -210,6 +210,12 @@ def _unfit(scenario: Scenario) -> list[str]:
             parse_stop(text)
         except StopError as error:
             problems.append(f"{place}: stop_when: {error}")
+    known = catalog.invariants()
+    problems += [
+        f"{scenario.places['require']}: require: no invariant is called {name!r}.{nearest(name, known)}"
+        for name in scenario.require
+        if name not in known
+    ]
     if scenario.max_failover_time is not None and FAILOVER_CHECK not in catalog.checks():
         problems.append(f"{scenario.places['max_failover_time']}: max_failover_time: no check judges a failover yet")
     return problems
