@@ -26,7 +26,7 @@ def judge(record: Record) -> list[Finding]:
 
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
     because = "; ".join(lacks)
-    evidence = cite(record.aborted)
+    evidence = (*cite(record.aborted), record.looked("plan.json"))
     return Finding(
         check=claim.check,
         verdict=Verdict.NOT_APPLICABLE,
@@ -34,6 +34,7 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
         because=because,
         group=claim.group,
         evidence=evidence,
+        code=f"{claim.check}.target_lacks",
     )
 
 
@@ -45,17 +46,25 @@ def judge_claim(record: Record, claim: Claim) -> Finding:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
         found: Finding = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
-        found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=str(error))
+        found = _unusable(claim, "unknown_check", str(error))
     except Exception as error:
-        why = f"the check crashed: {type(error).__name__}: {error}"
-        found = Finding(
-            check=claim.check,
-            verdict=Verdict.INCONCLUSIVE,
-            claim=claim.claim,
-            because=why,
-            code=f"{claim.check}.crashed",
-        )
+        found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
+    if not found.evidence:  # of an absence: all that happened was looked at
+        found = replace(found, evidence=(record.looked("timeline"),))
     return replace(_temper(record, claim, found), group=claim.group)
+
+
+def _unusable(claim: Claim, cause: str, because: str) -> Finding:
+    """The finding of a check that gave none."""
+    code = f"{claim.check}.{cause}"
+    return Finding(
+        check=claim.check,
+        verdict=Verdict.INCONCLUSIVE,
+        claim=claim.claim,
+        because=because,
+        group=claim.group,
+        code=code,
+    )
 
 
 def _without_source(record: Record, claim: Claim) -> tuple[str, ...]:
@@ -73,7 +82,7 @@ def _not_judged(record: Record, claim: Claim, missing: tuple[str, ...]) -> Findi
         claim=claim.claim,
         because=f"not judged: {need}the target's manifest names none of {', '.join(missing)}",
         group=claim.group,
-        evidence=("plan.json:1",),
+        evidence=(record.looked("plan.json"),),
         code=f"{claim.check}.not_judged",
         missing=missing,
     )
@@ -85,11 +94,12 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         shortfall = record.fault(step_id).shortfall
         if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
-            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
+            code = f"{found.check}.fault_not_as_asked"
+            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
     cut = record.aborted is not None or record.finished is None or bool(record.chain_problem or record.torn)
     if cut and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not whole; until then: {found.because}"
-        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
+        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.run_cut_short")
     return found
 
 

@@ -295,6 +295,11 @@ class Finding:
     missing: tuple[str, ...] = ()
 
     @property
+    def cause(self) -> str:
+        """The code without the name of the check: "no_new_process"."""
+        return self.code.partition(".")[2]
+
+    @property
     def judged(self) -> bool:
         """False for an invariant that the target's manifest gives nothing to judge by."""
         return not (self.group == INVARIANT and self.verdict is Verdict.NOT_APPLICABLE and bool(self.missing))

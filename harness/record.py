@@ -125,6 +125,15 @@ def cite_rows(rows: Iterable[RequestRow], most: int = 5) -> tuple[str, ...]:
     return tuple(f"requests.csv:{row.line}" for row in rows if row.line)[:most]
 
 
+def _lines_of(path: Path) -> int | None:
+    """The number of lines in a file, a last one without its end included; None when it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+
+
 def cite(event: Event | None) -> tuple[str, ...]:
     return (f"timeline:{event.seq}",) if event else ()
 
@@ -184,6 +193,15 @@ class Record:
     def torn(self) -> tuple[str, ...]:
         """What could not be read of the files besides the timeline, each with its place."""
         return (*self._torn, *self._ledgers[2])
+
+    def looked(self, name: str) -> str:
+        """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""
+        if name == "timeline":
+            return f"{name}:1-{len(self.events)}" if self.events else "timeline.jsonl:empty"
+        first, count = (2 if name.endswith(".csv") else 1), _lines_of(self.folder / name)
+        if count is None:
+            return f"{name}:missing"
+        return f"{name}:{first}-{count}" if count >= first else f"{name}:empty"
 
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())

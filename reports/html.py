@@ -165,8 +165,8 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _link(evidence: str) -> str:
     name, _, number = evidence.rpartition(":")
-    if name == "timeline":
-        return f'<a href="#e{escape(number)}">#{escape(number)}</a>'
+    if name == "timeline":  # of a range, "3-120", the first row
+        return f'<a href="#e{escape(number.partition("-")[0])}">#{escape(number)}</a>'
     if name in FILES or TARGET_FILE.fullmatch(name):
         return f'<a href="{name}">{escape(evidence)}</a>'
     return escape(evidence)

@@ -19,7 +19,9 @@ class FaultAttained:
         asked = fault.step.asked
         rows = (fault.injected, fault.attained, fault.ended)
         if fault.shortfall:
-            return finding(self, Verdict.INCONCLUSIVE, fault.shortfall, *rows)
+            return finding(
+                self, Verdict.INCONCLUSIVE, fault.shortfall, *rows, record.looked("timeline"), code="not_as_asked"
+            )
         achieved = fault.achieved or {}
         if asked.is_state:
             return finding(self, Verdict.PASS, f"{asked.name}, ended by {fault.ended_by}", *rows)

@@ -33,7 +33,7 @@ class QueueDrained:
             open_ones = [
                 (f"{row.text(field)}: {row.text('status')}", row) for row in held if row.text("status") not in OVER
             ]
-            wrong.add(f"of {len(held)} {name} are still open", open_ones)
+            wrong.add(f"of {len(held)} {name} are still open", open_ones, code="work_open")
             told.append(f"{len(held)} {name}, none of them open")
             cited += span(held)
         series = record.signals(DEPTH)
@@ -43,25 +43,31 @@ class QueueDrained:
             busy = max((n for n, row in enumerate(depth) if row[1]), default=-1)
             if busy == len(depth) - 1 and not wrong and (stale := early(record, series)):
                 why = f"the depth of the queue was {depth[-1][1]:.0f}, and {stale}"
-                return finding(self, Verdict.INCONCLUSIVE, why, *cited, f"signals.csv:{depth[-1][2]}")
+                return finding(
+                    self, Verdict.INCONCLUSIVE, why, *cited, f"signals.csv:{depth[-1][2]}", code="depth_told_early"
+                )
             if busy == len(depth) - 1:  # a queue that was empty once, and fills again, has not drained
                 words = (
                     f"the depth of the queue was {peak:.0f} at {peak_s:.1f} s and {depth[-1][1]:.0f} at its last sample"
                 )
                 why = "; ".join([*wrong.words, words])
-                return finding(self, Verdict.FAIL, why, *wrong.cited, f"signals.csv:{depth[-1][2]}")
+                return finding(
+                    self, Verdict.FAIL, why, *wrong.cited, f"signals.csv:{depth[-1][2]}", code="depth_not_zero"
+                )
             back = depth[busy + 1]
             told.append(f"the depth was {peak:.0f} at most and back at 0 at {back[0]:.1f} s")
             cited += [f"signals.csv:{peak_line}", f"signals.csv:{back[2]}"]
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         if not unread and depth and (stale := early(record, series)):
             unread = f"the depth of the queue {stale}"
         worked = any(record.held(name) for name, _ in HELD_IN.values()) or any(waiting for _, waiting, _ in depth)
         if not unread and not worked:
             unread = "no work was ever in the queues"
         if unread:
-            return finding(self, Verdict.INCONCLUSIVE, unread, *cited)
+            return finding(
+                self, Verdict.INCONCLUSIVE, unread, *cited, record.looked("signals.csv"), code="not_read_or_idle"
+            )
         return finding(self, Verdict.PASS, "; ".join(told), *cited)
 
 
