@@ -60,6 +60,16 @@ class LedgerPage:
     url: str  # a path in which {next} stands for the page's cursor; the first is 0
     rows: str  # the key of a page's rows; the cursor of the next page is under "next", no rows = the end
     last: str = ""  # a path that tells the last row alone, and the cursor behind it; "": it is read from its beginning
+    proof: str = ""  # how a row's `result` proves that the work was executed; "": it proves nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTrail:
+    """What the entries of the ledger `audit` tell beyond the decisions and rejections."""
+
+    head: str = ""  # a path that answers with the last entry alone, under the key of the ledger's rows
+    digest: str = ""  # the hash of the request's body that each entry's payload carries; "": none
+    every_request: bool = False  # each request that changes state has one entry, whatever its answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +138,16 @@ class Target(Protocol):
 
     @property
     def ledgers(self) -> Mapping[str, LedgerPage]: ...
+
+    @property
+    def audit(self) -> AuditTrail | None:
+        """None: the manifest says nothing of it."""
+        ...
+
+    @property
+    def exclusive(self) -> bool:
+        """True when nothing else works on this target: all that it holds was sent by the run."""
+        ...
 
     @property
     def immutable_log(self) -> LogRoute | None:

@@ -8,13 +8,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
-from harness.hosts import Permit, is_loopback
+from harness.contracts import (
+    AuditTrail,
+    LedgerPage,
+    Link,
+    LogRoute,
+    ProcessId,
+    Question,
+    Route,
+    TargetError,
+    WorkerPool,
+)
+from harness.hosts import Permit, off_limits
 from harness.model import Kind
 from harness.process import read_process
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
@@ -41,7 +50,10 @@ KEYS = (
     "ledgers",
     "models",
     "immutable_log",
+    "audit",
+    "exclusive",
 )
+DIGESTS = ("sha256",)
 ANSWERED = ("model", "label", "confidence")
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
@@ -82,6 +94,8 @@ class ManifestTarget:
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     models: Mapping[str, Question] = field(default_factory=dict)
     immutable_log: LogRoute | None = None
+    audit: AuditTrail | None = None
+    exclusive: bool = False
     supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
     offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
@@ -205,6 +219,8 @@ class _Manifest:
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
+            audit=self.audit(found["audit"].value) if "audit" in found else None,
+            exclusive="exclusive" in found and read.flag(found["exclusive"].value, "exclusive"),
             offers=offered_keys({name: one.value for name, one in found.items()}),
         )
 
@@ -233,7 +249,7 @@ class _Manifest:
         return made
 
     def ledger(self, node: yaml.Node, what: str) -> LedgerPage:
-        found = self.fields(node, what, ("url", "rows", "last"), ("url", "rows"))
+        found = self.fields(node, what, ("url", "rows", "last", "proof"), ("url", "rows"))
         url = self.request_path(found["url"], f"{what}.url") if "url" in found else ""
         bare = url.replace("{next}", "", 1)
         if url and (bare == url or "{" in bare or "}" in bare):
@@ -242,6 +258,16 @@ class _Manifest:
             url=url,
             rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else "",
             last=self.request_path(found["last"], f"{what}.last") if "last" in found else "",
+            proof=self.word(found["proof"], f"{what}.proof", DIGESTS) if "proof" in found else "",
+        )
+
+    def audit(self, node: yaml.Node) -> AuditTrail:
+        found = self.fields(node, "audit", ("head", "digest", "every_request"))
+        every = found.get("every_request")
+        return AuditTrail(
+            head=self.request_path(found["head"], "audit.head") if "head" in found else "",
+            digest=self.word(found["digest"], "audit.digest", DIGESTS) if "digest" in found else "",
+            every_request=every is not None and self.reader.flag(every.value, "audit.every_request"),
         )
 
     def question(self, node: yaml.Node, what: str) -> Question:
@@ -456,25 +482,3 @@ def offered_keys(found: Mapping[str, yaml.Node]) -> tuple[str, ...]:
 
 def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == ""
-
-
-def off_limits(url: str, scheme: str, permitted: Collection[str] = ()) -> str:
-    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or neither this machine nor permitted; "" = it may be.
-
-    ZeroMQ reads "a;b" as a source and a destination, and a user
-    before the host hides the host: nothing may stand there besides host and port.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", None
-    if not is_loopback(host) and host not in permitted:
-        return (
-            f"{url!r} is not on this machine; only loopback addresses are allowed,"
-            " and hosts that the manifest's permits and --allow-host both name"
-        )
-    shown = f"[{host}]" if ":" in host else host
-    if not port or url.lower() != f"{scheme}://{shown}:{port}":
-        return f"{scheme}://HOST:PORT and nothing else is expected, not {url!r}"
-    return ""

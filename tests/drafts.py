@@ -16,7 +16,17 @@ from typing import Any
 
 from harness import scenario
 from harness.clock import Clock
-from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
+from harness.contracts import (
+    AuditTrail,
+    LedgerPage,
+    Link,
+    LogRoute,
+    ProcessId,
+    Question,
+    Route,
+    TargetError,
+    WorkerPool,
+)
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import UNITS
 from harness.model import Kind, Plan
@@ -78,6 +88,8 @@ class PaperTarget:
     links: Mapping[str, Link] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     immutable_log: LogRoute | None = None
+    audit: AuditTrail | None = None
+    exclusive: bool = False
     workers: Mapping[str, WorkerPool] = field(
         default_factory=lambda: {"htm": WorkerPool(processes={"htm_worker_1": {}, "htm_worker_2": {}}, function="a:b")}
     )

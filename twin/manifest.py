@@ -39,6 +39,8 @@ LEDGERS = {
         ("retrospectives", "/api/meta_loop/retrospectives", "retrospectives"),
     )
 }
+for one in ("intents", "retrospectives"):
+    LEDGERS[one]["proof"] = "sha256"  # `result` is a digest over what was executed
 LEDGERS["knowledge"] = {"url": "/api/knowledge/all?since={next}&limit=1000", "rows": "knowledge"}  # all, of any age
 # What the page of metrics tells, by the names under which others know it.
 COUNTERS = {
@@ -91,6 +93,8 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
             }
         },
         "ledgers": LEDGERS,
+        "audit": {"head": LEDGERS["audit"]["last"], "digest": "sha256", "every_request": True},
+        "exclusive": True,
         "immutable_log": {"append": "/api/immutable-log", "actor": ACTOR, "secret_key": token},
         "models": QUESTIONS,
         "routes": ROUTES,

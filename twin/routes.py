@@ -33,7 +33,7 @@ ROUTES: list[Route] = [
     _route(
         "POST",
         "/api/governance/check",
-        ["immutable_log", "governance"],  # a decision is not told before it is on record
+        ["immutable_log", "governance"],  # what changes state is not answered before it is on record
         {"actor": "probe", "action": "read", "resource": "status", "payload": {}},
     ),
     _route("GET", "/api/infrastructure", ["infrastructure_manager"]),
@@ -42,7 +42,12 @@ ROUTES: list[Route] = [
     _route("POST", "/api/sandbox", ["sandbox"], {"expression": "6 * 7"}),
     _route("POST", "/api/chat", ["agentic_spine"], {"message": "hello", "user": "probe"}),
     _route("POST", "/api/voice", ["voice_conversation"], {"text": "hello there"}),
-    _route("POST", "/api/meta_loop/retrospective", ["meta_loop"], {"subject": "probe", "events": ["a", "b"]}),
+    _route(
+        "POST",
+        "/api/meta_loop/retrospective",
+        ["immutable_log", "meta_loop"],
+        {"subject": "probe", "events": ["a", "b"]},
+    ),
     _route("POST", "/api/learning/feedback", ["learning_integration"], {"topic": "probe", "score": 1}),
     _route("GET", "/api/health/resources", ["health_monitor"]),
     _route("GET", "/api/triggers", ["trigger_mesh"]),
@@ -60,6 +65,6 @@ ROUTES += [
         "name": "POST /api/knowledge",
         "method": "POST",
         "path": "/api/knowledge",
-        "kernels": ["api_server", "librarian", "memory_fusion"],
+        "kernels": ["api_server", "immutable_log", "librarian", "memory_fusion"],
     },
 ]

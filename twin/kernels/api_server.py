@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from twin.audit import AuditWriter
 from twin.breaking import BreakingClient, keep_breaker
 from twin.commit import GroupCommit
 from twin.defects import Defects
@@ -18,6 +19,7 @@ from twin.http.app import App
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import FIRST_EVERY_S, REFRESH_EVERY_S
 from twin.http.outsiders import Outsiders, read_token
+from twin.http.recorded import RequestTrail
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
@@ -50,18 +52,18 @@ class ApiServer(Kernel):
         limiter, validator = RateLimiter(self.config.thresholds), IntentValidator(self.config.thresholds)
         self._watch(limiter, Incidents(self, limiter.name, db))
         self._watch(validator, Incidents(self, validator.name, db))
-        calls = self._calls(db)
+        calls, defects = self._calls(db), Defects(self.config.defects)
         intents = Intents(
             calls,
-            outbox,
             validator if self.config.enabled(validator.name) else None,
             lambda client: self._engage(validator, client, "invalid intents"),
-            Defects(self.config.defects),
+            defects,
         )
         self.app = App(
             calls,
             self.bus,
             intents,
+            RequestTrail(AuditWriter(outbox, defects)),
             limiter if self.config.enabled(limiter.name) else None,
             lambda client: self._engage(limiter, client, "refused requests"),
             Outsiders(read_token(self.config.run_dir)),

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from twin.audit import AuditWriter
 from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.fields import text
@@ -53,6 +54,7 @@ class Governance(Kernel):
         db = self.open_db("governance", SCHEMA, self.config.audit_dir)
         self.outbox = Outbox(self, db, GroupCommit(db))
         self.defects = Defects(self.config.defects)
+        self.audit = AuditWriter(self.outbox, self.defects)
         self.settings = LiveSettings(self.config)
         self._crossed: list[dict[str, Any]] | None = None
         self.rules = rules_of(self.config)
@@ -77,15 +79,16 @@ class Governance(Kernel):
             "action": action,
             "resource": resource,
             "subsystem": "governance",
-            "payload": payload.get("payload") or {},
+            # what the client sent beside the question is covered by the digest
+            "payload": {**payload.get("request", {}), "reason": answer["reason"], "told": answer},
             "result": answer["decision"],
             "reference": reference,
         }
-        told = [{**answer, "decision_id": reference}]
+        told = [{**answer, "decision_id": reference, "audit_id": reference}]
         self._cross(told)
         try:
             if not self.defects.strikes("audit_row_dropped"):
-                await self.outbox.add(entry)
+                await self.audit.write(entry)
         finally:
             if self._crossed is told:
                 self._crossed = None

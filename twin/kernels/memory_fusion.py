@@ -53,7 +53,7 @@ class MemoryFusion(Kernel):
         self.commits = GroupCommit(self.db)
         if not self.db.execute("SELECT 1 FROM knowledge LIMIT 1").fetchone():
             for category, content, source in FIRST:
-                self._insert(self.db, category, content, source, 0.9, ["grace"])
+                self._insert(self.db, uuid.uuid4().hex, category, content, source, 0.9, ["grace"])
         self.scorer, self.settings = ModelInUse(self.config, TRUST), LiveSettings(self.config)
         kept = begin_with(self.config, "memory_index")
         self.index = kept if usable(kept) else dict(EMPTY_INDEX)
@@ -78,16 +78,7 @@ class MemoryFusion(Kernel):
         if op == "recent":
             return self._recent(int(number(payload, "limit", 1, 1000, 100)))
         if op == "add":
-            tags = payload.get("tags") or []
-            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-                raise KernelError(422, "invalid_field", field="tags", expected="a list of texts")
-            parts = (
-                text(payload, "category", 100),
-                text(payload, "content"),
-                text(payload, "source", 100),
-                number(payload, "confidence", 0, 1, 0.5),
-            )
-            return {"id": await self.commits.write(lambda db: self._insert(db, *parts, tags))}
+            return await self._add(payload)
         if op == "trust":
             return self._trust_of(payload)
         if op == "model":
@@ -95,6 +86,34 @@ class MemoryFusion(Kernel):
         if op == "index":
             return {"index": self._count_up()}
         raise KernelError(404, "unknown_operation", op=op)
+
+    async def _add(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """*classified*: the category of a piece that comes without one."""
+        tags = payload.get("tags") or []
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise KernelError(422, "invalid_field", field="tags", expected="a list of texts")
+        own = text(payload, "knowledge_id", 100) if "knowledge_id" in payload else ""
+        sent: dict[str, Any] = {
+            **({"category": text(payload, "category", 100)} if "category" in payload else {}),
+            "content": text(payload, "content"),
+            "source": text(payload, "source", 100),
+            "confidence": number(payload, "confidence", 0, 1, 0.5),
+            "tags": tags,
+        }
+        category = text(payload, "category", 100, str(payload.get("classified", "unclassified")))
+        kept: dict[str, Any] = await self.commits.write(
+            lambda db: self._keep(db, own or uuid.uuid4().hex, category, sent)
+        )
+        return kept
+
+    def _keep(self, db: sqlite3.Connection, identity: str, category: str, sent: dict[str, Any]) -> dict[str, Any]:
+        """A piece that is sent again under its own id is the same piece. Raises KernelError 409 for other content."""
+        row = db.execute("SELECT * FROM knowledge WHERE id = ?", (identity,)).fetchone()
+        if row is None:
+            self._insert(db, identity, category, *(sent[name] for name in ("content", "source", "confidence", "tags")))
+        elif any({**dict(row), "tags": json.loads(row["tags"])}[name] != value for name, value in sent.items()):
+            raise KernelError(409, "duplicate_knowledge", knowledge_id=identity)
+        return {"id": identity, "category": row["category"] if row else category, "known": row is not None}
 
     def _trust_of(self, payload: dict[str, Any]) -> dict[str, Any]:
         """How far something would be trusted that is described here, and not kept."""
@@ -117,9 +136,14 @@ class MemoryFusion(Kernel):
 
     @staticmethod
     def _insert(
-        db: sqlite3.Connection, category: str, content: str, source: str, confidence: float, tags: list[str]
-    ) -> str:
-        identity = uuid.uuid4().hex
+        db: sqlite3.Connection,
+        identity: str,
+        category: str,
+        content: str,
+        source: str,
+        confidence: float,
+        tags: list[str],
+    ) -> None:
         words = json.dumps(tags)
         db.execute(
             "INSERT INTO knowledge (id, category, content, source, confidence, tags, created_at)"
@@ -127,7 +151,6 @@ class MemoryFusion(Kernel):
             (identity, category, content, source, confidence, words, time.time()),
         )
         db.execute("INSERT INTO words VALUES (?, ?, ?)", (identity, content, " ".join(tags)))
-        return identity
 
     def _recent(self, limit: int) -> dict[str, Any]:
         """What was added last, as far as it fits into one answer."""
