@@ -19,6 +19,28 @@ DEFECTS = {
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
     "crushed_at_start": 0,  # a kernel that is asked too often in its first second ends
     "retro_unbounded": 0,  # the queue of retrospectives has no end, and each stays in memory many times over
+    "intent_field_changed": 50,  # a field of a stored intent differs from what was sent
+    "intent_unfinished": 50,  # an accepted intent is never handed to a worker
+    "intent_invented": 100,  # an intent is held and executed that nobody sent
+    "retro_changed": 20,  # the events of a stored retrospective differ from what was sent
+    "retro_doubled": 20,  # a retrospective is held twice, under another id
+    "retro_invented": 20,  # a retrospective is held that nobody sent
+    "knowledge_lost": 10,  # an accepted piece of knowledge vanishes
+    "knowledge_changed": 10,  # the content of a stored piece differs from what was sent
+    "knowledge_doubled": 10,  # a piece of knowledge is held twice, under another id
+    "result_faked": 50,  # an intent is called completed, with a random digest, and never executed
+    "result_canned": 0,  # each executed intent has the same result
+    "retro_faked": 20,  # a retrospective is called completed and never analysed
+    "field_differs": 20,  # equal questions get equal decisions with another risk
+    "told_otherwise": 20,  # the client is told another risk and approval than the audit trail
+    "accepted_unlogged": 50,  # an accepted intent, retrospective or piece of knowledge has no audit entry
+    "refusal_unlogged": 20,  # a refusal has no audit entry
+    "entry_invented": 100,  # the audit trail has an entry that belongs to no request
+    "entry_actor_wrong": 50,  # an entry names another actor
+    "entry_digest_wrong": 50,  # an entry has another digest than the request's body
+    "entry_reason_missing": 50,  # an entry of a decision, rejection or refusal has no reason
+    "history_rewritten": 0,  # the log's last entries and their copies are rewritten, once, with hashes that fit
+    "entries_reordered": 10,  # of the batches that reach the log: two entries change places before they are chained
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01

@@ -117,6 +117,10 @@ class HtmQueue:
     def drop(self, intent_id: str) -> None:
         """Forgets an intent as if it had never come."""
         self.db.execute("DELETE FROM htm WHERE intent_id = ?", (intent_id,))
+        self.shelve(intent_id)
+
+    def shelve(self, intent_id: str) -> None:
+        """Hands an intent to no worker any more."""
         self._heap = [one for one in self._heap if one[2] != intent_id]
         heapq.heapify(self._heap)
 

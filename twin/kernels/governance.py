@@ -20,6 +20,7 @@ from twin.rules import RULES, rules_of
 from twin.settings import LiveSettings, Settings
 
 DELIVERED = Settings()
+RISK_ASIDE = 0.0123  # of a planted defect
 
 
 def decide(
@@ -73,6 +74,8 @@ class Governance(Kernel):
         actor, action, resource = (text(payload, name, 200) for name in ("actor", "action", "resource"))
         added = self.defects.risk_added(f"{actor}:{action}:{resource}")
         answer = decide(actor, action, resource, added, self.rules, self.settings.get(time.monotonic()))
+        if self.defects.strikes("field_differs"):
+            answer = {**answer, "risk_score": round(answer["risk_score"] + RISK_ASIDE, 4)}
         reference = uuid.uuid4().hex
         entry = {
             "actor": actor,
@@ -85,6 +88,8 @@ class Governance(Kernel):
             "reference": reference,
         }
         told = [{**answer, "decision_id": reference, "audit_id": reference}]
+        if self.defects.strikes("told_otherwise"):
+            told[0] |= {"risk_score": round(answer["risk_score"] + RISK_ASIDE, 4), "approved": not answer["approved"]}
         self._cross(told)
         try:
             if not self.defects.strikes("audit_row_dropped"):

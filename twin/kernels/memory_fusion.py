@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twin.commit import GroupCommit
+from twin.defects import Defects
 from twin.fields import number, text
 from twin.kernel import Kernel
 from twin.models import TRUST
@@ -51,6 +52,7 @@ class MemoryFusion(Kernel):
     async def setup(self) -> None:
         self.db = self.open_db("knowledge", SCHEMA)
         self.commits = GroupCommit(self.db)
+        self.defects = Defects(self.config.defects)
         if not self.db.execute("SELECT 1 FROM knowledge LIMIT 1").fetchone():
             for category, content, source in FIRST:
                 self._insert(self.db, uuid.uuid4().hex, category, content, source, 0.9, ["grace"])
@@ -110,7 +112,15 @@ class MemoryFusion(Kernel):
         """A piece that is sent again under its own id is the same piece. Raises KernelError 409 for other content."""
         row = db.execute("SELECT * FROM knowledge WHERE id = ?", (identity,)).fetchone()
         if row is None:
-            self._insert(db, identity, category, *(sent[name] for name in ("content", "source", "confidence", "tags")))
+            rest = (sent["source"], sent["confidence"], sent["tags"])
+            self._insert(db, identity, category, sent["content"], *rest)
+            if self.defects.strikes("knowledge_doubled"):
+                self._insert(db, uuid.uuid4().hex, category, sent["content"], *rest)
+            if self.defects.strikes("knowledge_changed"):
+                db.execute("UPDATE knowledge SET content = content || '.' WHERE id = ?", (identity,))
+            if self.defects.strikes("knowledge_lost"):
+                db.execute("DELETE FROM knowledge WHERE id = ?", (identity,))
+                db.execute("DELETE FROM words WHERE id = ?", (identity,))
         elif any({**dict(row), "tags": json.loads(row["tags"])}[name] != value for name, value in sent.items()):
             raise KernelError(409, "duplicate_knowledge", knowledge_id=identity)
         return {"id": identity, "category": row["category"] if row else category, "known": row is not None}

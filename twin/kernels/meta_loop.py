@@ -113,7 +113,22 @@ class MetaLoop(Kernel):
             (identity, subject, events, nonce, time.time()),
         )
         self.waiting += 1
+        if self.defects.planted:
+            self._spoil(db, identity, subject, events, nonce)
         return True
+
+    def _spoil(self, db: sqlite3.Connection, identity: str, subject: str, events: str, nonce: str) -> None:
+        """Planted defects that strike a retrospective which has just been accepted."""
+        if self.defects.strikes("retro_changed"):
+            changed = json.dumps([*json.loads(events), "one more"])
+            db.execute("UPDATE retros SET events = ? WHERE id = ?", (changed, identity))
+        sql = "INSERT INTO retros (id, subject, events, nonce, status, at) VALUES (?, ?, ?, ?, 'queued', ?)"
+        if self.defects.strikes("retro_doubled"):
+            db.execute(sql, (uuid.uuid4().hex, subject, events, nonce, time.time()))
+            self.waiting += 1
+        if self.defects.strikes("retro_invented"):
+            db.execute(sql, (uuid.uuid4().hex, "invented", '["a", "b"]', "", time.time()))
+            self.waiting += 1
 
     async def _work(self) -> None:
         """In the order in which they came, no faster than its rate: the rest of the platform needs the machine too."""
@@ -128,7 +143,10 @@ class MetaLoop(Kernel):
                 await self._forget(seq)
             else:
                 findings = analyse(json.loads(row["events"]))
-                await self._finish(seq, json.dumps(findings), proof(row["nonce"], findings))
+                result = proof(row["nonce"], findings)
+                if self.defects.strikes("retro_faked"):
+                    findings, result = [], hashlib.sha256(uuid.uuid4().bytes).hexdigest()
+                await self._finish(seq, json.dumps(findings), result)
             await asyncio.sleep(1 / self.config.thresholds.retro_rate_per_s)
 
     async def _finish(self, seq: int, findings: str, result: str) -> None:
