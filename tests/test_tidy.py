@@ -46,6 +46,7 @@ FLOORS = {
     "limits": 3,
     "stop": 3,
     "plan": 3,
+    "probe_rows": 3,
     "journal": 3,
     "traffic": 3,
     "ledger": 3,
