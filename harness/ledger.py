@@ -280,6 +280,25 @@ class Wrongs:
         return "; ".join(self.words)
 
 
+class Causes(Wrongs):
+    """Wrongs of which each has a code; the first one's names the finding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes: list[str] = []
+
+    def note(self, code: str, words: str, rows: Sequence[tuple[str, Placed]], also: Sequence[Placed] = ()) -> None:
+        """Add as add() does; *also* are rows that show the same from the other side."""
+        if rows:
+            self.codes.append(code)
+            self.add(words, rows)
+            self.cited += [row.place for row in also[:FEW]]
+
+    @property
+    def code(self) -> str:
+        return self.codes[0] if self.codes else ""
+
+
 def not_read(name: str) -> str:
     return f"what the target finally holds is not known: its ledger {name} could not be read, or it offers none"
 

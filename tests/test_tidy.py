@@ -22,6 +22,7 @@ FLOORS = {
     "model": 0,
     "contracts": 1,
     "catalog": 1,
+    "audit_entries": 3,
     "own_parts": 1,
     "clock": 1,
     "process": 2,
