@@ -273,30 +273,17 @@ class Wrongs:
         self.words.append(f"{len(rows)} {words} ({', '.join(names[:FEW])}{more})")
         self.cited += [row.place for _, row in rows[:FEW]]
 
+    def note(self, code: str, words: str, rows: Sequence[tuple[str, Placed]], also: Sequence[Placed] = ()) -> None:
+        """Add as add() does; *also* are rows that show the same from the other side."""
+        if rows:
+            self.add(words, rows, code)
+            self.cited += [row.place for row in also[:FEW]]
+
     def __bool__(self) -> bool:
         return bool(self.words)
 
     def __str__(self) -> str:
         return "; ".join(self.words)
-
-
-class Causes(Wrongs):
-    """Wrongs of which each has a code; the first one's names the finding."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.codes: list[str] = []
-
-    def note(self, code: str, words: str, rows: Sequence[tuple[str, Placed]], also: Sequence[Placed] = ()) -> None:
-        """Add as add() does; *also* are rows that show the same from the other side."""
-        if rows:
-            self.codes.append(code)
-            self.add(words, rows)
-            self.cited += [row.place for row in also[:FEW]]
-
-    @property
-    def code(self) -> str:
-        return self.codes[0] if self.codes else ""
 
 
 def not_read(name: str) -> str:

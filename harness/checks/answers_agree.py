@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from harness.audit_entries import Entry, by_reference, entries_of
 from harness.checks import finding
 from harness.digests import canonical
-from harness.ledger import AUDIT, NO_LEDGER, Causes, LedgerRow, not_read, span
+from harness.ledger import AUDIT, NO_LEDGER, LedgerRow, Wrongs, not_read, span
 from harness.ledger_row import told_of
 from harness.model import Finding, Invariant, Kind, Verdict
 from harness.record import Record
@@ -42,7 +42,7 @@ class AnswersAgree:
         spans = drifted(record)
         steady = [row for row in told if not _within(row, spans)]
         questions = _by_question(steady)
-        causes, held = Causes(), record.held(AUDIT)
+        causes, held = Wrongs(), record.held(AUDIT)
         for question, asked in questions.items():
             _compare(question, asked, full, causes)
         pairs = _pairs(told, entries_of(held or ()))
@@ -54,11 +54,14 @@ class AnswersAgree:
         code, why = _open(rows, told, again, pairs, held is None)
         if code:
             event = record.first(Kind.READ_BACK)
-            return finding(self, Verdict.INCONCLUSIVE, why, *cited, event, code=code, missing=lacking)
+            return self._left_open(code, why, *cited, event, lacking=lacking)
         why = f"{sum(map(len, again))} answers to {len(again)} questions that were asked more than once are equal"
         why += f"; {len(pairs)} answers are on record as they were told"
         why += f"; {len(told) - len(steady)} were not compared: a fault had changed the configuration" if spans else ""
         return finding(self, Verdict.PASS, why, *cited, *span([entry for _, entry in pairs]), missing=lacking)
+
+    def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
+        return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code=code, missing=lacking)
 
 
 def _open(
@@ -105,7 +108,7 @@ def _by_question(rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
     return found
 
 
-def _compare(question: str, asked: Sequence[LedgerRow], full: bool, causes: Causes) -> None:
+def _compare(question: str, asked: Sequence[LedgerRow], full: bool, causes: Wrongs) -> None:
     """Every answer with the first one."""
     first = asked[0]
     for row in asked[1:]:
@@ -136,7 +139,7 @@ def _pairs(told: Sequence[LedgerRow], entries: Sequence[Entry]) -> list[tuple[Le
     return [(row, found[row.reference][0]) for row in told if row.reference and row.reference in found]
 
 
-def _recorded(pairs: Sequence[tuple[LedgerRow, Entry]], full: bool, causes: Causes) -> None:
+def _recorded(pairs: Sequence[tuple[LedgerRow, Entry]], full: bool, causes: Wrongs) -> None:
     rows, also = [], []
     for row, entry in pairs:
         names = [] if entry.row.text("result") == row.answer else ["result"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.audit_entries import (
     ACCEPTED,
@@ -20,7 +20,7 @@ from harness.audit_entries import (
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
 from harness.checks.work_kept import EXCLUSIVE, unrecorded
-from harness.ledger import AUDIT, NO_LEDGER, ROUTE_KINDS, Causes, HeldRow, LedgerRow, not_read, span
+from harness.ledger import AUDIT, NO_LEDGER, ROUTE_KINDS, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.ledger_start import last_before, rows_before
 from harness.model import Event, Finding, Invariant, Kind, Verdict
 from harness.record import Record
@@ -52,11 +52,7 @@ class AuditTrailKept:
             why = not_read(AUDIT)
             return finding(self, Verdict.INCONCLUSIVE, why, event or "plan.json:1", code="not_read", missing=lacking)
         trail = _Trail(record, held)
-        wrong = chain_problem(held, last_before(record.events, AUDIT))
-        causes = Causes()
-        if wrong:
-            causes.codes.append("chain_broken")
-            causes.words, causes.cited = list(wrong.words), list(wrong.cited)
+        causes = chain_problem(held, last_before(record.events, AUDIT))
         trail.heads(causes)
         trail.named(causes)
         if DIGEST in offers and EVERY in offers:
@@ -69,10 +65,13 @@ class AuditTrailKept:
         cited = (*span(trail.mine or record.ledger), *span(held))
         if code:
             evidence = cited or ("ledger.jsonl:1", "target/audit.jsonl:1")
-            return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code=code, missing=lacking)
+            return self._left_open(code, why, *evidence, lacking=lacking)
         why = f"{len(trail.mine)} requests are told truly in a chain of {len(held)} entries"
         why += f", which holds each of the {len(trail.seen)} heads that were seen" if trail.seen else ""
         return finding(self, Verdict.PASS, why, *cited, *trail.seen[:1], *trail.seen[-1:], missing=lacking)
+
+    def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
+        return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code=code, missing=lacking)
 
 
 class _Trail:
@@ -91,7 +90,7 @@ class _Trail:
 
     # History
 
-    def heads(self, causes: Causes) -> None:
+    def heads(self, causes: Wrongs) -> None:
         """Each head that was seen before the log was read must be in it; one seen later may lie behind its end."""
         known = {entry.sequence: entry.row.text("entry_hash") for entry in self.entries}
         before = last_before(self.record.events, AUDIT)
@@ -119,7 +118,7 @@ class _Trail:
 
     # The entry that an answer names
 
-    def named(self, causes: Causes) -> None:
+    def named(self, causes: Wrongs) -> None:
         due = [row for row in self.mine if row.reference and row.at_s < self.reading_s]
         missing = [(row.id, row) for row in due if row.reference not in self.references]
         if self.every:
@@ -137,7 +136,7 @@ class _Trail:
         twice = [(row.id, row) for row in due if len(self.references.get(row.reference, ())) > 1]
         causes.note("extra_entry", "answers have more than one entry under their reference", twice)
 
-    def _decisions(self, due: Sequence[LedgerRow], causes: Causes) -> None:
+    def _decisions(self, due: Sequence[LedgerRow], causes: Wrongs) -> None:
         """Without the promise of every_request only decisions are known to be on record."""
         found = [(row, self.references[row.reference][0]) for row in due if row.reference in self.references]
         for code, part, number in (("wrong_actor", "actor", 0), ("wrong_action", "action", 1)):
@@ -169,7 +168,7 @@ class _Trail:
 
     # As many as there were requests, in their order
 
-    def counted(self, causes: Causes) -> None:
+    def counted(self, causes: Wrongs) -> None:
         groups = groups_of(self.rows, self.record.probes, self.reading_s)
         digests = by_digest(self.entries)
         probed = {row.digest for row in self.record.probes}
@@ -185,7 +184,7 @@ class _Trail:
         causes.note("extra_entry", "requests have more entries than attempts", rows, also)
         self._invented(groups, causes)
 
-    def _invented(self, groups: dict[str, Group], causes: Causes) -> None:
+    def _invented(self, groups: dict[str, Group], causes: Wrongs) -> None:
         before = rows_before(self.record.events, AUDIT)
         if EXCLUSIVE not in self.record.plan.offers or before is None:
             return
@@ -203,7 +202,7 @@ class _Trail:
         rows = [(f"{one.row.text('action')} by {one.row.text('actor')}", one) for one in strange]
         causes.note("invented_entry", "entries tell of requests that nobody sent", rows)
 
-    def ordered(self, causes: Causes) -> None:
+    def ordered(self, causes: Wrongs) -> None:
         """Entries of one kind: each kind of request has a way of its own into the log."""
         slack_s = CLOCKS_S if self.record.of_kind(Kind.CLOCK_MEASURED) else SLACK_S
         ways: dict[tuple[str, bool], list[tuple[LedgerRow, Entry]]] = {}
@@ -215,7 +214,7 @@ class _Trail:
         rows, also = [(row.id, row) for row, _ in found], [entry for _, entry in found]
         causes.note("reordered", "entries stand behind those of requests that began later", rows, also)
 
-    def unrecorded(self, causes: Causes) -> None:
+    def unrecorded(self, causes: Wrongs) -> None:
         """Only while the log has no room may a request be refused for want of a record."""
         refused = [row for row in self.rows if any(word in row.refusals for word in UNRECORDED)]
         spans = self._no_room()
@@ -271,7 +270,7 @@ def _expected(row: LedgerRow, entry: Entry) -> dict[str, tuple[str, set[str]]]:
     verb = {"rejected": "reject", "refused": "refuse"}.get(row.outcome, "")
     result = row.outcome if not accepted or row.kind != "decision" else row.answer
     names = {row.actor or entry.client} if accepted and row.valid else {row.actor or entry.client, entry.client}
-    about = {row.resource} if accepted and row.valid else {row.resource, ""}
+    about = {row.resource or row.id} if accepted and row.valid else {row.resource, ""}
     return {
         "wrong_digest": (entry.digest, {row.digest}),
         "wrong_actor": (entry.row.text("actor"), names),

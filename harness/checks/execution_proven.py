@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.checks import finding
-from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, Causes, HeldRow, LedgerRow, not_read, span
+from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Invariant, Verdict
 from harness.record import Record
 
@@ -32,7 +32,7 @@ class ExecutionProven:
         lacking = tuple(KEYS[kind] for kind in PROVEN if kind not in kinds)
         accepted = {kind: _accepted(record, kind) for kind in kinds}
         pairs = {kind: _completed(record, kind, accepted[kind]) for kind in kinds}
-        wrong = Causes()
+        wrong = Wrongs()
         for kind in kinds:
             _judge(kind, pairs[kind], wrong)
         if wrong:
@@ -40,11 +40,14 @@ class ExecutionProven:
         cited = span([row for rows in accepted.values() for row in rows]) or ("ledger.jsonl:1",)
         code, why = self._open(record, accepted, pairs)
         if code:
-            return finding(self, Verdict.INCONCLUSIVE, why, *cited, code=code, missing=lacking)
+            return self._left_open(code, why, *cited, lacking=lacking)
         told = ", ".join(f"{len(found)} {HELD_IN[kind][0]}" for kind, found in pairs.items() if found)
         held = [place for found in pairs.values() for place in span([row for _, row in found])]
         why = f"each result is the one that only an execution gives: {told}"
         return finding(self, Verdict.PASS, why, *cited, *held, missing=lacking)
+
+    def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
+        return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code=code, missing=lacking)
 
     @staticmethod
     def _open(record: Record, accepted: dict[str, list[LedgerRow]], pairs: dict[str, list[Pair]]) -> tuple[str, str]:
@@ -73,7 +76,7 @@ def _completed(record: Record, kind: str, accepted: list[LedgerRow]) -> list[Pai
     return [(row, by_id[row.id]) for row in accepted if row.id in by_id]
 
 
-def _judge(kind: str, pairs: list[Pair], wrong: Causes) -> None:
+def _judge(kind: str, pairs: list[Pair], wrong: Wrongs) -> None:
     name = HELD_IN[kind][0]
     told = [(row, held, held.text("result")) for row, held in pairs if row.proof]
     none = [(row, held) for row, held, result in told if not result]

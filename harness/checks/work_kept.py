@@ -16,9 +16,9 @@ from harness.ledger import (
     NO_LEDGER,
     OVER,
     ROUTE_KINDS,
-    Causes,
     HeldRow,
     LedgerRow,
+    Wrongs,
     not_read,
     span,
 )
@@ -52,21 +52,21 @@ class WorkKept:
         offers = set(record.plan.offers)
         kinds = [_Kind(record, kind) for kind, (name, _) in HELD_IN.items() if f"ledgers.{name}" in offers]
         lacking = tuple(f"ledgers.{name}" for name, _ in HELD_IN.values() if f"ledgers.{name}" not in offers)
-        wrong, read_back = Causes(), record.first(Kind.READ_BACK)
+        wrong, read_back = Wrongs(), record.first(Kind.READ_BACK)
         for one in kinds:
             one.judge(wrong)
         if wrong:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, read_back, code=wrong.code, missing=lacking)
         if unread := [one.name for one in kinds if one.held is None]:
             why = "; ".join(not_read(name) for name in unread)
-            return self._open("not_read", why, read_back or "plan.json:1", lacking=lacking)
+            return self._left_open("not_read", why, read_back or "plan.json:1", lacking=lacking)
         accepted = [row for one in kinds for row in one.accepted]
         if not accepted:
             why = f"none of {sum(len(one.sent) for one in kinds)} requests that change state was accepted"
-            return self._open("no_work", why, *(span(record.ledger) or ("ledger.jsonl:1",)), lacking=lacking)
+            return self._left_open("no_work", why, *(span(record.ledger) or ("ledger.jsonl:1",)), lacking=lacking)
         for code in ("not_told", "start_not_known"):
             if untold := [words for one in kinds for found, words in one.untold if found == code]:
-                return self._open(code, "; ".join(untold), *span(accepted), lacking=lacking)
+                return self._left_open(code, "; ".join(untold), *span(accepted), lacking=lacking)
         told = ", ".join(f"{len(one.accepted)} {one.name}" for one in kinds)
         why = f"accepted and held once, finished and as sent: {told}"
         why += "; nothing else is held" if EXCLUSIVE in offers else "; nothing else is held under an id of this run"
@@ -74,7 +74,7 @@ class WorkKept:
         missing = (*lacking, *(key for one in kinds for key in one.missing))
         return finding(self, Verdict.PASS, why, *span(accepted), *held, read_back, missing=missing)
 
-    def _open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
+    def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
         return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code=code, missing=lacking)
 
 
@@ -95,7 +95,7 @@ class _Kind:
         for row in self.held or ():
             self.by_id.setdefault(row.text(self.id_field), []).append(row)
 
-    def judge(self, wrong: Causes) -> None:
+    def judge(self, wrong: Wrongs) -> None:
         if self.held is None:
             return
         lost = [(row.id, row) for row in self.accepted if row.id not in self.by_id]
@@ -106,7 +106,7 @@ class _Kind:
         self._turned_down(wrong)
         self._strangers(wrong)
 
-    def _twice(self, wrong: Causes) -> None:
+    def _twice(self, wrong: Wrongs) -> None:
         maybe = {row.id for row in self.sent if row.outcome in ("accepted", "unanswered")}
         twice = [(one, rows[1]) for one, rows in self.by_id.items() if one in maybe and len(rows) > 1]
         wrong.note("doubled", f"{self.name} are held twice", twice)
@@ -119,7 +119,7 @@ class _Kind:
         if self.full and self.kind not in KEPT and any(count is None for _, count in counts):
             self.untold.append(("not_told", f"the target does not tell how often it executed its {self.name}"))
 
-    def _fields(self, wrong: Causes) -> None:
+    def _fields(self, wrong: Wrongs) -> None:
         mine = [row for row in self.sent if row.valid and row.outcome in ("accepted", "unanswered")]
         if any(not row.sent for row in mine if row.outcome == "accepted"):
             self.untold.append(("not_told", f"the clients' ledger does not tell what their {self.name} held"))
@@ -140,7 +140,7 @@ class _Kind:
             return not same_field(digest, body[name])
         return self.full or name in known
 
-    def _status(self, wrong: Causes) -> None:
+    def _status(self, wrong: Wrongs) -> None:
         if self.kind in KEPT:
             return
         found = [self.by_id[row.id][0] for row in self.accepted if row.id in self.by_id]
@@ -152,7 +152,7 @@ class _Kind:
         if len(told) < len(found):
             self.untold.append(("not_told", f"the target does not tell the state of its {self.name}"))
 
-    def _turned_down(self, wrong: Causes) -> None:
+    def _turned_down(self, wrong: Wrongs) -> None:
         taken = {row.id for row in self.sent if row.outcome in ("accepted", "unanswered")}
         for outcome in ("refused", "rejected"):
             mine = [row for row in self.sent if row.outcome == outcome and row.flaw != DUPLICATE]
@@ -160,7 +160,7 @@ class _Kind:
             also = [self.by_id[name][0] for name, _ in kept]
             wrong.note(f"held_though_{outcome}", f"requests were {outcome}, and yet are held", kept, also)
 
-    def _strangers(self, wrong: Causes) -> None:
+    def _strangers(self, wrong: Wrongs) -> None:
         """An exclusive target holds nothing but what was sent; another one nothing else under an id of this run."""
         known = {row.id for row in (*self.sent, *self.probes)}
         prefixes = {row.id.partition("-")[0] for row in self.sent}
