@@ -11,11 +11,14 @@ from typing import Any
 
 FIELD_HEX = 16  # of a field's digest: enough to tell two values apart, short enough for a ledger of 10,000 rows
 FINDINGS_MAX = 5
+# made once: json.dumps() with options makes an encoder for each call
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_sorted = json.JSONEncoder(sort_keys=True).encode
 
 
 def canonical(value: Any) -> str:
     """Return *value* as JSON with sorted keys, no blanks and no escapes beyond those that JSON needs."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _canonical(value)
 
 
 def body_digest(data: bytes) -> str:
@@ -46,7 +49,7 @@ def intent_proof(body: Mapping[str, Any]) -> str:
     context = body.get("context")
     if not isinstance(context, Mapping) or not context.get("nonce"):
         return ""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_sorted(body).encode()).hexdigest()
 
 
 def findings_of(events: Sequence[str]) -> list[dict[str, Any]]:
