@@ -39,7 +39,7 @@ from harness.target import ManifestTarget, load_target
 from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
 from harness.web_state import Board
-from harness.worker import ROWS, Reports, listen, read, work
+from harness.worker import ROWS, Reports, in_run_time, listen, read, work
 from harness.worker_clock import CLOCK, WorkerClocks
 
 VERSION = "0.1.0"
@@ -219,9 +219,11 @@ class Session:
         }
         # also what an earlier run of this process has left
         facts |= {"stuck": left} if (left := stuck(Path(self.options.out))) else {}
-        # these go to the workers as well: the users' words follow from the first, their ids begin with the second
+        # these go to the workers as well: the users' words follow from the first, their ids begin with the second,
+        # and they ask none but these routes where the target may lack one
         prefix = f"{id_prefix(folder.name)}-"
         self.options.run_seed, self.options.run_prefix = plan.seed, prefix
+        self.options.run_routes = list(plan.routes)
         self.options.permitted = list(target.permitted)  # where they may talk to
         say(describe(plan))
         for one in left:
@@ -275,7 +277,7 @@ class Session:
             for name, at_s, value in samples:
                 self.run.signals.write(at_s, name, worker, value)
             self.run.add_rows(rows)
-            self.run.add_ledger({**row, "at_s": to_run(row["at_s"])} for row in one["ledger"])
+            self.run.add_ledger(in_run_time(row, to_run) for row in one["ledger"])
             if self.gates is not None:
                 self.gates.heard(worker, one["prefix"], one["attacks"])
 

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     CLOCK_MEASURED = "clock_measured"
     RECOVERED = "recovered"
     READ_BACK = "read_back"
+    AUDIT_HEAD = "audit_head"
     DEEDS_LOGGED = "deeds_logged"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
@@ -83,6 +84,7 @@ class Reading:
 
     With *value* and no *kind* it is a sample and goes to signals.csv as (at_s, name, subject, value).
     With *kind* it is an edge and goes to the timeline with *subject* and *detail*.
+    With *asked* it is a request that the observer itself made, and goes to the ledger: see harness/probe_rows.py.
     """
 
     at_s: float
@@ -91,6 +93,7 @@ class Reading:
     value: float | None = None
     kind: Kind | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.journal import read_journal
-from harness.ledger import HeldRow, LedgerRow, read_held, read_ledger
+from harness.ledger import PROBE, HeldRow, LedgerRow, read_held, read_ledger
 from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.required import completed
@@ -172,18 +172,29 @@ class Record:
         return Record(folder, completed(plan, events), events, problem, requests, signals, torn)
 
     @cached_property
-    def _ledgers(self) -> tuple[tuple[LedgerRow, ...] | None, dict[str, tuple[HeldRow, ...]], tuple[str, ...]]:
-        """(what the clients sent, what the target held, what of both could not be read)."""
+    def _ledgers(
+        self,
+    ) -> tuple[tuple[LedgerRow, ...] | None, dict[str, tuple[HeldRow, ...]], tuple[str, ...], tuple[LedgerRow, ...]]:
+        """(what the clients sent, what the target held, what of both could not be read, what the probes sent)."""
         torn: list[str] = []
         sent = read_ledger(self.folder, torn)
         names = sorted(path.stem for path in (self.folder / "target").glob("*.jsonl"))
         held = {name: read_held(self.folder, name, torn) for name in names}
-        return sent, {name: rows for name, rows in held.items() if rows is not None}, tuple(torn)
+        known = {name: rows for name, rows in held.items() if rows is not None}
+        if sent is None:
+            return None, known, tuple(torn), ()
+        probes = tuple(row for row in sent if row.user == PROBE)
+        return tuple(row for row in sent if row.user != PROBE), known, tuple(torn), probes
 
     @property
     def ledger(self) -> tuple[LedgerRow, ...] | None:
-        """Every state-changing request with its last answer; None for a run that kept no ledger."""
+        """Every state-changing request of the clients with its last answer; None for a run that kept no ledger."""
         return self._ledgers[0]
+
+    @property
+    def probes(self) -> tuple[LedgerRow, ...]:
+        """State-changing requests that the harness itself made, to see that a route answers."""
+        return self._ledgers[3]
 
     def held(self, name: str) -> tuple[HeldRow, ...] | None:
         """What the target finally held of *name*; None when it could not be asked."""

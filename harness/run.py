@@ -28,8 +28,9 @@ from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.metrics import MEASURED
-from harness.model import Finding, Kind, Plan, Verdict
+from harness.model import Finding, Kind, Plan, Reading, Verdict
 from harness.plan import plan_to_json
+from harness.probe_rows import probe_row
 from harness.read_back import read_back
 from harness.record import Record
 from harness.required import FORMAT_KEY, RUN_FORMAT
@@ -107,7 +108,7 @@ class Run:
                 continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.stacks = Stacks(target, folder)
-        self.watcher = Watcher(observers, view, self.journal, self.signals)
+        self.watcher = Watcher(observers, view, self.journal, self.signals, self._asked)
         self.conductor = Conductor(
             plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s, gates
         )
@@ -144,6 +145,7 @@ class Run:
         told = any(str(claim.args.get("metric", "")) not in ("", *MEASURED) for claim in self.plan.claims)
         of_files = bool(checks & {"models_restored", "config_restored", "snapshot_regenerated"})
         needed = {
+            "audit_head": False,
             "bus_listener": "actor_cut_off" in checks,
             "counters": told,
             "control_plane": False,
@@ -167,6 +169,12 @@ class Run:
     def add_ledger(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """State-changing requests with their last answers."""
         self.ledger.append(rows)
+
+    def _asked(self, reading: Reading) -> None:
+        """An observer's own request: one that changes something is in the ledger as a client's is."""
+        row = probe_row(reading.at_s, reading.asked)
+        if row is not None:
+            self.ledger.append([row])
 
     @property
     def done(self) -> bool:
@@ -369,10 +377,11 @@ class Run:
         if not self.done:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
-        self.ledger.close()
+        self.ledger.flush()
         if self._finished:
             self._read_back()
         self.watcher.stop()
+        self.ledger.close()  # only now: the observers ask to the end
         self.guardian.close()
         self.signals.close()
         self.requests.close()

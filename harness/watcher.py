@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import gevent
@@ -20,11 +20,19 @@ class Watcher:
     latest: (name, subject) -> (at_s, value); engaged: {(safeguard, subject)} as the target tells it.
     """
 
-    def __init__(self, observers: Sequence[Observer], view: View, journal: Journal, signals: SignalWriter) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        view: View,
+        journal: Journal,
+        signals: SignalWriter,
+        asked: Callable[[Reading], None] = lambda reading: None,
+    ) -> None:
         self.observers = observers
         self.view = view
         self.journal = journal
         self.signals = signals
+        self.asked = asked  # is called with each request that an observer made
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
         self.kernel_states: dict[str, str] = {}
@@ -75,6 +83,8 @@ class Watcher:
         self.trouble[observer] = error
 
     def take(self, reading: Reading) -> None:
+        if reading.asked:
+            self.asked(reading)
         if reading.kind is None:
             if reading.value is not None:
                 self.latest[(reading.name, reading.subject)] = (reading.at_s, reading.value)

@@ -36,6 +36,11 @@ def read(
     ]
 
 
+def in_run_time(row: Mapping[str, Any], to_run: Callable[[float], float]) -> dict[str, Any]:
+    """A worker's ledger row in the time of the run."""
+    return {**row, **{name: to_run(row[name]) for name in ("at_s", "begun_s") if name in row}}
+
+
 def listen(environment: Any, take: Any) -> None:
     def on_request(request_type: str, name: str, response_time: float, context: Any, exception: Any, **_: Any) -> None:
         take(request_type, name, response_time, context or {}, exception)

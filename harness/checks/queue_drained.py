@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.checks import early, finding
-from harness.ledger import HELD_IN, OVER, Wrongs, not_read, span
+from harness.ledger import HELD_IN, KEPT, OVER, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
+WORK = tuple(one for one in HELD_IN.values() if one[0] not in KEPT)  # what is only kept waits in no queue
 DEPTH = "htm_queue_depth"
 
 
@@ -25,7 +26,7 @@ class QueueDrained:
         wrong, unread = Wrongs(), ""
         told: list[str] = []
         cited: list[str] = []
-        for name, field in HELD_IN.values():
+        for name, field in WORK:
             held = record.held(name)
             if held is None:
                 unread = unread or not_read(name)
@@ -61,7 +62,7 @@ class QueueDrained:
             return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         if not unread and depth and (stale := early(record, series)):
             unread = f"the depth of the queue {stale}"
-        worked = any(record.held(name) for name, _ in HELD_IN.values()) or any(waiting for _, waiting, _ in depth)
+        worked = any(record.held(name) for name, _ in WORK) or any(waiting for _, waiting, _ in depth)
         if not unread and not worked:
             unread = "no work was ever in the queues"
         if unread:

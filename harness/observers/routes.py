@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from harness.contracts import Route, Target, View
-from harness.loopback import Client
+from harness.loopback import Client, encoded
 from harness.model import Kind, Reading
 
 SLOW_MS = 1000.0
@@ -23,6 +23,7 @@ class RouteProbe:
     def __init__(self, target: Target, route: Route) -> None:
         self.route, self.about = route, route.name
         self.client = Client(target.base_url, timeout_s=2.0, permitted=target.permitted)
+        self.data = b"" if route.body is None else encoded(route.body)
         self.trouble = ""
 
     @staticmethod
@@ -31,7 +32,7 @@ class RouteProbe:
 
     def observe(self, view: View) -> Iterable[Reading]:
         start_s, begun_at_s = time.monotonic(), view.now_s()
-        status, error = 0, ""
+        status, error, deferred, body = 0, "", False, b""
         try:
             status, headers, body = self.client.send(self.route.method, self.route.path, self.route.body)
             deferred = status == 503 and "Retry-After" in {name.title() for name in headers}
@@ -40,6 +41,10 @@ class RouteProbe:
             up, error = False, type(problem).__name__
         latency_ms = 1000 * (time.monotonic() - start_s)
         at_s, name = view.now_s(), self.route.name
+        if self.data:
+            asked = {"method": self.route.method, "path": self.route.path, "data": self.data, "begun_s": begun_at_s}
+            answer = {"status": status, "retry_after": deferred, "content": body}
+            yield Reading(at_s=at_s, name="asked", subject=name, asked={**asked, **answer})
         yield Reading(at_s=at_s, name="route_up", subject=name, value=float(up))
         yield Reading(at_s=at_s, name="route_latency_ms", subject=name, value=latency_ms)
         trouble = "route_down" if not up else "route_slow" if latency_ms > SLOW_MS else ""

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from locustfiles.attacks.payload import Payload, encoded, pick, shares
+from locustfiles.attacks.payload import Payload, encoded, nonce, pick, shares
 from locustfiles.attacks.words import Words, words
 
 KIND = "intent"
@@ -159,7 +159,7 @@ def _body(intent_id: str, generator: random.Random, pool: Words) -> Body:
         "sla_ms": pick(generator, SLAS_MS),
         "priority": pick(generator, PRIORITIES),
         "domain": pick(generator, DOMAINS),
-        "context": {"department": pick(generator, pool.jobs)},
+        "context": {"department": pick(generator, pool.jobs), "nonce": nonce(generator)},
         "created_by": pick(generator, pool.people),
         "confidence": round(generator.random(), 2),
         "risk_level": pick(generator, RISKS),

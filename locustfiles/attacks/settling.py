@@ -12,7 +12,7 @@ take_rows().
 from __future__ import annotations
 
 import heapq
-import json
+import math
 import random
 import time
 from collections import Counter, deque
@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.ledger import NAMED_IN
+from harness.ledger_row import answer_fields, error_word, mapping_of, request_fields
 from locustfiles.attacks.payload import Payload
 
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
@@ -30,7 +32,6 @@ LOST_WAIT_MAX_S = 2.0
 IMPATIENT_S = 0.05  # between two tries of a client that does not care what it was told
 LAST_TRY_S = 0.5  # before the deadline: what chance would have sent later still gets its answer
 GIVEN_UP_AT_ONCE = 200  # so many payloads are given up in one call, then others may run
-OWN_ID = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
 NS = 1_000_000_000
 
 
@@ -62,6 +63,10 @@ class _Open:
     doubtful: bool = False  # an answer was lost: the target may hold it, whatever it says later
     status: int = 0
     why: str = ""  # the last attempt was lost
+    sent_ns: int = 0  # the last attempt
+    lost: int = 0  # attempts of which nobody knows what became
+    refusals: dict[str, int] | None = None  # error word → answers that told to come again
+    refusal: dict[str, Any] | None = None  # the answer to the last attempt, if it told to come again
 
 
 class Settling:
@@ -110,12 +115,12 @@ class Settling:
         if self.deadline_ns is not None and now_ns >= self.deadline_ns:
             return now_ns + NS // 1000 if self._settle_some() else None
         if self._due and self._due[0][0] <= now_ns:
-            return self._send(heapq.heappop(self._due)[2])
+            return self._send(heapq.heappop(self._due)[2], now_ns)
         if self._ready:
-            return self._send(self._ready.popleft())
+            return self._send(self._ready.popleft(), now_ns)
         one = self._next()
         if one is not None:
-            return self._send(one)
+            return self._send(one, now_ns)
         if self._due:
             return self._due[0][0] if self.deadline_ns is None else min(self._due[0][0], self.deadline_ns)
         return None
@@ -136,6 +141,7 @@ class Settling:
         if self._out.pop(token.payload.number, None) is not None:
             token.status, token.why = 0, why
             self.outcomes["failed"] += 1
+            token.lost += 1  # also one that was not written whole: the target may have a word for that
             self._doubt(token) if token.written else self._once_more(token)
 
     def written(self, token: _Open) -> None:
@@ -151,6 +157,7 @@ class Settling:
         """The engine sends it once more by itself, after a connection that was closed under it."""
         if token.payload.number in self._out:
             token.attempts += 1
+            token.lost += 1
             token.doubtful = True
 
     @property
@@ -170,14 +177,16 @@ class Settling:
         while self._out:
             _, token = self._out.popitem()
             token.doubtful = token.doubtful or token.written
+            token.lost += 1
             self._settle(token, _unfinished(token))
         while self._settle_some():
             pass
 
     # Inside
 
-    def _send(self, token: _Open) -> tuple[_Open, bytes]:
+    def _send(self, token: _Open, now_ns: int) -> tuple[_Open, bytes]:
         token.attempts += 1
+        token.sent_ns, token.refusal = now_ns, None
         token.written = False
         self._out[token.payload.number] = token
         body = token.payload.body
@@ -207,13 +216,17 @@ class Settling:
         return None
 
     def _judge(self, token: _Open, status: int, body: bytes, retry_after_s: float | None) -> str:
+        answer = mapping_of(body)
         if status == 429 or (status == 503 and retry_after_s is not None):
+            word, token.refusals = error_word(answer), token.refusals or {}
+            token.refusals[word] = token.refusals.get(word, 0) + 1
+            token.refusal = answer
             self._again_after(token, self._bounds.retry_s_default if retry_after_s is None else retry_after_s)
             return "limited" if status == 429 else "shed"
-        answer = _mapping(body)
         if 200 <= status < 300:
-            told = answer.get(OWN_ID.get(token.payload.kind, ""), token.payload.id)
+            told = answer.get(NAMED_IN.get(token.payload.kind, ""), token.payload.id)
             if token.payload.valid and told != token.payload.id:
+                token.lost += 1
                 self._doubt(token)  # an answer for somebody else says nothing of this one
                 return "failed"
             self._settle(token, "accepted", answer)
@@ -221,6 +234,7 @@ class Settling:
         if 400 <= status < 500 and status != 408:
             self._settle(token, "rejected", answer)
             return "rejected" if status in REJECTIONS and not token.payload.valid else "failed"
+        token.lost += 1
         self._doubt(token)  # a server's error: it may have been done all the same
         return "failed"
 
@@ -266,7 +280,7 @@ class Settling:
         heapq.heappush(self._due, (token.due_ns, self._order, token))
 
     def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
-        payload, said = token.payload, answer or {}
+        payload, said = token.payload, answer or token.refusal or {}
         self.done += 1
         self.given_up += outcome not in ("accepted", "rejected")
         if token.why and not token.reached:
@@ -279,8 +293,13 @@ class Settling:
                 self._ready.append(waiting)
             else:
                 self._settle(waiting, "refused")  # never sent: without the other one it would be no duplicate
+        self._rows.append(self._row(token, outcome, said))
+
+    def _row(self, token: _Open, outcome: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """The ledger's row; what it takes to compute is computed here, once, and not when a request is sent."""
+        payload, now_s = token.payload, self._now_s()
         row = {
-            "at_s": round(self._now_s(), 3),
+            "at_s": round(now_s, 3),
             "user": self._user,
             "kind": payload.kind,
             "id": payload.id,
@@ -289,11 +308,18 @@ class Settling:
             "attempts": token.attempts,
             "outcome": outcome,
             "status": token.status,
-            "reference": str(said.get("rejection_id") or said.get("decision_id") or ""),
+            "lost": token.lost,
+            **answer_fields(payload.kind, answer),
+            **request_fields(payload.kind, payload.body, payload.valid),
         }
+        if token.attempts:
+            begun_s = now_s - (self._clock_ns() - token.sent_ns) / NS
+            row["begun_s"] = math.floor(begun_s * 1000) / 1000
+        if token.refusals:
+            row["refusals"] = token.refusals
         if payload.kind == "decision":
-            row |= {"question": payload.question, "answer": str(said.get("decision", ""))}
-        self._rows.append(row)
+            row["question"] = payload.question
+        return row
 
     def _settle_some(self) -> bool:
         """Settles a few of what waits, or was never sent, as it stands; whether there may be more."""
@@ -311,11 +337,3 @@ class Settling:
 def _unfinished(token: _Open) -> str:
     """What a payload is that has no final answer: the target surely has it not, or nobody knows."""
     return "unanswered" if token.doubtful else "refused"
-
-
-def _mapping(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ what they send is work that may wait (low-priority intents, retrospectives): a b
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from itertools import count
@@ -16,6 +17,9 @@ from faker import Faker
 from locust import HttpUser, between, events, task
 from locust.clients import ResponseContextManager
 
+from harness.ledger import NAMED_IN
+from harness.ledger_row import answer_fields, error_word, request_fields
+from locustfiles.attacks.payload import encoded, nonce
 from locustfiles.guarded import keep_here
 
 LEGITIMATE_ADDRESS = "127.0.0.2"  # a per-client limiter must not punish these users for what an attacker does
@@ -25,8 +29,9 @@ READ_TIMEOUT_S = 5.0
 DEFERRABLE_PRIORITIES = (0, 1, 3)  # IDLE, MINIMUM, LOW
 PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
-
-NAMED_IN = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
+TOPICS = ("platform", "operations", "security", "incident", "knowledge")
+KNOWLEDGE = "/api/knowledge"
+RESOURCES_OWN = 2  # resources that one user asks governance about, so that equal questions come back
 
 _numbers = count()
 
@@ -72,11 +77,13 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
     outcome = ledger_outcome(status, response.headers.get("Retry-After"))
     if outcome == "accepted" and told.get(NAMED_IN.get(row["kind"], ""), row["id"]) != row["id"]:
         outcome = "unanswered"
-    reference = str(told.get("rejection_id") or told.get("decision_id") or "")
-    answer = {"answer": str(told.get("decision", ""))} if row["kind"] == "decision" else {}
-    why = told.get("shedding") if outcome == "refused" else None
-    deferred = {"deferred_for": ",".join(sorted(map(str, why)))} if isinstance(why, list) and why else {}
-    return {"outcome": outcome, "status": status, "reference": reference, **answer, **deferred}
+    found = {"outcome": outcome, "status": status, "lost": int(outcome == "unanswered")}
+    found |= answer_fields(row["kind"], told)
+    if outcome == "refused":
+        found["refusals"] = {error_word(told): 1}
+        if isinstance(why := told.get("shedding"), list) and why:
+            found["deferred_for"] = ",".join(sorted(map(str, why)))
+    return found
 
 
 class LegitimateUser(HttpUser):
@@ -96,6 +103,8 @@ class LegitimateUser(HttpUser):
         self.me = f"user-{number}"
         # of the run: a target that lives on must not take one run's requests for those of another
         self.prefix = getattr(options, "run_prefix", f"{seed}-") + self.me
+        self.routes = getattr(options, "run_routes", None)  # names of the target's routes; None: not known
+        self.asked_about = [f"{self.faker.word()}_service" for _ in range(RESOURCES_OWN)]
         keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "permitted", ()))
 
     @task(15)
@@ -112,6 +121,7 @@ class LegitimateUser(HttpUser):
             "retro_id": self._new_id("r"),
             "subject": self.faker.sentence(nb_words=4),
             "events": [self.faker.word() for _ in range(5)],
+            "nonce": nonce(self.random),
         }
         row = {"kind": "retrospective", "id": body["retro_id"]}
         self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True, row=row)
@@ -121,7 +131,7 @@ class LegitimateUser(HttpUser):
         body = {
             "actor": self.me,
             "action": self.random.choice(["read", "write", "deploy", "delete"]),
-            "resource": f"{self.faker.word()}_service",
+            "resource": self.random.choice(self.asked_about),
             "payload": {"note": self.faker.sentence(nb_words=6)},
         }
         question = f"{body['actor']}|{body['action']}|{body['resource']}"
@@ -130,7 +140,23 @@ class LegitimateUser(HttpUser):
 
     @task(30)
     def ask_knowledge(self) -> None:
-        self._send("GET", "/api/knowledge", query={"q": self.faker.word(), "limit": "3"})
+        self._send("GET", KNOWLEDGE, query={"q": self.faker.word(), "limit": "3"})
+
+    @task(4)
+    def share_knowledge(self) -> None:
+        if self.routes is not None and f"POST {KNOWLEDGE}" not in self.routes:
+            self.ask_knowledge()  # the target takes in no knowledge
+            return
+        body: dict[str, Any] = {
+            "knowledge_id": self._new_id("k"),
+            "content": self.faker.sentence(nb_words=12),
+            "source": self.me,
+            "confidence": round(self.random.uniform(0.5, 0.99), 2),
+            "tags": self.faker.words(nb=3),
+        }
+        if self.random.random() < 0.5:  # else the target itself says what it is about
+            body["category"] = self.random.choice(TOPICS)
+        self._send("POST", KNOWLEDGE, body, row={"kind": "knowledge", "id": body["knowledge_id"]})
 
     @task(15)
     def chat(self) -> None:
@@ -144,7 +170,7 @@ class LegitimateUser(HttpUser):
             "sla_ms": self.random.choice([1000, 5000, 30000]),
             "priority": priority,
             "domain": self.random.choice(DOMAINS),
-            "context": {"department": self.faker.job()},
+            "context": {"department": self.faker.job(), "nonce": nonce(self.random)},
             "created_by": self.me,
             "confidence": round(self.random.uniform(0.5, 1.0), 2),
             "risk_level": self.random.choice(["low", "medium"]),
@@ -164,18 +190,23 @@ class LegitimateUser(HttpUser):
         deferrable: bool = False,
         row: dict[str, Any] | None = None,
     ) -> None:
-        """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart.
+        """Send one request under the name "METHOD PATH"; tell deferral, limiting and failure apart.
 
-        *row* is what the ledger says of it, without its answer.
+        *row* is what the ledger says of it, without its answer. The body is encoded here, so that its digest is that
+        of the bytes that were sent.
         """
-        answer: dict[str, Any] = {"outcome": "unanswered", "status": 0, "reference": ""}
+        answer: dict[str, Any] = {"outcome": "unanswered", "status": 0, "reference": "", "lost": 1}
+        data = None if body is None else encoded(body)
+        clock_s = getattr(self.environment, "clock_s", None)
+        begun = {} if clock_s is None else {"begun_s": math.floor(clock_s() * 1000) / 1000}
         try:
             with self.client.request(
                 method,
                 path,
                 name=path,
                 params=query,
-                json=body,
+                data=data,
+                headers=None if data is None else {"Content-Type": "application/json"},
                 catch_response=True,
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
             ) as response:
@@ -184,8 +215,9 @@ class LegitimateUser(HttpUser):
                     answer = answer_of(row, response)
         finally:  # also when the run is over and this user is stopped in the middle of it
             tell = getattr(self.environment, "ledger", None)
-            if row is not None and tell is not None:
-                tell({"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **answer})
+            if row is not None and data is not None and tell is not None:
+                mine = {"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **begun}
+                tell({**mine, **request_fields(row["kind"], data, body=body), **answer})
 
     def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
         status = response.status_code or 0
