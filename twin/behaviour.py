@@ -27,7 +27,7 @@ BEHAVIOUR: list[dict[str, Any]] = [
         "name": "the least trusted is found",
         "method": "POST",
         "path": "/api/knowledge/trust",
-        "body": {"category": "", "content": "", "source": "nobody", "confidence": 0, "age_s": 1e9},
+        "body": {"category": "", "content": "", "source": "", "confidence": 0, "age_s": 1e9},
     },
     {
         "name": "knowledge is found",
