@@ -12,9 +12,9 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +62,17 @@ class _Taker:
         if self.now_s() >= self.end_s:
             raise NotTaken(f"its time was up: {LIMIT_S:g} s")
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Turn what goes wrong with a part into a row of its own."""
+    def read(self, part: str, work: Callable[[], Iterable[Row]]) -> bool:
+        """Add the rows of *work*, all or none; what goes wrong with it becomes a row of its own."""
         try:
             self.check()
-            yield
+            self.rows += list(work())
         except Exception as error:  # whatever it is, the other parts are read all the same
             known = isinstance(error, NotTaken | NotRead | OSError)
             because = str(error) if known and str(error) else f"{type(error).__name__}: {error}"
-            self.rows.append({"what": "problem", "part": name, "because": because})
+            self.rows.append({"what": "problem", "part": part, "because": because})
+            return False
+        return True
 
     def client(self, timeout_s: float = ASK_LIMIT_S) -> Client:
         return Client(self.target.base_url, timeout_s=timeout_s, permitted=self.target.permitted)
@@ -91,11 +92,9 @@ def take_state(
     _knowledge(taker)
     for place in FILES:
         if place in target.paths:
-            with taker.part(place):
-                taker.rows += _files(place, target.paths[place])
+            taker.read(place, partial(_files, place, target.paths[place]))
     if SNAPSHOT in target.paths:
-        with taker.part(SNAPSHOT):
-            taker.rows += _keys(target.paths[SNAPSHOT])
+        taker.read(SNAPSHOT, partial(_keys, target.paths[SNAPSHOT]))
     _answers(taker)
     _write(folder, name, began_s, now_s(), taker.rows)
 
@@ -130,29 +129,31 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _knowledge(taker: _Taker) -> None:
-    """The ledger of knowledge, between two askings of the questions that count a ledger's rows."""
+    """The ledger of knowledge, between two askings of the questions that count its rows."""
     page = taker.target.ledgers.get(KNOWLEDGE)
     if page is None:
         return
-    counting = [(one, name) for one in taker.target.behaviour for name, to in one.counts.items() if to == KNOWLEDGE]
-    least: dict[str, int] = {}
-    for one, name in counting:
-        with taker.part(one.name):
-            least[one.name] = _told(taker, one, name)
+    least: dict[tuple[str, str], int] = {}
+    for one in taker.target.behaviour:
+        for name in (name for name, ledger in one.counts.items() if ledger == KNOWLEDGE):
+            taker.read(one.name, partial(_count, taker, one, name, least))
     before = len(taker.rows)
-    with taker.part(KNOWLEDGE):
-        try:
-            for row in _pieces(taker, page):
-                taker.rows.append(row)
-        except BaseException:
-            del taker.rows[before:]  # a part of the knowledge looks like a loss
-            raise
-        held = len(taker.rows) - before
-        for one, name in counting:
-            if one.name in least:
-                with taker.part(one.name):
-                    told = {"least": least[one.name], "most": _told(taker, one, name), "rows": held}
-                    taker.rows.append({"what": "count", "name": one.name, "field": name, "ledger": KNOWLEDGE, **told})
+    if not taker.read(KNOWLEDGE, partial(_pieces, taker, page)):
+        return
+    held = len(taker.rows) - before
+    for one in taker.target.behaviour:
+        for name in (name for name in one.counts if (one.name, name) in least):
+            taker.read(one.name, partial(_count_again, taker, one, name, least[(one.name, name)], held))
+
+
+def _count(taker: _Taker, one: BehaviourQuestion, name: str, least: dict[tuple[str, str], int]) -> Iterable[Row]:
+    least[(one.name, name)] = _told(taker, one, name)
+    return ()
+
+
+def _count_again(taker: _Taker, one: BehaviourQuestion, name: str, least: int, held: int) -> Iterable[Row]:
+    told = {"least": least, "most": _told(taker, one, name), "rows": held}
+    return [{"what": "count", "name": one.name, "field": name, "ledger": KNOWLEDGE, **told}]
 
 
 def _pieces(taker: _Taker, page: LedgerPage) -> Iterable[Row]:
@@ -267,16 +268,19 @@ def _answers(taker: _Taker) -> None:
     client = taker.client()
     try:
         for one in questions_of(taker.target):
-            with taker.part(one.name):
-                status, content = _ask(taker, client, one)
-                answer = without(content, (*one.ignore, *one.counts))
-                if len(canonical(answer)) > ANSWER_BYTES_MAX:
-                    raise NotTaken(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
-                body = b"" if one.body is None else json.dumps(one.body).encode()
-                asked = {"method": one.method, "path": one.path, "body_sha256": hashlib.sha256(body).hexdigest()}
-                taker.rows.append({"what": "answer", "name": one.name, **asked, "status": status, "answer": answer})
+            taker.read(one.name, partial(_answer, taker, client, one))
     finally:
         client.close()
+
+
+def _answer(taker: _Taker, client: Client, one: BehaviourQuestion) -> Iterable[Row]:
+    status, content = _ask(taker, client, one)
+    answer = without(content, (*one.ignore, *one.counts))
+    if len(canonical(answer)) > ANSWER_BYTES_MAX:
+        raise NotTaken(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
+    body = b"" if one.body is None else json.dumps(one.body).encode()
+    asked = {"method": one.method, "path": one.path, "body_sha256": hashlib.sha256(body).hexdigest()}
+    return [{"what": "answer", "name": one.name, **asked, "status": status, "answer": answer}]
 
 
 def _ask(taker: _Taker, client: Client, one: BehaviourQuestion) -> tuple[int, Any]:

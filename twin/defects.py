@@ -65,7 +65,7 @@ class Defects:
         return now_s - begun_s <= 1.0 and count > CRUSHED_BY
 
     def begun_before(self, name: str, folder: Path) -> bool:
-        """Whether the defect *name* is planted and a start came before this one; *folder* keeps the mark of the first."""
+        """Whether the defect *name* is planted and this start is not the first; *folder* keeps a mark of that."""
         if name not in self.planted:
             return False
         mark = folder / f"{name}.begun"
