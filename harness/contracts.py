@@ -87,6 +87,22 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BehaviourQuestion:
+    """A request whose answer depends on the target's configuration and rules alone.
+
+    *ignore*: dotted fields of the answer's JSON that differ each time; lists on the way are walked through.
+    *counts*: dotted field → the ledger whose number of rows it tells; such a field is ignored as well.
+    """
+
+    name: str
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    ignore: tuple[str, ...] = ()
+    counts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogRoute:
     """Where an actor from outside adds entries to the target's immutable log, and what shows who it is."""
 
@@ -157,6 +173,11 @@ class Target(Protocol):
     @property
     def models(self) -> Mapping[str, Question]:
         """{model: what shows that it is in use}; a model is called after its file."""
+        ...
+
+    @property
+    def behaviour(self) -> tuple[BehaviourQuestion, ...]:
+        """Questions whose answers show which configuration and rules the target follows."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
+from harness.states import AFTER, BEFORE, State, read_state
 from harness.traffic import RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
@@ -203,7 +204,18 @@ class Record:
     @cached_property
     def torn(self) -> tuple[str, ...]:
         """What could not be read of the files besides the timeline, each with its place."""
-        return (*self._torn, *self._ledgers[2])
+        return (*self._torn, *self._ledgers[2], *self._states[2])
+
+    @cached_property
+    def _states(self) -> tuple[State | None, State | None, tuple[str, ...]]:
+        torn: list[str] = []
+        before, after = (read_state(self.folder, name, torn) for name in (BEFORE, AFTER))
+        return before, after, tuple(torn)
+
+    @property
+    def states(self) -> tuple[State | None, State | None]:
+        """The target's state before the first fault and after the recovery; None for one that was not read."""
+        return self._states[:2]
 
     def looked(self, name: str) -> str:
         """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""

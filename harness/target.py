@@ -14,6 +14,7 @@ import yaml
 from harness.catalog import nearest
 from harness.contracts import (
     AuditTrail,
+    BehaviourQuestion,
     LedgerPage,
     Link,
     LogRoute,
@@ -26,6 +27,7 @@ from harness.contracts import (
 from harness.hosts import Permit, off_limits
 from harness.model import Kind
 from harness.process import read_process
+from harness.target_behaviour import read_behaviour
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
 SCHEMA = "grace-target/1"
@@ -49,6 +51,7 @@ KEYS = (
     "workers",
     "ledgers",
     "models",
+    "behaviour",
     "immutable_log",
     "audit",
     "exclusive",
@@ -93,6 +96,7 @@ class ManifestTarget:
     workers: Mapping[str, WorkerPool] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     models: Mapping[str, Question] = field(default_factory=dict)
+    behaviour: tuple[BehaviourQuestion, ...] = ()
     immutable_log: LogRoute | None = None
     audit: AuditTrail | None = None
     exclusive: bool = False
@@ -218,6 +222,7 @@ class _Manifest:
             supervisor=self.process(found[SUPERVISOR].value, SUPERVISOR) if SUPERVISOR in found else {},
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
+            behaviour=read_behaviour(self, found["behaviour"].value, each("ledgers")) if "behaviour" in found else (),
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
             audit=self.audit(found["audit"].value) if "audit" in found else None,
             exclusive="exclusive" in found and read.flag(found["exclusive"].value, "exclusive"),

@@ -18,6 +18,7 @@ from harness import scenario
 from harness.clock import Clock
 from harness.contracts import (
     AuditTrail,
+    BehaviourQuestion,
     LedgerPage,
     Link,
     LogRoute,
@@ -94,6 +95,7 @@ class PaperTarget:
         default_factory=lambda: {"htm": WorkerPool(processes={"htm_worker_1": {}, "htm_worker_2": {}}, function="a:b")}
     )
     models: Mapping[str, Question] = field(default_factory=dict)
+    behaviour: tuple[BehaviourQuestion, ...] = ()
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")

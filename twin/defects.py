@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 # name → how many go well for each one that does not; 0: it is not a matter of chance
@@ -41,6 +42,14 @@ DEFECTS = {
     "entry_reason_missing": 50,  # an entry of a decision, rejection or refusal has no reason
     "history_rewritten": 0,  # the log's last entries and their copies are rewritten, once, with hashes that fit
     "entries_reordered": 10,  # of the batches that reach the log: two entries change places before they are chained
+    "knowledge_gone": 0,  # all knowledge is gone when the kernel that keeps it begins again
+    "knowledge_forgets": 0,  # the last piece of what it knew when it first began is gone then
+    "knowledge_rewritten": 0,  # the first piece says something else then
+    "index_not_rebuilt": 0,  # the index of the knowledge begins empty then, and is not counted up
+    "rules_forgotten": 0,  # governance decides by laxer rules when it begins again, and tells the right ones
+    "settings_not_followed": 0,  # governance follows the first settings that were changed, also when they are restored
+    "snapshot_drops_key": 0,  # from the first regeneration on, a snapshot of the rules lacks the risk of deletions
+    "model_swapped": 0,  # the trust scorer that is restored is another one, with a checksum that fits
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01
@@ -76,6 +85,16 @@ class Defects:
         begun_s = self._begun_s = now_s if self._begun_s is None else self._begun_s
         count = self._counts["crushed_at_start"] = self._counts.get("crushed_at_start", 0) + 1
         return now_s - begun_s <= 1.0 and count > CRUSHED_BY
+
+    def begun_before(self, name: str, folder: Path) -> bool:
+        """Whether the defect *name* is planted and this start is not the first; *folder* keeps a mark of that."""
+        if name not in self.planted:
+            return False
+        mark = folder / f"{name}.begun"
+        if mark.exists():
+            return True
+        mark.touch()
+        return False
 
     def risk_added(self, question: str) -> float:
         """What a question's risk grows by because it was asked before."""

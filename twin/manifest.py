@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from twin.behaviour import BEHAVIOUR
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.htm import WORKER_FUNCTION, WORKERS
 from twin.http.outsiders import ACTOR
@@ -97,6 +98,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
         "exclusive": True,
         "immutable_log": {"append": "/api/immutable-log", "actor": ACTOR, "secret_key": token},
         "models": QUESTIONS,
+        "behaviour": BEHAVIOUR,
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
         "playbooks": list(PLAYBOOKS),

@@ -43,6 +43,7 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/verify"): ("verification_framework", "verify"),
     ("POST", "/api/secrets/sign"): ("secret_manager", "sign"),
     ("POST", "/api/governance/check"): ("governance", "check"),
+    ("GET", "/api/governance/rules"): ("governance", "rules"),
     ("GET", "/api/infrastructure"): ("infrastructure_manager", "describe"),
     ("GET", KNOWLEDGE): ("memory_fusion", "search"),
     ("POST", KNOWLEDGE): ("librarian", "add"),

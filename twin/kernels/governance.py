@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
@@ -58,7 +59,12 @@ class Governance(Kernel):
         self.audit = AuditWriter(self.outbox, self.defects)
         self.settings = LiveSettings(self.config)
         self._crossed: list[dict[str, Any]] | None = None
-        self.rules = rules_of(self.config)
+        self.rules = self.followed = rules_of(self.config)
+        if self.defects.begun_before("rules_forgotten", self.config.state_dir):
+            self.followed = {**self.rules, "review_from": 1.0}
+        self.stuck: Settings | None = None
+        if "settings_not_followed" in self.defects.planted:
+            self.spawn(self._stick())
         self.spawn(self.outbox.relay())
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +79,7 @@ class Governance(Kernel):
             os._exit(70)
         actor, action, resource = (text(payload, name, 200) for name in ("actor", "action", "resource"))
         added = self.defects.risk_added(f"{actor}:{action}:{resource}")
-        answer = decide(actor, action, resource, added, self.rules, self.settings.get(time.monotonic()))
+        answer = decide(actor, action, resource, added, self.followed, self._settings())
         if self.defects.strikes("field_differs"):
             answer = {**answer, "risk_score": round(answer["risk_score"] + RISK_ASIDE, 4)}
         reference = uuid.uuid4().hex
@@ -98,6 +104,17 @@ class Governance(Kernel):
             if self._crossed is told:
                 self._crossed = None
         return told[0]
+
+    def _settings(self) -> Settings:
+        return self.stuck or self.settings.get(time.monotonic())
+
+    async def _stick(self) -> None:
+        """Where it is planted: the first settings that differ from those at the start are followed for good."""
+        first = self.settings.get(time.monotonic())
+        while self.stuck is None:
+            await asyncio.sleep(0.05)
+            now = self.settings.get(time.monotonic())
+            self.stuck = now if now != first else None
 
     def _cross(self, told: list[dict[str, Any]]) -> None:
         """Where it is planted: what one asker is told changes places with what is told to the next, while both wait."""

@@ -59,7 +59,22 @@ class MemoryFusion(Kernel):
         self.scorer, self.settings = ModelInUse(self.config, TRUST), LiveSettings(self.config)
         kept = begin_with(self.config, "memory_index")
         self.index = kept if usable(kept) else dict(EMPTY_INDEX)
+        self._spoil(Defects(self.config.defects))
         self._count_up()
+
+    def _spoil(self, defects: Defects) -> None:
+        """What is planted here strikes when this kernel begins again."""
+        last = self.db.execute("SELECT max(rowid) AS last FROM knowledge").fetchone()["last"]
+        folder = self.config.state_dir
+        if defects.begun_before("knowledge_gone", folder):
+            self.db.execute("DELETE FROM knowledge")
+            self.db.execute("DELETE FROM words")
+        if defects.begun_before("knowledge_forgets", folder):
+            self.db.execute("DELETE FROM knowledge WHERE rowid = ?", (len(FIRST),))
+        if defects.begun_before("knowledge_rewritten", folder):
+            self.db.execute("UPDATE knowledge SET content = content || ' It is said.' WHERE rowid = 1")
+        if defects.begun_before("index_not_rebuilt", folder):
+            self.index = {**EMPTY_INDEX, "last_row": last}
 
     def _count_up(self) -> dict[str, Any]:
         """The index, with what has come since it was last counted up: knowledge is only ever added."""
@@ -126,14 +141,16 @@ class MemoryFusion(Kernel):
         return {"id": identity, "category": row["category"] if row else category, "known": row is not None}
 
     def _trust_of(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """How far something would be trusted that is described here, and not kept."""
+        """How far something would be trusted that is described here and not kept, and whether it would be found."""
         row: dict[str, Any] = {name: text(payload, name, default="") for name in ("category", "content", "source")}
         row |= {"tags": bool(payload.get("tags")), "used": int(number(payload, "used", 0, 1e9, 0))}
         row["confidence"] = number(payload, "confidence", 0, 1, 0.5)
-        scorer = self.scorer.get(time.monotonic())
+        now_s = time.monotonic()
+        scorer, least = self.scorer.get(now_s), self.settings.get(now_s).knowledge_trust_min
         if scorer is None:
-            return {"trust": None, "degraded": [TRUST]}
-        return {"trust": scorer.score(known_of(row, number(payload, "age_s", 0, 1e9, 0))), "degraded": []}
+            return {"trust": None, "found": True, "degraded": [TRUST]}
+        trust = scorer.score(known_of(row, number(payload, "age_s", 0, 1e9, 0)))
+        return {"trust": trust, "found": trust >= least, "degraded": []}
 
     def _told(self, rows: Iterable[sqlite3.Row]) -> dict[str, Any]:
         """Each with how far it can be trusted. Without the scorer nobody can say that: it is found all the same."""
