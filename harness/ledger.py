@@ -46,6 +46,7 @@ class LedgerRow:
     question: str = ""  # of a decision: "actor|action|resource"
     answer: str = ""  # to it
     deferred_for: str = ""  # what the target named with commas as its reason to defer it
+    work: str = ""  # its kind as a playbook names it, such as "intent.deferrable" (harness/playbook_effects.py)
     line: int = field(default=0, compare=False)  # of ledger.jsonl
 
     @property

@@ -78,6 +78,7 @@ class PaperTarget:
     )
     safeguards: tuple[str, ...] = SAFEGUARDS
     playbooks: tuple[str, ...] = PLAYBOOKS
+    playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

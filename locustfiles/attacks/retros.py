@@ -26,4 +26,4 @@ def generate(seed: int, total: int, tag: str = "", index: int = 0, of: int = 1) 
                 "subject": pool.sentence(generator, 5),
                 "events": [pick(generator, few) for _ in range(count)],
             }
-            yield Payload(number=number, kind=KIND, id=own, body=encoded(body))
+            yield Payload(number=number, kind=KIND, id=own, body=encoded(body), work=KIND)
