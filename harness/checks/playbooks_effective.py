@@ -40,7 +40,8 @@ class PlaybooksEffective:
     Requests within 1 s of the playbook's finish or of the release are not counted. Legitimate users send each request
     once, so a row of the ledger is one request; of an attack, which asks again, the deferred ones are the attempts in
     requests.csv, and the leaks the accepted rows. A kind with fewer than 20 requests is judged together with the other
-    kinds of its playbook, which one rule of the target defers; fewer than 20 of all of them is too few.
+    kinds of its playbook, which one rule of the target defers; fewer than 20 of all of them is too few where the
+    scenario expects the playbook, and otherwise a remark: what is nobody's claim need not last long enough to count.
     """
 
     claim: str
@@ -100,18 +101,27 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
     if few:  # together with the rest of the playbook's
         groups[" and ".join(users)] = [row for some in users.values() for row in some]
     for name, some in groups.items():
-        _share(playbook, name, some, seen, [f"timeline:{span.finished.seq}" for span in spans[:FEW]])
+        if len(some) < REQUESTS_MIN:
+            places = [row.place for row in some[:FEW]] or [f"timeline:{span.finished.seq}" for span in spans[:FEW]]
+            _too_few(record, playbook, f"only {len(some)} requests ({name})", places, seen)
+        else:
+            _share(playbook, name, some, seen)
     for user in sorted({row.user for row in rows if row.attack}):
         _attack(record, playbook, user, cores, [row for row in rows if row.user == user], seen)
 
 
-def _share(playbook: str, name: str, rows: Sequence[LedgerRow], seen: _Seen, cited: Sequence[str]) -> None:
+def _too_few(record: Record, playbook: str, words: str, places: Sequence[str], seen: _Seen) -> None:
+    words = f"{playbook} was in force for {words}, at least {REQUESTS_MIN} are needed"
+    if playbook in record.plan.expected_playbooks:
+        seen.against("too_few", words, *places)
+    else:
+        seen.shown.append(f"{words}, and the scenario does not expect it")
+
+
+def _share(playbook: str, name: str, rows: Sequence[LedgerRow], seen: _Seen) -> None:
     passed = [row for row in rows if not put_off(row)]
     words = f"{playbook} met {len(rows) - len(passed)} of {len(rows)} requests ({name})"
-    if len(rows) < REQUESTS_MIN:
-        places = [row.place for row in rows[:FEW]] or list(cited)
-        seen.against("too_few", f"{words}, at least {REQUESTS_MIN} are needed", *places)
-    elif 100.0 * len(passed) / len(rows) > 100.0 - PERCENT_MIN:
+    if 100.0 * len(passed) / len(rows) > 100.0 - PERCENT_MIN:
         seen.against("leaks", words, *[row.place for row in passed[:FEW]])
     else:
         seen.shown.append(words)
@@ -144,7 +154,7 @@ def _stale(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen)
         words = f"{playbook} met {total - passed} of {total} requests ({route})"
         if total < REQUESTS_MIN:
             places = cite_rows(served) or tuple(f"timeline:{span.finished.seq}" for span in spans[:FEW])
-            seen.against("too_few", f"{words}, at least {REQUESTS_MIN} are needed", *places)
+            _too_few(record, playbook, f"only {total} requests ({route})", places, seen)
         elif 100.0 * passed / total > 100.0 - PERCENT_MIN:
             seen.against("leaks", words, *cite_rows(fresh))
         else:

@@ -82,7 +82,7 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
 class LegitimateUser(HttpUser):
     """One legitimate client. Same seed and number, same words."""
 
-    wait_time = between(0.5, 1.5)
+    wait_time = between(0.3, 0.9)
     user_name = "legitimate"
 
     def on_start(self) -> None:

@@ -252,3 +252,11 @@ def test_a_target_that_tells_no_events_is_not_judged(tmp_path: Path) -> None:
     check = catalog.build_check("playbooks_effective", "effective", {})
     found = check.check(made.record(tmp_path))
     assert (found.verdict, found.missing) == (Verdict.NOT_APPLICABLE, ("signals.events",))
+
+
+def test_too_few_of_a_playbook_that_nobody_expects_is_a_remark(tmp_path: Path) -> None:
+    made = world()
+    bypassed()(made)
+    made.draft.requests = [row for row in made.draft.requests if row.outcome != "stale" or row.at_s < STARTED + 3]
+    found = made.judge(tmp_path)
+    assert found.verdict is PASS and "dependency_bypass was in force for only" in found.because
