@@ -69,7 +69,7 @@ def _coverage_file() -> dict[str, Any]:
 
 def alarm_witnesses() -> dict[str, dict[str, dict[str, Any]]]:
     """{safeguard: {what it names, or "*": our own witness that it had cause}} of scenarios/coverage.yaml."""
-    return {name: dict(rows) for name, rows in _coverage_file()["alarms"].items()}
+    return {name: dict(rows) for name, rows in _coverage_file().get("alarms", {}).items()}
 
 
 def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:

@@ -2,7 +2,8 @@
 
 What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A third of
 what they send is work that may wait (low-priority intents, retrospectives), so that a short pressure meets enough of
-it: a busy Grace may defer it with a 503 and Retry-After, which is counted as `shed`, never as a failure. What they change is in the ledger of the run.
+it: a busy Grace may defer it with a 503 and Retry-After, which is counted as `shed`, never as a failure. What they
+change is in the ledger of the run.
 """
 
 from __future__ import annotations

@@ -171,6 +171,7 @@ GREEN: dict[str, Break] = {
         engaged("dependency_latency_monitor", "governance"), answered(11.0, CHECK, "ok", 200, 2, 180)
     ),
 }
+COLOURS = [("bystanders_unharmed", name, colour) for some, colour in ((RED, FAIL), (GREEN, PASS)) for name in some]
 
 
 @pytest.mark.parametrize("name", GREEN)

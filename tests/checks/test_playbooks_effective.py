@@ -161,6 +161,7 @@ GREEN: dict[str, Callable[[World], None]] = {
     "all reads are from the store": bypassed(),
     "all that must be recorded is refused": refusing(),
 }
+COLOURS = [("playbooks_effective", name, colour) for some, colour in ((RED, FAIL), (GREEN, PASS)) for name in some]
 
 
 @pytest.mark.parametrize("name", RED)
