@@ -57,7 +57,7 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "resource_pressure_memory": {"defers": ["intent.deferrable", "retrospective"]},
     "resource_pressure_disk": {"defers": ["intent.deferrable", "retrospective"]},
     "queue_backpressure": {"defers": ["intent.deferrable"]},
-    "refuse_unrecorded": {"refuses": ["decision", "intent", "intent.deferrable"]},
+    "refuse_unrecorded": {"refuses": ["decision", "intent", "intent.deferrable", "retrospective", "knowledge"]},
     "message_bus_acl_violation_fix": {"cuts_off": "actor"},
     "dependency_bypass": {"serves_stale": ["GET /api/knowledge"]},
 }
