@@ -106,7 +106,7 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
             _too_few(record, playbook, f"only {len(some)} requests ({name})", places, seen)
         else:
             _share(playbook, name, some, seen)
-    for user in sorted({row.user for row in rows if row.attack}):
+    for user in sorted({row.user for row in record.ledger if row.attack and row.work in named}):
         _attack(record, playbook, user, cores, [row for row in rows if row.user == user], seen)
 
 
@@ -132,9 +132,8 @@ def _attack(
     record: Record, playbook: str, user: str, cores: Sequence[Span], rows: Sequence[LedgerRow], seen: _Seen
 ) -> None:
     passed = [row for row in rows if row.outcome == "accepted"]
-    names = frozenset(row.name for row in record.requests if row.user == user)
-    told = [r for name in names for r in record.requests if r.user == user and r.name == name and r.outcome == "shed"]
-    deferred = sum(row.count for row in told if within(row.at_s, cores))
+    told = [row for row in record.requests if row.user == user and row.outcome == "shed" and within(row.at_s, cores)]
+    deferred = sum(row.count for row in told)
     total = deferred + len(passed)
     words = f"{playbook} met {deferred} of {total} requests ({user})"
     if total >= REQUESTS_MIN and 100.0 * len(passed) / total > 100.0 - PERCENT_MIN:

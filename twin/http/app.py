@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from twin.bus.client import BusClient
+from twin.defects import Defects
 from twin.http.body import ClientGone, parse, read_body, read_hashed
 from twin.http.broken import BrokenGateway
 from twin.http.intents import Intents
@@ -87,9 +88,9 @@ class App:
         limiter: RateLimiter | None,
         limited: Callable[[str], None],
         outsiders: Outsiders,
-        broken: BrokenGateway,
+        broken: BrokenGateway | None = None,
     ) -> None:
-        self.broken = broken
+        self.broken = broken or BrokenGateway(Defects(()))
         self.rpc = rpc
         self.bus = bus
         self.intents = intents
