@@ -70,6 +70,11 @@ def kinds(record: Record, playbook: str) -> tuple[str, ...]:
     return (*effects.get(DEFERS, ()), *effects.get(REFUSES, ()))
 
 
+def work_of(row: LedgerRow) -> str:
+    """The kind of work as playbooks name it; "" for an intent of which nobody wrote down how urgent it is."""
+    return row.work or ("" if row.kind == "intent" else row.kind)
+
+
 def within(at_s: float, spans: Iterable[Span]) -> bool:
     return any(start_s <= at_s <= end_s for start_s, end_s in spans)
 

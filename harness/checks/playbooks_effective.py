@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from harness.checks import EVENTS, finding, lost
-from harness.effect_spans import InForce, Span, before_run, counted, edges, in_force, kinds, put_off, within
+from harness.effect_spans import InForce, Span, before_run, counted, edges, in_force, kinds, put_off, within, work_of
 from harness.ledger import LEGITIMATE, LedgerRow
 from harness.model import Finding, Invariant, Verdict
 from harness.playbook_effects import CUTS_OFF, SERVES_STALE
@@ -94,8 +94,8 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
     if not named or record.ledger is None:
         return
     cores = [span.core for span in spans if span.core[0] < span.core[1]]
-    rows = [row for row in record.ledger if row.work in named and counted(row) and within(row.at_s, cores)]
-    users = {kind: [row for row in rows if row.work == kind and not row.attack] for kind in named}
+    rows = [row for row in record.ledger if work_of(row) in named and counted(row) and within(row.at_s, cores)]
+    users = {kind: [row for row in rows if work_of(row) == kind and not row.attack] for kind in named}
     few = {kind: some for kind, some in users.items() if len(some) < REQUESTS_MIN}
     groups = {kind: some for kind, some in users.items() if kind not in few}
     if few:  # together with the rest of the playbook's
@@ -106,7 +106,7 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
             _too_few(record, playbook, f"only {len(some)} requests ({name})", places, seen)
         else:
             _share(playbook, name, some, seen)
-    for user in sorted({row.user for row in record.ledger if row.attack and row.work in named}):
+    for user in sorted({row.user for row in record.ledger if row.attack and work_of(row) in named}):
         _attack(record, playbook, user, cores, [row for row in rows if row.user == user], seen)
 
 
@@ -183,12 +183,12 @@ def _cut_off(record: Record, playbook: str, spans: Sequence[InForce], seen: _See
 
 def _nothing_else(record: Record, spans: Sequence[InForce], seen: _Seen) -> None:
     """What was deferred or stale although no playbook in force names it: of legitimate users, in the whole run."""
-    rows = [row for row in record.ledger or () if not row.attack and row.work and row.deferred_for and put_off(row)]
+    rows = [row for row in record.ledger or () if not row.attack and work_of(row) and row.deferred_for and put_off(row)]
     known = before_run(record)
     named = {kind: edges([span for span in spans if kind in kinds(record, span.playbook)]) for kind in _kinds(rows)}
-    wrong = [row for row in rows if not within(row.at_s, [*known, *named[row.work]])]
+    wrong = [row for row in rows if not within(row.at_s, [*known, *named[work_of(row)]])]
     if wrong:
-        words = ", ".join(sorted({row.work for row in wrong}))
+        words = ", ".join(sorted({work_of(row) for row in wrong}))
         words = f"{len(wrong)} requests ({words}) were deferred, and no playbook in force says so"
         seen.against("too_much", words, *[row.place for row in wrong[:FEW]])
     stale = [row for row in record.requests if row.user == LEGITIMATE and row.outcome == "stale"]
@@ -199,7 +199,7 @@ def _nothing_else(record: Record, spans: Sequence[InForce], seen: _Seen) -> None
 
 
 def _kinds(rows: Sequence[LedgerRow]) -> set[str]:
-    return {row.work for row in rows}
+    return {work_of(row) for row in rows}
 
 
 def _stale_edges(record: Record, spans: Sequence[InForce], row: RequestRow) -> list[Span]:

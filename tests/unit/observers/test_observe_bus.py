@@ -245,7 +245,9 @@ def test_it_counts_the_heartbeats_of_each_kernel(broker: TinyBroker, view: FakeV
         beat(broker, "sandbox", "sandbox")
         beat(broker, "governance", "governance_engine")
         wait_for(lambda: ("governance", 2.0) in seen() and ("sandbox", 1.0) in beats, 5)
-        assert sorted(beats) == [("governance", 1.0), ("governance", 2.0), ("sandbox", 1.0)], "one sample for each that came"
+        assert sorted(beats) == [("governance", 1.0), ("governance", 2.0), ("sandbox", 1.0)], (
+            "one sample for each that came"
+        )
         assert heard(listener, view) == {}, "a heartbeat is no message of an actor on the open topic"
         topics = [one["topics"] for one in broker.heard if one["op"] == "subscribe"]
         assert topics[0] == ["telemetry.open", "telemetry.kernel."]
