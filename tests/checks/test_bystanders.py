@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness import catalog
+from harness.expect import alarm_witnesses
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record
 from harness.traffic import RequestRow
 from tests.drafts import CHECK, END, INJECTED, KERNELS, KNOWLEDGE, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, healthy
+from twin.config import SAFEGUARDS
 
 Break = Callable[[Draft], None]
 FAIL, PASS, UNSURE = Verdict.FAIL, Verdict.PASS, Verdict.INCONCLUSIVE
@@ -238,3 +240,19 @@ def test_an_alarm_in_a_fault_is_explained_by_it(tmp_path: Path) -> None:
     made = draft()
     engaged("error_recognition_system", "rogue_kernel")(made)
     assert judged(made, tmp_path).verdict is PASS
+
+
+def test_nothing_but_struck_routes_is_not_judged(tmp_path: Path) -> None:
+    made = draft()
+    made.plan = replace(made.plan, offers=(), routes={KNOWLEDGE: ("memory_fusion",)})
+    found = judged(made, tmp_path)
+    assert found.verdict is Verdict.NOT_APPLICABLE and found.missing == ("bus.heartbeat_topic", "signals.events")
+
+
+def test_every_safeguard_has_a_witness() -> None:
+    rows = alarm_witnesses()
+    assert set(rows) == set(SAFEGUARDS)
+    known = {"signal", "above", "mean_s", "subjects", "route_ms", "requests_per_s", "user", "events", "safeguards"}
+    for row in (row for some in rows.values() for row in some.values()):
+        assert set(row) <= known | {"only_faults"} and ("signal" in row) == ("above" in row)
+        assert all(Kind(word) for word in row.get("events", ()))
