@@ -130,6 +130,11 @@ class Target(Protocol):
     def playbooks(self) -> tuple[str, ...]: ...
 
     @property
+    def playbook_effects(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """{playbook: {defers, refuses: kinds of work; cuts_off: ("actor",); serves_stale: routes}}."""
+        ...
+
+    @property
     def kernels(self) -> tuple[str, ...]: ...
 
     @property

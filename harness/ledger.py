@@ -73,6 +73,7 @@ class LedgerRow:
     error: str = ""  # the last answer's error word
     begun_s: float | None = None  # when the last attempt was sent
     deferred_for: str = ""  # what the target named with commas as its reason to defer it
+    work: str = ""  # its kind as a playbook names it, such as "intent.deferrable" (harness/playbook_effects.py)
     line: int = field(default=0, compare=False)  # of ledger.jsonl
 
     @property

@@ -240,6 +240,11 @@ class Plan:
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in a wave: scenario -> its step ids
     offers: tuple[str, ...] = ()  # dotted keys of the target's manifest: what invariants can be judged from
+    effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
+        default_factory=dict
+    )  # playbook -> what clients notice
+    # safeguard -> {what it names, or "*": our own witness of that quantity}, of scenarios/coverage.yaml
+    alarms: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     require: tuple[str, ...] = ()  # invariants that must be judged: without a source they are INCONCLUSIVE
     recovery_limits_s: Mapping[str, float] = field(default_factory=dict)  # in a wave: scenario -> its own limit
 

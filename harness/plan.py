@@ -15,7 +15,7 @@ from harness.claims import ALIASES, RESTARTED, ClaimError, parse
 from harness.classic_claims import kernel_of
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
-from harness.expect import expect, playbook_for
+from harness.expect import alarm_witnesses, expect, playbook_for
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Slo, Step
 from harness.required import invariant_claims, validity_claims
@@ -93,6 +93,8 @@ def build_plan(
         unsafe=dict(scenario.unsafe),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
         offers=tuple(target.offers),
+        effects={name: dict(one) for name, one in target.playbook_effects.items()},
+        alarms=alarm_witnesses(),
         require=scenario.require,
     )
     if options.control:
@@ -378,7 +380,10 @@ def plan_from_json(text: str) -> Plan:
         for key in ("notes", "stop_when", "offers", "require"):  # younger than the first run folders
             tuples[key] = tuple(data.get(key, ()))
         routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
-        rest = {**data, **tuples, "slo": Slo(**data["slo"])}
+        effects = {
+            name: {key: tuple(words) for key, words in one.items()} for name, one in data.get("effects", {}).items()
+        }
+        rest = {**data, **tuples, "slo": Slo(**data["slo"]), "effects": effects}
         unheard_of = {step_id for one in claims for step_id in one.needs} - {step.step_id for step in steps}
         if unheard_of:
             raise KeyError(f"no step is called {', '.join(sorted(unheard_of))}")

@@ -26,6 +26,7 @@ from harness.contracts import (
 )
 from harness.hosts import Permit, off_limits
 from harness.model import Kind
+from harness.playbook_effects import read_effects
 from harness.process import read_process
 from harness.target_behaviour import read_behaviour
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
@@ -43,6 +44,7 @@ KEYS = (
     "routes",
     "safeguards",
     "playbooks",
+    "playbook_effects",
     "signals",
     "event_rules",
     "capabilities",
@@ -102,6 +104,7 @@ class ManifestTarget:
     exclusive: bool = False
     supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
+    playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
 
     @property
@@ -203,6 +206,7 @@ class _Manifest:
             return read.names(found[key].value, key) if key in found else ()
 
         permits = self.permits(found["permits"].value) if "permits" in found else ()
+        routes, playbooks = self.routes(found["routes"].value), names("playbooks")
         return ManifestTarget(
             permits=permits,
             name=read.text(found["name"].value, "name") if "name" in found else "target",
@@ -210,9 +214,9 @@ class _Manifest:
             processes={name: self.process(one.value, f"processes.{name}") for name, one in each("processes").items()},
             paths={name: self.absolute(one.value, f"paths.{name}") for name, one in each("paths").items()},
             bus=self.bus(found["bus"].value) if "bus" in found else None,
-            routes=self.routes(found["routes"].value),
+            routes=routes,
             safeguards=names("safeguards"),
-            playbooks=names("playbooks"),
+            playbooks=playbooks,
             signals=self.signals(found["signals"].value) if "signals" in found else {},
             event_rules=self.event_rules(found["event_rules"].value) if "event_rules" in found else (),
             file=path,
@@ -226,6 +230,7 @@ class _Manifest:
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
             audit=self.audit(found["audit"].value) if "audit" in found else None,
             exclusive="exclusive" in found and read.flag(found["exclusive"].value, "exclusive"),
+            playbook_effects=read_effects(read, found.get("playbook_effects"), playbooks, [one.name for one in routes]),
             offers=offered_keys({name: one.value for name, one in found.items()}),
         )
 
@@ -349,7 +354,7 @@ class _Manifest:
     def bus(self, node: yaml.Node) -> dict[str, Any] | None:
         if node.tag.endswith(":null"):
             return None
-        found = self.fields(node, "bus", (*BUS_KEYS, "protocol"), BUS_KEYS)
+        found = self.fields(node, "bus", (*BUS_KEYS, "protocol", "heartbeat_topic"), BUS_KEYS)
         bus: dict[str, Any] = {
             key: self.reader.text(one.value, f"bus.{key}") for key, one in found.items() if key != "spare_actors"
         }

@@ -79,6 +79,7 @@ class PaperTarget:
     )
     safeguards: tuple[str, ...] = SAFEGUARDS
     playbooks: tuple[str, ...] = PLAYBOOKS
+    playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -291,6 +292,7 @@ def _signals() -> list[tuple[float, str, str, float]]:
             (at_s, "loop_lag_ms", "", 3.0 + half % 5),
             (at_s, "users", "", 20.0),
             (at_s, "route_up", KNOWLEDGE, 0.0 if INJECTED < at_s < BACK else 1.0),
+            *((at_s, "route_up", name, 1.0) for name in (CHECK, RETRO)),
             (at_s, "kernel_heartbeat_age_s", "memory_fusion", max(0.2, at_s - 8.0) if 8 < at_s < BACK else 0.2),
             (at_s, "bus_canary", "", max(0.0, half - 1.0)),
             (at_s, "message_bus.acl_violations", "", 3.0 + 1000 * max(0.0, min(at_s, FLOOD_END) - INJECTED)),

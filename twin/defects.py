@@ -50,6 +50,17 @@ DEFECTS = {
     "settings_not_followed": 0,  # governance follows the first settings that were changed, also when they are restored
     "snapshot_drops_key": 0,  # from the first regeneration on, a snapshot of the rules lacks the risk of deletions
     "model_swapped": 0,  # the trust scorer that is restored is another one, with a checksum that fits
+    "innocent_cut_off": 0,  # with an actor that is cut off the bus, a kernel that did nothing is cut off for good
+    "alarm_without_cause": 0,  # memory is said to be short, once, when the CPU is 40 % busy for the first time
+    "blacklist_kept": 0,  # the end of an actor's cut-off cuts off a kernel that did nothing, for good
+    "shedding_stays": 0,  # work that may wait is deferred for good, although the pressure is over
+    "shed_half": 2,  # under pressure every second intent that may wait is not deferred
+    "shed_retros_not": 0,  # under pressure retrospectives are not deferred
+    "shed_too_much": 0,  # under pressure intents of NORMAL priority are deferred as well
+    "bypass_stays": 0,  # reads are answered from the copy for good, although the dependency is well
+    "refuse_leaks": 5,  # one in five decisions and intents is answered although nothing can be recorded
+    "bystander_slow": 0,  # while any incident is open, a route that has no part in it answers after 6 s
+    "bystander_fails": 0,  # while any incident is open, a route that has no part in it fails
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01
@@ -71,7 +82,7 @@ class Defects:
         if name not in self.planted:
             return False
         count = self._counts[name] = self._counts.get(name, 0) + 1
-        return count % DEFECTS[name] == FIRST
+        return count % DEFECTS[name] == FIRST % DEFECTS[name]
 
     def overlooks(self, body: dict[str, Any], field: object) -> bool:
         """Whether an intent gets through although *field* of it is wrong."""

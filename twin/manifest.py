@@ -11,6 +11,7 @@ from twin.behaviour import BEHAVIOUR
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.htm import WORKER_FUNCTION, WORKERS
 from twin.http.outsiders import ACTOR
+from twin.kernel import TELEMETRY
 from twin.kernels import KERNELS
 from twin.links import links
 from twin.memory import limited_groups
@@ -51,6 +52,16 @@ COUNTERS = {
     "retro_queue_bound": "grace_retro_queue_bound",
     "retro_queue_refused": "grace_retro_queue_refused_total",
 }
+# What clients notice of a playbook while it is engaged; nothing else is deferred, refused, cut off or stale.
+EFFECTS: dict[str, dict[str, Any]] = {
+    "resource_pressure_cpu": {"defers": ["intent.deferrable", "retrospective"]},
+    "resource_pressure_memory": {"defers": ["intent.deferrable", "retrospective"]},
+    "resource_pressure_disk": {"defers": ["intent.deferrable", "retrospective"]},
+    "queue_backpressure": {"defers": ["intent.deferrable"]},
+    "refuse_unrecorded": {"refuses": ["decision", "intent", "intent.deferrable", "retrospective", "knowledge"]},
+    "message_bus_acl_violation_fix": {"cuts_off": "actor"},
+    "dependency_bypass": {"serves_stale": ["GET /api/knowledge"]},
+}
 # What shows that a model is in use: its answer to this is always the same.
 QUESTIONS = {
     CLASSIFIER: {"method": "POST", "path": "/api/knowledge/classify", "body": {"text": "Restart after an incident."}},
@@ -85,6 +96,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
             "endpoint": config.bus_endpoint,
             "server_public_key": keys["server"]["public_key"],
             "open_topic": "telemetry.open",
+            "heartbeat_topic": TELEMETRY,
             "spare_actors": keys["spare"],
         },
         "workers": {
@@ -102,6 +114,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
         "playbooks": list(PLAYBOOKS),
+        "playbook_effects": EFFECTS,
         "signals": {
             "kernels": {"url": "/api/control-plane/kernels"},
             "events": {"url": "/api/control-plane/events?since={next}"},

@@ -22,6 +22,7 @@ class Payload:
     valid: bool = True
     flaw: str = ""  # by name; "" = none
     question: str = ""  # of a decision: "actor|action|resource"
+    work: str = ""  # its kind as a playbook of the target names it
     after: str = ""  # the id that must have been accepted before this is sent: without it this would be no flaw
 
 

@@ -27,4 +27,4 @@ def generate(seed: int, total: int, tag: str = "", index: int = 0, of: int = 1) 
                 "events": [pick(generator, few) for _ in range(count)],
                 "nonce": nonce(generator),
             }
-            yield Payload(number=number, kind=KIND, id=own, body=encoded(body))
+            yield Payload(number=number, kind=KIND, id=own, body=encoded(body), work=KIND)

@@ -302,6 +302,7 @@ class Settling:
             "at_s": round(now_s, 3),
             "user": self._user,
             "kind": payload.kind,
+            "work": payload.work,
             "id": payload.id,
             "valid": payload.valid,
             "flaw": payload.flaw,

@@ -1,8 +1,9 @@
 """The people and agents that Grace exists for: mixed work at a human pace, from an address of their own.
 
-What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A fifth of
-what they send is work that may wait (low-priority intents, retrospectives): a busy Grace may defer it with a
-503 and Retry-After, which is counted as `shed`, never as a failure. What they change is in the ledger of the run.
+What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A third of
+what they send is work that may wait (low-priority intents, retrospectives), so that a short pressure meets enough of
+it: a busy Grace may defer it with a 503 and Retry-After, which is counted as `shed`, never as a failure. What they
+change is in the ledger of the run.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
 class LegitimateUser(HttpUser):
     """One legitimate client. Same seed and number, same words."""
 
-    wait_time = between(0.5, 1.5)
+    wait_time = between(0.3, 0.9)
     user_name = "legitimate"
 
     def on_start(self) -> None:
@@ -111,11 +112,11 @@ class LegitimateUser(HttpUser):
     def urgent_intent(self) -> None:
         self._intent(self.random.choice(PROMPT_PRIORITIES), deferrable=False)
 
-    @task(15)
+    @task(18)
     def patient_intent(self) -> None:
         self._intent(self.random.choice(DEFERRABLE_PRIORITIES), deferrable=True)
 
-    @task(5)
+    @task(17)
     def retrospective(self) -> None:
         body = {
             "retro_id": self._new_id("r"),
@@ -123,10 +124,10 @@ class LegitimateUser(HttpUser):
             "events": [self.faker.word() for _ in range(5)],
             "nonce": nonce(self.random),
         }
-        row = {"kind": "retrospective", "id": body["retro_id"]}
+        row = {"kind": "retrospective", "id": body["retro_id"], "work": "retrospective"}
         self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True, row=row)
 
-    @task(20)
+    @task(15)
     def governance_check(self) -> None:
         body = {
             "actor": self.me,
@@ -135,10 +136,10 @@ class LegitimateUser(HttpUser):
             "payload": {"note": self.faker.sentence(nb_words=6)},
         }
         question = f"{body['actor']}|{body['action']}|{body['resource']}"
-        row = {"kind": "decision", "id": self._new_id("d"), "question": question}
+        row = {"kind": "decision", "id": self._new_id("d"), "question": question, "work": "decision"}
         self._send("POST", "/api/governance/check", body, row=row)
 
-    @task(30)
+    @task(25)
     def ask_knowledge(self) -> None:
         self._send("GET", KNOWLEDGE, query={"q": self.faker.word(), "limit": "3"})
 
@@ -158,7 +159,7 @@ class LegitimateUser(HttpUser):
             body["category"] = self.random.choice(TOPICS)
         self._send("POST", KNOWLEDGE, body, row={"kind": "knowledge", "id": body["knowledge_id"]})
 
-    @task(15)
+    @task(10)
     def chat(self) -> None:
         self._send("POST", "/api/chat", {"message": self.faker.sentence(), "user": self.me})
 
@@ -175,7 +176,7 @@ class LegitimateUser(HttpUser):
             "confidence": round(self.random.uniform(0.5, 1.0), 2),
             "risk_level": self.random.choice(["low", "medium"]),
         }
-        row = {"kind": "intent", "id": body["intent_id"]}
+        row = {"kind": "intent", "id": body["intent_id"], "work": "intent.deferrable" if deferrable else "intent"}
         self._send("POST", "/api/htm/intents", body, deferrable=deferrable, row=row)
 
     def _new_id(self, letter: str) -> str:

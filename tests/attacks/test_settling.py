@@ -389,7 +389,7 @@ def test_a_decision_keeps_question_answer_and_reference() -> None:
     source.answered(found[0], 200, b'{"decision": "deny", "decision_id": "d1", "allowed": false}', None, MS)
     (row,) = source.take_rows()
     said = {"outcome": "accepted", "status": 200, "reference": "d1", "answer": "deny"}
-    sent = {"kind": "decision", "id": "gov-7-000000", "valid": True, "flaw": "", "attempts": 1}
+    sent = {"kind": "decision", "work": "decision", "id": "gov-7-000000", "valid": True, "flaw": "", "attempts": 1}
     who = {"at_s": 3.0, "user": "governance_storm", "question": found[0].payload.question}
     told = {"decision": "deny", "allowed": False}
     more = {"told": told, "lost": 0, "begun_s": 3.0, **request_fields("decision", found[0].payload.body)}

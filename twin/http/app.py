@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from twin.bus.client import BusClient
+from twin.defects import Defects
 from twin.http.body import ClientGone, parse, read_body, read_hashed
+from twin.http.broken import BrokenGateway
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import WARNING, KnowledgeCopy, wants_fresh
 from twin.http.metrics import Gauges, render
@@ -87,7 +89,9 @@ class App:
         limiter: RateLimiter | None,
         limited: Callable[[str], None],
         outsiders: Outsiders,
+        broken: BrokenGateway | None = None,
     ) -> None:
+        self.broken = broken or BrokenGateway(Defects(()))
         self.rpc = rpc
         self.bus = bus
         self.intents = intents
@@ -171,6 +175,7 @@ class App:
             return 200, await self.rpc.call("immutable_log", "append", entries, KERNEL_LIMIT_S)
         if (method, path) not in CALLS:
             raise KernelError(405, "method_not_allowed", method=method)
+        await self.broken.harm(method, path)
         kernel, op = CALLS[(method, path)]
         for name in ("limit", "since", "last"):
             if isinstance(payload.get(name), str):
@@ -205,7 +210,8 @@ class App:
         body = attempt.body
         if path == INTENTS:
             return await self.intents.submit(body, self._deferred)
-        if path == RETROSPECTIVE and (under := self.shedding - {QUEUE}):
+        under = (self.shedding | self.broken.still_shedding) - {QUEUE}
+        if path == RETROSPECTIVE and under and not self.broken.lets_retrospectives_pass:
             raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         if refusal := self._unrecorded():
             raise refusal
@@ -216,7 +222,8 @@ class App:
 
     def _stored(self, scope: dict[str, Any], asked: tuple[str, str], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The answer from a copy, when the kernel behind it is bypassed."""
-        if asked != ("GET", KNOWLEDGE) or CALLS[asked][0] not in self.bypassed or wants_fresh(scope["headers"]):
+        bypassed = self.bypassed | self.broken.still_bypassed
+        if asked != ("GET", KNOWLEDGE) or CALLS[asked][0] not in bypassed or wants_fresh(scope["headers"]):
             return None
         return self.knowledge.search(payload, time.monotonic())
 
@@ -233,12 +240,13 @@ class App:
         return KernelError(429, "rate_limited", retry_after_s=max(1, math.ceil(wait_s)))
 
     def _deferred(self, priority: int) -> KernelError | None:
-        if not self.shedding or priority >= DEFERRABLE_BELOW:
+        shedding = self.shedding | self.broken.still_shedding
+        if not shedding or priority >= DEFERRABLE_BELOW + self.broken.deferred_beyond or self.broken.overlooks_one():
             return self._unrecorded()
-        return KernelError(503, "load_shedding", shedding=sorted(self.shedding), retry_after_s=RETRY_AFTER_S)
+        return KernelError(503, "load_shedding", shedding=sorted(shedding), retry_after_s=RETRY_AFTER_S)
 
     def _unrecorded(self) -> KernelError | None:
-        if not self.refusing:
+        if not self.refusing or self.broken.answers_unrecorded():
             return None
         return KernelError(503, "log_unwritable", unwritable=sorted(self.refusing), retry_after_s=RETRY_AFTER_S)
 
