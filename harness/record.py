@@ -14,6 +14,7 @@ from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
+from harness.seal import changes
 from harness.traffic import RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
@@ -193,6 +194,11 @@ class Record:
     def torn(self) -> tuple[str, ...]:
         """What could not be read of the files besides the timeline, each with its place."""
         return (*self._torn, *self._ledgers[2])
+
+    @cached_property
+    def altered(self) -> dict[str, str]:
+        """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""
+        return changes(self.folder, self.events[0] if self.events else None, self.finished)
 
     def looked(self, name: str) -> str:
         """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""
