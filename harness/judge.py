@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import catalog
-from harness.model import INVARIANT, Claim, Finding, Verdict, overall
+from harness.model import CUT_SHORT, INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
 from harness.wave_view import NARROW, narrow
 
@@ -96,10 +96,10 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
             code = f"{found.check}.fault_not_as_asked"
             return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
-    cut = record.aborted is not None or record.finished is None or bool(record.chain_problem or record.torn)
-    if cut and found.verdict is Verdict.FAIL:
-        because = f"the run was cut short or its record is not whole; until then: {found.because}"
-        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.run_cut_short")
+    cut = record.aborted is not None or record.finished is None
+    if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
+        because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
+        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
     return found
 
 

@@ -258,6 +258,7 @@ class Plan:
         return max((step.at_s + step.duration_s for step in self.steps), default=0.0)
 
 
+CUT_SHORT = "run_cut_short"  # the cause of a finding that would be a FAIL of a run that came to its end
 INVARIANT = "invariant"  # the group of the claims that every run makes by itself
 
 

@@ -14,6 +14,7 @@ from harness.model import Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
+from harness.seal import changes
 from harness.states import AFTER, BEFORE, State, read_state
 from harness.traffic import RequestRow, Traffic
 
@@ -216,6 +217,11 @@ class Record:
     def states(self) -> tuple[State | None, State | None]:
         """The target's state before the first fault and after the recovery; None for one that was not read."""
         return self._states[:2]
+
+    @cached_property
+    def altered(self) -> dict[str, str]:
+        """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""
+        return changes(self.folder, self.events[0] if self.events else None, self.finished)
 
     def looked(self, name: str) -> str:
         """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import gevent
 
-from harness import catalog
+from harness import catalog, seal
 from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault, Gates
@@ -22,7 +22,7 @@ from harness.deeds import HURRIED_S, LIMIT_S, deeds, log_deeds
 from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, keep_logs
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.hosts import lapsed
-from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
+from harness.journal import CsvWriter, Journal, SignalWriter
 from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
@@ -132,7 +132,12 @@ class Run:
         self._finished = False
 
     def begin(self) -> None:
-        facts = {**self.facts, FORMAT_KEY: RUN_FORMAT, **({"unseen": self.unseen} if self.unseen else {})}
+        facts = {
+            **self.facts,
+            FORMAT_KEY: RUN_FORMAT,
+            **seal.at_start(self.folder),
+            **({"unseen": self.unseen} if self.unseen else {}),
+        }
         facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}
         damaged = {AUDIT} if any(step.type == LOG_CORRUPTION for step in self.plan.steps) else set()
         facts |= {"ledgers": found} if (found := ledger_starts(self.target, whole=damaged)) else {}
@@ -413,17 +418,24 @@ class Run:
         self.requests.close()
         self._log_deeds()
         control_plane(self.target, self.folder, AFTER)
-        if self._finished:
-            hashes = {"sha256": file_hashes(self.folder)}
-            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
-        self.journal.close()
         self._keep_target()
-        self.verdict, self.findings = conclude(self.folder)
-        self.stacks.take(blamed(self.findings, self.plan.kernels), self.clock.now_s())
+        if self._finished:
+            self._take_blamed()
         self.stacks.wait()
+        if self._finished:  # from here on nothing is written but what judging writes
+            later = [kind.filename for kind in catalog.reporters().values()]
+            detail = seal.at_end(self.folder, later)
+            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", detail, durable=True)
+        self.journal.close()
+        self.verdict, self.findings = conclude(self.folder)
         name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
         shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
+
+    def _take_blamed(self) -> None:
+        """Keeps where the kernels stand that a claim fails about, by a first judgement of the open folder."""
+        findings = judge(Record.load(self.folder))
+        self.stacks.take(blamed(findings, self.plan.kernels), self.clock.now_s())
 
     def _read_back(self) -> None:
         """What the target holds of all that was sent, when it has had time to finish it: the load has stopped."""

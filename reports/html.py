@@ -259,7 +259,7 @@ def _after(event: Event | None, start: Event | None) -> str:
 
 def _environment(record: Record) -> str:
     plan, facts = record.plan, _facts(record)
-    rows = [_cells(name.replace("_", " "), str(value)) for name, value in facts.items()]
+    rows = [_cells(name.replace("_", " "), str(value)) for name, value in facts.items() if name != "sha256"]
     rows += [_cells("users", str(plan.users)), _cells("run folder", record.folder.name)]
     rows += [_cells("expected behavior (shown, not judged)", text) for text in plan.expected_behavior]
     rows += [_cells("prerequisite", text) for text in plan.prerequisites]

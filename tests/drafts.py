@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import scenario
+from harness import scenario, seal
 from harness.clock import Clock
 from harness.contracts import (
     AuditTrail,
@@ -33,6 +33,7 @@ from harness.metrics import UNITS
 from harness.model import Kind, Plan
 from harness.plan import Options, build_plan, plan_to_json
 from harness.record import Record
+from harness.required import FORMAT_KEY
 from harness.traffic import HEADER, RequestRow
 from twin.config import PLAYBOOKS, SAFEGUARDS
 
@@ -185,14 +186,26 @@ class Draft:
         requests.rows(row.cells() for row in self.requests)
         requests.close()
         for name, text in self.files.items():
-            (made / name).parent.mkdir(exist_ok=True)
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).write_text(text, encoding="utf-8")
         journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
         for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
-            last = {"sha256": file_hashes(made)} if row.kind is Kind.RUN_FINISHED else {}
-            journal.append(row.kind, row.subject, row.source, {**row.detail, **last}, at_s=row.at_s)
+            detail = {**row.detail, **self._hashes(row.kind, made)}
+            journal.append(row.kind, row.subject, row.source, detail, at_s=row.at_s)
         journal.close()
         return made
+
+    @property
+    def run_format(self) -> int:
+        return int(self.events[0].detail.get(FORMAT_KEY, 1))
+
+    def _hashes(self, kind: Kind, made: Path) -> dict[str, Any]:
+        """What an event of *kind* records of the files, by the format of the run."""
+        if kind is Kind.RUN_STARTED and self.run_format > 1:
+            return seal.at_start(made)
+        if kind is not Kind.RUN_FINISHED:
+            return {}
+        return seal.at_end(made, ()) if self.run_format > 1 else {"sha256": file_hashes(made)}
 
     def record(self, folder: Path) -> Record:
         return Record.load(self.write(folder))

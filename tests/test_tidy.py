@@ -62,6 +62,7 @@ FLOORS = {
     "read_back": 3,
     "record": 3,
     "required": 3,
+    "seal": 3,
     "run_tables": 3,
     "metrics": 3,
     "wave": 3,
