@@ -1,6 +1,6 @@
 """Ledger rows of what the harness itself asked: a route's probe changes the target's state as a client's request does.
 
-Without them a decision, or a retrospective, that a probe asked for would be held that nobody sent.
+Without them a decision, or a retrospective, that a probe asked for would be held without a request.
 """
 
 from __future__ import annotations
