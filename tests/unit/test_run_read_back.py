@@ -13,7 +13,7 @@ from harness.clock import Clock
 from harness.contracts import LedgerPage
 from harness.journal import Journal
 from harness.ledger import LedgerWriter, read_ledger
-from harness.model import Event, Kind, Reading
+from harness.model import Event, Kind
 from harness.run import LAST_LOOK_S, Run
 from tests.drafts import PaperTarget, mf01_plan
 from tests.fake_target import FakeServer, as_json, serving
@@ -76,10 +76,10 @@ def test_an_abort_meanwhile_ends_it_soon_and_is_told(tmp_path: Path) -> None:
 
 def test_a_probe_that_changes_state_is_in_the_ledger(tmp_path: Path) -> None:
     run: Any = object.__new__(Run)
-    run.ledger = LedgerWriter(tmp_path)
+    run.ledger, run.clock = LedgerWriter(tmp_path), Clock()
     asked = {"method": "POST", "data": b"{}", "status": 200, "retry_after": False, "content": b"{}", "begun_s": 1.0}
     for path in ("/api/governance/check", "/api/chat"):
-        run._asked(Reading(at_s=1.1, name="asked", asked={**asked, "path": path}))
+        run._asked({**asked, "path": path})
     run.ledger.close()
     rows = read_ledger(tmp_path, [])
     assert rows is not None and [(row.user, row.kind) for row in rows] == [("probe", "decision")]
