@@ -322,9 +322,8 @@ class Run:
             self.abort(f"the baseline was never steady: {because or 'too short'}")
 
     def _take_state(self, name: str) -> None:
-        take_state(
-            self.target, self.folder, name, self.clock.now_s, gevent.sleep, lambda: bool(self.enough), self._asked
-        )
+        stopped, asked = lambda: bool(self.enough), self._asked
+        take_state(self.target, self.folder, name, self.clock.now_s, gevent.sleep, stopped, asked)
 
     def _state_taken(self, now_s: float) -> bool:
         """False while the faults must wait for the state before them; a reading that takes too long is given up."""
@@ -457,8 +456,7 @@ class Run:
         self._take_state(STATE_AFTER)
         self.reading = False
         told: dict[str, Any] = {"rows": len(rows), "problems": [*torn, *problems], "interrupted": self.enough}
-        detail = {**told, "began_s": round(began_s, 3)}
-        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
+        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", {**told, "began_s": round(began_s, 3)})
 
     def _log_deeds(self) -> None:
         """What was done, into the target's own log: nothing of the verdict is read any more."""
