@@ -1,4 +1,4 @@
-"""Entries of the target's audit log beside the requests of a run: whose each one is, and which there must be."""
+"""Match entries of the target's audit log with the requests of a run: which there must be, and which there may be."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def by_digest(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 class Group:
     """Requests with the same bytes, and how many entries of each outcome there must be of them.
 
-    *spare*: attempts of which nobody knows whether the target heard them; *unwritten*: refused ones for which it had
+    *spare*: attempts that the target may have received or not; *unwritten*: refused ones for which it had
     no room in its log.
     """
 
@@ -130,7 +130,7 @@ def groups_of(rows: Iterable[LedgerRow], probes: Iterable[LedgerRow], reading_s:
 
 
 def out_of_order(pairs: Iterable[tuple[LedgerRow, Entry]], slack_s: float) -> list[tuple[LedgerRow, Entry]]:
-    """Pairs whose entry stands behind that of a request which began only after their own answer."""
+    """Pairs whose entry comes after that of a request which began only after their own answer."""
     found, latest_s = [], float("-inf")
     for row, entry in sorted(pairs, key=lambda one: one[1].sequence):
         if row.begun_s is None:

@@ -69,7 +69,7 @@ class LedgerRow:
     resource: str = ""
     told: Mapping[str, Any] = field(default_factory=dict)  # the answer to a question, without its references
     refusals: Mapping[str, Any] = field(default_factory=dict)  # error word → how many answers told to come again
-    lost: int = 0  # attempts without an answer that says what became of them
+    lost: int = 0  # attempts whose result is not known
     error: str = ""  # the last answer's error word
     begun_s: float | None = None  # when the last attempt was sent
     deferred_for: str = ""  # what the target named with commas as its reason to defer it

@@ -9,7 +9,7 @@ from typing import Any
 from harness.digests import body_digest, canonical, field_digest, field_digests, proof_of
 
 ACTIONS = {"intent": "create_intent", "retrospective": "create_retrospective", "knowledge": "add_knowledge"}
-# kind → field of the body that names who asks, and the one that names what for
+# kind → fields of the body that name the actor and the resource
 ACTOR_IN = {"intent": "created_by", "retrospective": "actor", "knowledge": "source", "decision": "actor"}
 RESOURCE_IN = {
     "intent": "intent_id",

@@ -17,7 +17,7 @@ from harness.loopback import Client
 from harness.model import Event, Kind
 
 LIMIT_S = 3.0
-COUNT_LIMIT_S = 3.0  # for a ledger whose manifest tells no `last`
+COUNT_LIMIT_S = 3.0  # for a ledger whose manifest has no `last`
 LINK = ("sequence", "entry_hash")  # of a row, what the next one of a chain follows from
 
 
@@ -28,8 +28,8 @@ class NoStart(Exception):
 def ledger_starts(target: Target, whole: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """{ledger: {since: cursor, last: the row before it}}, for the first event of a run.
 
-    One whose manifest tells no `last`, or that is *whole*, or of a page only, is read from its beginning: of it only
-    `rows_before` is told, how many rows it had. One that did not answer has a `problem`.
+    One whose manifest has no `last`, or that is *whole*, or of a page only, is read from its beginning: only its
+    `rows_before` are kept. One that did not answer has a `problem`.
     """
     found = {}
     client = Client(target.base_url, timeout_s=LIMIT_S, permitted=target.permitted)
@@ -45,7 +45,7 @@ def ledger_starts(target: Target, whole: Collection[str] = ()) -> dict[str, dict
 
 
 def _start(client: Client, page: LedgerPage, whole: bool) -> dict[str, Any]:
-    """Ask for the end first: what comes meanwhile is not lost."""
+    """Ask for the end first: what comes later is not lost."""
     rows, end = _page(client, page.last, page.rows)
     if not rows:
         return {"rows_before": 0}
@@ -92,9 +92,9 @@ def cursors(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def rows_before(events: Sequence[Event], name: str) -> int | None:
-    """Return how many of the rows that were read of a ledger were there before the run; None when nobody knows."""
-    told = _told(events).get(name, {})
-    found = 0 if "since" in told else told.get("rows_before")
+    """Return how many of the rows that were read of a ledger were there before the run; None when not known."""
+    start = _told(events).get(name, {})
+    found = 0 if "since" in start else start.get("rows_before")
     return found if type(found) is int else None
 
 

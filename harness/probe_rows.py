@@ -1,6 +1,6 @@
 """Ledger rows of what the harness itself asked: a route's probe changes the target's state as a client's request does.
 
-Without them a decision, or a retrospective, that a probe asked for would be held that nobody sent.
+Without them a decision, or a retrospective, that a probe asked for would be held without a request.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from harness.ledger_row import answer_fields, error_word, mapping_of, request_fi
 _numbers = count(1)
 
 
-def probe_row(at_s: float, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of a request that an observer made; None when it changes no state.
+def probe_rows(at_s: float, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the row of a request that the harness made; none when it changes no state.
 
     *asked*: method, path, data (bytes), status (0: no answer), retry_after (bool), content (bytes), begun_s.
     """
     kind = ROUTE_KINDS.get(urlsplit(str(asked["path"])).path)
     if kind is None or asked["method"] != "POST":
-        return None
+        return []
     status, answer = int(asked["status"]), mapping_of(asked["content"])
     outcome = _outcome(status, bool(asked["retry_after"]))
     fields = request_fields(kind, asked["data"])
@@ -48,7 +48,7 @@ def probe_row(at_s: float, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         row["question"] = "|".join((fields["actor"], fields["action"], fields["resource"]))
     if outcome == "refused":
         row["refusals"] = {error_word(answer): 1}
-    return row
+    return [row]
 
 
 def _outcome(status: int, retry_after: bool) -> str:

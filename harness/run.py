@@ -28,9 +28,9 @@ from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.metrics import MEASURED
-from harness.model import Finding, Kind, Plan, Reading, Verdict
+from harness.model import Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
-from harness.probe_rows import probe_row
+from harness.probe_rows import probe_rows
 from harness.read_back import read_back
 from harness.record import Record
 from harness.required import FORMAT_KEY, RUN_FORMAT
@@ -182,11 +182,9 @@ class Run:
         """State-changing requests with their last answers."""
         self.ledger.append(rows)
 
-    def _asked(self, reading: Reading) -> None:
-        """An observer's own request: one that changes something is in the ledger as a client's is."""
-        row = probe_row(reading.at_s, reading.asked)
-        if row is not None:
-            self.ledger.append([row])
+    def _asked(self, request: Mapping[str, Any]) -> None:
+        """A request of the harness itself: one that changes something is in the ledger as a client's is."""
+        self.ledger.append(probe_rows(self.clock.now_s(), request))
 
     @property
     def done(self) -> bool:
@@ -324,7 +322,8 @@ class Run:
             self.abort(f"the baseline was never steady: {because or 'too short'}")
 
     def _take_state(self, name: str) -> None:
-        take_state(self.target, self.folder, name, self.clock.now_s, gevent.sleep, lambda: bool(self.enough))
+        stopped, asked = lambda: bool(self.enough), self._asked
+        take_state(self.target, self.folder, name, self.clock.now_s, gevent.sleep, stopped, asked)
 
     def _state_taken(self, now_s: float) -> bool:
         """False while the faults must wait for the state before them; a reading that takes too long is given up."""
@@ -457,8 +456,7 @@ class Run:
         self._take_state(STATE_AFTER)
         self.reading = False
         told: dict[str, Any] = {"rows": len(rows), "problems": [*torn, *problems], "interrupted": self.enough}
-        detail = {**told, "began_s": round(began_s, 3)}
-        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
+        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", {**told, "began_s": round(began_s, 3)})
 
     def _log_deeds(self) -> None:
         """What was done, into the target's own log: nothing of the verdict is read any more."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import BehaviourQuestion, LedgerPage, Target
-from harness.loopback import Client
+from harness.loopback import Client, encoded
 from harness.observers.file_hashes import FILE_BYTES_MAX, FILES_MAX, SEALS, sealed_keys
 from harness.read_back import NotRead, pages_of
 from harness.states import AFTER, BEFORE, FILES, SNAPSHOT, canonical, state_file
@@ -54,6 +54,7 @@ class _Taker:
     pause: Callable[[float], None]
     stopped: Callable[[], bool]
     end_s: float
+    asked: Callable[[Mapping[str, Any]], None]  # is called with each request that was sent: see probe_rows.py
     rows: list[Row] = field(default_factory=list)
 
     def check(self) -> None:
@@ -85,10 +86,11 @@ def take_state(
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     stopped: Callable[[], bool] = lambda: False,
+    asked: Callable[[Mapping[str, Any]], None] = lambda request: None,
 ) -> None:
     """Read the target's state and write it as state/NAME.json below *folder*; *now_s* is the clock of its times."""
     began_s = now_s()
-    taker = _Taker(target, now_s, pause, stopped, began_s + LIMIT_S)
+    taker = _Taker(target, now_s, pause, stopped, began_s + LIMIT_S, asked)
     _knowledge(taker)
     for place in FILES:
         if place in target.paths:
@@ -288,11 +290,17 @@ def _ask(taker: _Taker, client: Client, one: BehaviourQuestion) -> tuple[int, An
     why = ""
     for left in reversed(range(TRIES)):
         taker.check()
+        begun_s, status, body = taker.now_s(), 0, b""
+        headers: Mapping[str, str] = {}
         try:
-            status, _, body = client.send(one.method, one.path, one.body)
+            status, headers, body = client.send(one.method, one.path, one.body)
         except (OSError, http.client.HTTPException) as error:
             why = f"{one.method} {one.path}: {error or type(error).__name__}"
-        else:
+        finally:
+            later = "Retry-After" in {name.title() for name in headers}
+            request = {"method": one.method, "path": one.path, "data": b"" if one.body is None else encoded(one.body)}
+            taker.asked({**request, "status": status, "retry_after": later, "content": body, "begun_s": begun_s})
+        if status:
             if status not in UNANSWERED:
                 return status, _content(body)
             why = f"{one.method} {one.path} answers {status}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
@@ -26,7 +26,7 @@ class Watcher:
         view: View,
         journal: Journal,
         signals: SignalWriter,
-        asked: Callable[[Reading], None] = lambda reading: None,
+        asked: Callable[[Mapping[str, Any]], None] = lambda request: None,
     ) -> None:
         self.observers = observers
         self.view = view
@@ -84,7 +84,7 @@ class Watcher:
 
     def take(self, reading: Reading) -> None:
         if reading.asked:
-            self.asked(reading)
+            self.asked(reading.asked)
         if reading.kind is None:
             if reading.value is not None:
                 self.latest[(reading.name, reading.subject)] = (reading.at_s, reading.value)

@@ -1,8 +1,7 @@
-"""A run whose clients tell all that they sent, on a target that promises all of the audit trail; easy to break."""
+"""A run whose clients record all that they sent, on a target that promises all of the audit trail; easy to break."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +20,6 @@ OFFERS = (
     *("ledgers.intents", "ledgers.intents.proof", "ledgers.retrospectives", "ledgers.retrospectives.proof"),
     *("ledgers.knowledge", "ledgers.audit"),
 )
-OLD = {"sequence": 0}
 CLIENT, NUMBERS = "127.0.0.2", {"intent": "i", "retrospective": "r", "knowledge": "k", "decision": "d"}
 PROBED = {"actor": "probe", "action": "read", "resource": "status", "payload": {}}
 VERDICTS = {"allow": (True, False, 0.2), "deny": (False, False, 0.9), "review": (False, True, 0.6)}
@@ -40,7 +38,7 @@ def body(kind: str, number: int) -> Row:
     return {"actor": "me", "action": "read", "resource": f"lamp{number % 2}", "payload": {"note": number}}
 
 
-def told(decision: str) -> Row:
+def answer_to(decision: str) -> Row:
     allowed, asks, risk = VERDICTS[decision]
     words = {"allowed": allowed, "approved": allowed, "requires_approval": asks, "decision": decision}
     return {**words, "risk_score": risk, "reason": f"risk {risk}: {decision}"}
@@ -63,7 +61,7 @@ class Trail(World):
         data = json.dumps(asked).encode()
         decision = changes.pop("decision", "allow")
         reference = changes.pop("reference", f"a{len(self.entries)}")
-        said = {**(told(decision) if kind == "decision" else {}), "audit_id": reference}
+        said = {**(answer_to(decision) if kind == "decision" else {}), "audit_id": reference}
         self.at_s += 0.1
         row = {
             "at_s": self.at_s,
@@ -167,14 +165,6 @@ def trail() -> Trail:
     for number in (1, 2):
         made.ask("decision", 90 + number, user="probe", body=PROBED, id=f"probe-{number}")
     return made
-
-
-def rehash(entries: list[Row]) -> list[Row]:
-    return chained(entries)
-
-
-def digest_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def found(check: str, record: Record) -> Finding:

@@ -1,4 +1,4 @@
-"""Equal questions got equal answers in every field, and the audit trail tells each answer as the client was told it."""
+"""Equal questions get equal answers in every field, and the audit trail holds each answer as the client got it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.model import Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
 DIGEST = "audit.digest"
-# the fields of an answer that a target must tell alike, if its manifest promises no more
+# fields that must be equal on a target whose manifest promises no more
 FIELDS = ("decision", "allowed", "approved", "requires_approval", "risk", "risk_score", "reason")
 CONFIG = "config"  # the path that faults damage: what governance decides follows from it
-FOLLOWS_S = 3.0  # so long governance may take until it follows a configuration that was restored
+FOLLOWS_S = 3.0  # the longest time until governance follows a configuration that was restored
 ASKED_S = 10.0  # no client waits longer for an answer
 
 
@@ -28,7 +28,7 @@ class AnswersAgree:
 
     invariant: ClassVar[Invariant] = Invariant(
         order=3,
-        claim="equal questions get equal answers, and the audit trail tells what the client was told",
+        claim="equal questions get equal answers, and the audit trail holds the answers that clients got",
         sources=(f"ledgers.{AUDIT}",),
     )
 
@@ -38,26 +38,28 @@ class AnswersAgree:
         full = DIGEST in record.plan.offers
         lacking = () if full else (DIGEST,)
         rows = [row for row in (*record.ledger, *record.probes) if row.kind == "decision" and row.outcome == "accepted"]
-        told = [row for row in rows if row.told]
+        answered = [row for row in rows if row.told]
         spans = drifted(record)
-        steady = [row for row in told if not _within(row, spans)]
+        steady = [row for row in answered if not _within(row, spans)]
         questions = _by_question(steady)
         causes, held = Wrongs(), record.held(AUDIT)
         for question, asked in questions.items():
             _compare(question, asked, full, causes)
-        pairs = _pairs(told, entries_of(held or ()))
+        pairs = _pairs(answered, entries_of(held or ()))
         _recorded(pairs, full, causes)
         if causes:
             return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.code, missing=lacking)
         cited = span(rows or record.ledger) or ("ledger.jsonl:1",)
         again = [asked for asked in questions.values() if len(asked) > 1]
-        code, why = _open(rows, told, again, pairs, held is None)
+        code, why = _open(rows, answered, again, pairs, held is None)
         if code:
             event = record.first(Kind.READ_BACK)
             return self._left_open(code, why, *cited, event, lacking=lacking)
         why = f"{sum(map(len, again))} answers to {len(again)} questions that were asked more than once are equal"
-        why += f"; {len(pairs)} answers are on record as they were told"
-        why += f"; {len(told) - len(steady)} were not compared: a fault had changed the configuration" if spans else ""
+        why += f"; {len(pairs)} answers are on record as the clients got them"
+        why += (
+            f"; {len(answered) - len(steady)} were not compared: a fault had changed the configuration" if spans else ""
+        )
         return finding(self, Verdict.PASS, why, *cited, *span([entry for _, entry in pairs]), missing=lacking)
 
     def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
@@ -66,7 +68,7 @@ class AnswersAgree:
 
 def _open(
     rows: Sequence[LedgerRow],
-    told: Sequence[LedgerRow],
+    answered: Sequence[LedgerRow],
     again: Sequence[Sequence[LedgerRow]],
     pairs: Sequence[tuple[LedgerRow, Entry]],
     unread: bool,
@@ -76,8 +78,9 @@ def _open(
         return "not_read", not_read(AUDIT)
     if not rows:
         return "no_work", "no question was answered"
-    if len(told) < len(rows):
-        return "not_told", f"the clients' ledger does not tell what {len(rows) - len(told)} of {len(rows)} were told"
+    if len(answered) < len(rows):
+        lacking = len(rows) - len(answered)
+        return "not_told", f"the clients' ledger lacks the answers to {lacking} of {len(rows)} questions"
     if not again:
         return "no_equal_questions", f"none of {len(rows)} questions was asked twice"
     if not pairs:
@@ -133,10 +136,10 @@ def _text(value: Any) -> str:
         return "(absent)"
 
 
-def _pairs(told: Sequence[LedgerRow], entries: Sequence[Entry]) -> list[tuple[LedgerRow, Entry]]:
-    """Each answer with its entry; that there is one is audit_trail_kept's to say."""
+def _pairs(answered: Sequence[LedgerRow], entries: Sequence[Entry]) -> list[tuple[LedgerRow, Entry]]:
+    """Each answer with its entry; audit_trail_kept judges that there is one."""
     found = by_reference(entries)
-    return [(row, found[row.reference][0]) for row in told if row.reference and row.reference in found]
+    return [(row, found[row.reference][0]) for row in answered if row.reference and row.reference in found]
 
 
 def _recorded(pairs: Sequence[tuple[LedgerRow, Entry]], full: bool, causes: Wrongs) -> None:
@@ -150,7 +153,7 @@ def _recorded(pairs: Sequence[tuple[LedgerRow, Entry]], full: bool, causes: Wron
         if names:
             rows.append((f"{row.id}: {', '.join(dict.fromkeys(names))}", row))
             also.append(entry)
-    causes.note("told_otherwise", "answers are on record otherwise than the client was told", rows, also)
+    causes.note("told_otherwise", "answers are on record otherwise than the clients got them", rows, also)
 
 
 CHECK = AnswersAgree

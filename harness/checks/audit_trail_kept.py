@@ -1,4 +1,4 @@
-"""The audit trail tells every request that changed state, or was turned down, and its history is never rewritten."""
+"""Every request that changes state, or was turned down, has one true entry, and the history is never rewritten."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class AuditTrailKept:
         if code:
             evidence = cited or ("ledger.jsonl:1", "target/audit.jsonl:1")
             return self._left_open(code, why, *evidence, lacking=lacking)
-        why = f"{len(trail.mine)} requests are told truly in a chain of {len(held)} entries"
+        why = f"{len(trail.mine)} requests have true entries in a chain of {len(held)} entries"
         why += f", which holds each of the {len(trail.seen)} heads that were seen" if trail.seen else ""
         return finding(self, Verdict.PASS, why, *cited, *trail.seen[:1], *trail.seen[-1:], missing=lacking)
 
@@ -129,8 +129,8 @@ class _Trail:
                 causes.note(code, f"entries have another {what} than the request", rows, also)
         else:
             self._decisions(due, causes)
-        told = [row for row in self.mine if self.every and row.digest]
-        nameless = [row for row in told if not row.reference and not self._without_entry(row)]
+        digested = [row for row in self.mine if self.every and row.digest]
+        nameless = [row for row in digested if not row.reference and not self._without_entry(row)]
         causes.note("missing_entry", "answers name an entry that is not in the log", missing)
         causes.note("no_reference", "answers do not name their entry", [(row.id, row) for row in nameless])
         twice = [(row.id, row) for row in due if len(self.references.get(row.reference, ())) > 1]
@@ -141,11 +141,11 @@ class _Trail:
         found = [(row, self.references[row.reference][0]) for row in due if row.reference in self.references]
         for code, part, number in (("wrong_actor", "actor", 0), ("wrong_action", "action", 1)):
             rows = [(row.id, row) for row, one in found if one.row.text(part) != row.question.split("|")[number]]
-            causes.note(code, f"decisions stand there with another {part}", rows)
+            causes.note(code, f"decisions are on record with another {part}", rows)
         rows = [(row.id, row) for row, one in found if not row.question.endswith(f"|{one.row.text('resource')}")]
-        causes.note("wrong_resource", "decisions stand there with another resource", rows)
+        causes.note("wrong_resource", "decisions are on record with another resource", rows)
         rows = [(row.id, row) for row, one in found if one.row.text("result") != row.answer]
-        causes.note("wrong_result", "decisions stand there with another result", rows)
+        causes.note("wrong_result", "decisions are on record with another result", rows)
 
     @staticmethod
     def _without_entry(row: LedgerRow) -> bool:
@@ -200,7 +200,7 @@ class _Trail:
             and entry.row.text("actor") not in outside
         ]
         rows = [(f"{one.row.text('action')} by {one.row.text('actor')}", one) for one in strange]
-        causes.note("invented_entry", "entries tell of requests that nobody sent", rows)
+        causes.note("invented_entry", "entries of requests that were not sent", rows)
 
     def ordered(self, causes: Wrongs) -> None:
         """Entries of one kind: each kind of request has a way of its own into the log."""
@@ -212,7 +212,7 @@ class _Trail:
                 ways.setdefault(way, []).append((row, self.references[row.reference][0]))
         found = [pair for pairs in ways.values() for pair in out_of_order(pairs, slack_s)]
         rows, also = [(row.id, row) for row, _ in found], [entry for _, entry in found]
-        causes.note("reordered", "entries stand behind those of requests that began later", rows, also)
+        causes.note("reordered", "entries come after those of requests that began later", rows, also)
 
     def unrecorded(self, causes: Wrongs) -> None:
         """Only while the log has no room may a request be refused for want of a record."""
@@ -244,7 +244,7 @@ class _Trail:
             return "no_work", "no answer names an entry of the log"
         offers = self.record.plan.offers
         if self.every and any(not row.digest for row in self.rows):
-            return "not_told", "the clients' ledger does not tell the digests of what was sent"
+            return "not_told", "the clients' ledger lacks the digests of what was sent"
         if self.every and EXCLUSIVE in offers and rows_before(self.record.events, AUDIT) is None:
             return "start_not_known", "how many entries there were before the run is not known"
         heads = {event.detail.get("sequence") for event in self.seen}

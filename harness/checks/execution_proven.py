@@ -41,9 +41,9 @@ class ExecutionProven:
         code, why = self._open(record, accepted, pairs)
         if code:
             return self._left_open(code, why, *cited, lacking=lacking)
-        told = ", ".join(f"{len(found)} {HELD_IN[kind][0]}" for kind, found in pairs.items() if found)
+        counts = ", ".join(f"{len(found)} {HELD_IN[kind][0]}" for kind, found in pairs.items() if found)
         held = [place for found in pairs.values() for place in span([row for _, row in found])]
-        why = f"each result is the one that only an execution gives: {told}"
+        why = f"each result is the one that only an execution gives: {counts}"
         return finding(self, Verdict.PASS, why, *cited, *held, missing=lacking)
 
     def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
@@ -62,7 +62,7 @@ class ExecutionProven:
             if accepted[kind] and not found:
                 return "no_work", f"none of {len(accepted[kind])} accepted {name} was completed"
             if any(not row.proof for row, _ in found):
-                return "not_told", f"the clients' ledger does not tell which result proves their {name}"
+                return "not_told", f"the clients' ledger lacks the results that prove their {name}"
         return "", ""
 
 
@@ -78,11 +78,11 @@ def _completed(record: Record, kind: str, accepted: list[LedgerRow]) -> list[Pai
 
 def _judge(kind: str, pairs: list[Pair], wrong: Wrongs) -> None:
     name = HELD_IN[kind][0]
-    told = [(row, held, held.text("result")) for row, held in pairs if row.proof]
-    none = [(row, held) for row, held, result in told if not result]
+    proven = [(row, held, held.text("result")) for row, held in pairs if row.proof]
+    none = [(row, held) for row, held, result in proven if not result]
     words = f"{name} are called completed and have no result"
     wrong.note("no_result", words, [(row.id, row) for row, _ in none], [held for _, held in none])
-    other = [(row, held) for row, held, result in told if result and result != row.proof]
+    other = [(row, held) for row, held, result in proven if result and result != row.proof]
     words = f"{name} have a result that an execution does not give"
     wrong.note("wrong_result", words, [(row.id, row) for row, _ in other], [held for _, held in other])
 

@@ -27,7 +27,7 @@ from harness.model import Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
 EXCLUSIVE = "exclusive"
-# kind → the manifest key that promises that a held row tells every field as it was sent
+# kind → the manifest key that promises every field of a held row as it was sent
 TOLD_BY = {
     "intent": "ledgers.intents.proof",
     "retrospective": "ledgers.retrospectives.proof",
@@ -67,8 +67,8 @@ class WorkKept:
         for code in ("not_told", "start_not_known"):
             if untold := [words for one in kinds for found, words in one.untold if found == code]:
                 return self._left_open(code, "; ".join(untold), *span(accepted), lacking=lacking)
-        told = ", ".join(f"{len(one.accepted)} {one.name}" for one in kinds)
-        why = f"accepted and held once, finished and as sent: {told}"
+        counts = ", ".join(f"{len(one.accepted)} {one.name}" for one in kinds)
+        why = f"accepted and held once, finished and as sent: {counts}"
         why += "; nothing else is held" if EXCLUSIVE in offers else "; nothing else is held under an id of this run"
         held = [place for one in kinds for place in span(one.held or ())]
         missing = (*lacking, *(key for one in kinds for key in one.missing))
@@ -117,12 +117,12 @@ class _Kind:
         never = [(row.text(self.id_field), row) for row, count in counts if count == 0]
         wrong.note("not_executed", f"{self.name} are called completed and were never executed", never)
         if self.full and self.kind not in KEPT and any(count is None for _, count in counts):
-            self.untold.append(("not_told", f"the target does not tell how often it executed its {self.name}"))
+            self.untold.append(("not_told", f"the target does not say how often it executed its {self.name}"))
 
     def _fields(self, wrong: Wrongs) -> None:
         mine = [row for row in self.sent if row.valid and row.outcome in ("accepted", "unanswered")]
         if any(not row.sent for row in mine if row.outcome == "accepted"):
-            self.untold.append(("not_told", f"the clients' ledger does not tell what their {self.name} held"))
+            self.untold.append(("not_told", f"the clients' ledger lacks the fields of their {self.name}"))
         pairs = [(row, self.by_id[row.id][0]) for row in mine if row.sent and row.id in self.by_id]
         bodies = [(row, held, body_of(self.kind, held)) for row, held in pairs]
         known = {name for _, _, body in bodies for name in body}
@@ -135,7 +135,7 @@ class _Kind:
         wrong.note("changed_field", f"{self.name} are held with other fields than were sent", changed, others)
 
     def _differs(self, name: str, digest: str, body: Mapping[str, Any], known: set[str]) -> bool:
-        """A field that no row tells is not known, unless the manifest promises all of them."""
+        """A field that no row has is not known, unless the manifest promises all of them."""
         if name in body:
             return not same_field(digest, body[name])
         return self.full or name in known
@@ -144,13 +144,15 @@ class _Kind:
         if self.kind in KEPT:
             return
         found = [self.by_id[row.id][0] for row in self.accepted if row.id in self.by_id]
-        told = [row for row in found if "status" in row.fields]
+        stated = [row for row in found if "status" in row.fields]
         open_ones = [
-            (f"{row.text(self.id_field)}: {row.text('status')}", row) for row in told if row.text("status") not in OVER
+            (f"{row.text(self.id_field)}: {row.text('status')}", row)
+            for row in stated
+            if row.text("status") not in OVER
         ]
         wrong.note("not_final", f"accepted {self.name} are not finished", open_ones)
-        if len(told) < len(found):
-            self.untold.append(("not_told", f"the target does not tell the state of its {self.name}"))
+        if len(stated) < len(found):
+            self.untold.append(("not_told", f"the target does not say the state of its {self.name}"))
 
     def _turned_down(self, wrong: Wrongs) -> None:
         taken = {row.id for row in self.sent if row.outcome in ("accepted", "unanswered")}
@@ -181,10 +183,10 @@ class _Kind:
                 continue
             probe = next((one for one in lost if self._same(one, row)), None)
             if probe is not None:
-                lost.remove(probe)  # it was asked for and never heard of: it may be this one
+                lost.remove(probe)  # its answer was lost: it may be this one
             else:
                 found.append((name, row))
-        wrong.note("stranger", f"{self.name} are held that nobody sent", found)
+        wrong.note("stranger", f"{self.name} are held that were not sent", found)
 
     def _same(self, probe: LedgerRow, held: HeldRow) -> bool:
         body = body_of(self.kind, held)
@@ -206,7 +208,7 @@ def body_of(kind: str, row: HeldRow) -> Mapping[str, Any]:
 
 
 def _read(value: Any) -> Any:
-    """A list or an object that a ledger tells as JSON text."""
+    """Return a list or an object that a ledger holds as JSON text."""
     if not isinstance(value, str):
         return value
     try:

@@ -37,13 +37,13 @@ class AuditHead:
 
     def observe(self, view: View) -> Iterable[Reading]:
         try:
-            told = self.client.get_json(self.path)
+            answer = self.client.get_json(self.path)
         except (OSError, http.client.HTTPException):
             yield Reading(at_s=view.now_s(), name="audit_head_up", value=0.0)
             return
         at_s = view.now_s()
         yield Reading(at_s=at_s, name="audit_head_up", value=1.0)
-        rows = told.get(self.rows) if isinstance(told, dict) else None
+        rows = answer.get(self.rows) if isinstance(answer, dict) else None
         if not isinstance(rows, list):
             raise ValueError(f"{self.path} has no list of rows called {self.rows!r}")
         if not rows:

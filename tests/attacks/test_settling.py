@@ -397,7 +397,7 @@ def test_a_decision_keeps_question_answer_and_reference() -> None:
     assert "|".join((row["actor"], row["action"], row["resource"])) == row["question"]
 
 
-def test_refusals_are_counted_by_their_word_and_lost_answers_as_well() -> None:
+def test_refusals_by_their_word_and_lost_answers_are_counted() -> None:
     drive = Drive()
     source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=6))
     answers: list[tuple[int, bytes, float | None]] = [

@@ -1,4 +1,4 @@
-"""answers_agree: equal questions get equal answers, as the audit trail tells them; each clause green and red."""
+"""answers_agree: equal questions get equal answers, as the audit trail holds them; each clause green and red."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from harness.model import Verdict
 from tests.drafts import INJECTED
-from tests.trails import NEW_FIELDS, OFFERS, found, told, trail
+from tests.trails import NEW_FIELDS, OFFERS, answer_to, found, trail
 
 CHECK = "answers_agree"
 FIELDS = ("decision", "allowed", "approved", "requires_approval", "risk_score", "reason")
@@ -46,13 +46,13 @@ def test_an_answer_that_is_on_record_otherwise_fails(tmp_path: Path, field: str)
 
 
 @pytest.mark.parametrize("change", [{"result": "review"}, {"payload": {"reason": "risk 0.2: allow"}}])
-def test_a_record_with_another_result_or_without_the_answer_fails(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_record_of_another_result_or_no_answer_fails(tmp_path: Path, change: dict[str, Any]) -> None:
     made = trail()
     made.entry(made.row("run-d3")["reference"]).update(change)
     assert found(CHECK, made.record(tmp_path)).code == "answers_agree.told_otherwise"
 
 
-def test_a_reason_on_record_that_nobody_was_told_fails(tmp_path: Path) -> None:
+def test_another_reason_on_record_fails(tmp_path: Path) -> None:
     made = trail()
     made.entry(made.row("run-d3")["reference"])["payload"]["reason"] = "another"
     one = found(CHECK, made.record(tmp_path))
@@ -60,7 +60,7 @@ def test_a_reason_on_record_that_nobody_was_told_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("config_corruption", Verdict.PASS), ("model_corruption", Verdict.FAIL)])
-def test_a_changed_configuration_may_change_answers_while_it_lasts(tmp_path: Path, kind: str, verdict: Verdict) -> None:
+def test_a_changed_configuration_may_change_answers(tmp_path: Path, kind: str, verdict: Verdict) -> None:
     made = trail()
     step = replace(made.draft.plan.steps[0], type=kind)
     made.draft.plan = replace(made.draft.plan, steps=(step, *made.draft.plan.steps[1:]))
@@ -118,7 +118,7 @@ def test_without_digests_only_the_known_fields_are_compared(tmp_path: Path) -> N
     assert agreed.verdict is Verdict.PASS and agreed.missing == ("audit.digest",), agreed.because
     made = trail()
     made.offers = tuple(key for key in OFFERS if key != "audit.digest")
-    made.row("run-d3")["told"] = told("review")
+    made.row("run-d3")["told"] = answer_to("review")
     assert found(CHECK, made.record(tmp_path / "red")).code == "answers_agree.differs"
 
 

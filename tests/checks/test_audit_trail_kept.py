@@ -219,7 +219,7 @@ def test_a_probe_that_asks_while_the_log_is_read_needs_no_entry(tmp_path: Path) 
         assert judged(made, tmp_path / str(at_s)).verdict is verdict
 
 
-def test_a_refusal_for_want_of_a_record_is_excused_while_there_is_no_room(tmp_path: Path) -> None:
+def test_an_unrecorded_refusal_without_room_is_excused(tmp_path: Path) -> None:
     made = trail()
     row = made.turn_down("decision", 7, "refused", "log_unwritable", 503)
     made.entries.pop()
@@ -249,7 +249,7 @@ def test_a_target_that_promises_less_is_judged_by_its_decisions(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("part", ["actor", "action", "resource", "result"])
-def test_a_decision_that_stands_there_otherwise_fails_without_digests(tmp_path: Path, part: str) -> None:
+def test_a_changed_decision_fails_also_without_digests(tmp_path: Path, part: str) -> None:
     made = trail()
     made.offers = PARTLY
     made.entries[6][part] = "other"

@@ -178,7 +178,7 @@ def test_a_ledger_that_could_not_be_read_is_inconclusive(tmp_path: Path, name: s
     assert (one.verdict, one.code) == (Verdict.INCONCLUSIVE, "work_kept.not_read") and one.evidence
 
 
-def test_clients_that_do_not_tell_what_they_sent_are_inconclusive(tmp_path: Path) -> None:
+def test_clients_without_the_fields_sent_are_inconclusive(tmp_path: Path) -> None:
     made = trail()
     for row in made.sent or ():
         for field in NEW_FIELDS:
@@ -211,7 +211,7 @@ def test_ledgers_that_the_manifest_lacks_are_named(tmp_path: Path) -> None:
     assert one.verdict is Verdict.PASS and one.missing == ("ledgers.retrospectives", "ledgers.knowledge")
 
 
-def test_a_target_that_promises_no_fields_is_judged_by_those_it_tells(tmp_path: Path) -> None:
+def test_without_a_promise_only_fields_that_are_there_count(tmp_path: Path) -> None:
     made = trail()
     made.offers = tuple(key for key in OFFERS if "proof" not in key and "audit" not in key)
     for row in made.held["intents"]:

@@ -35,7 +35,7 @@ def test_the_proof_of_an_intent_covers_its_nonce_and_every_field() -> None:
     assert intent_proof({**INTENT, "context": {}}) == intent_proof({"context": "n"}) == ""
 
 
-def test_the_proof_of_a_retrospective_covers_its_nonce_and_what_was_found() -> None:
+def test_the_proof_of_a_retrospective_covers_its_findings() -> None:
     proof = retrospective_proof(RETRO)
     found = json.dumps(findings_of(["a", "b", "a", "b"]), sort_keys=True, separators=(",", ":"))
     assert proof == hashlib.sha256(f"n1:{found}".encode()).hexdigest()
@@ -50,7 +50,7 @@ def test_what_is_found_is_what_the_embedded_grace_finds() -> None:
         assert findings_of(events) == analyse(events)
 
 
-def test_every_valid_payload_can_be_proved_and_no_nonce_comes_twice() -> None:
+def test_every_valid_payload_has_a_proof_of_its_own() -> None:
     made = [one for one in (*intents.generate(7, 500, 0.2), *retros.generate(7, 50)) if one.valid]
     proofs = {request_fields(one.kind, one.body)["proof"] for one in made}
     assert len(proofs) == len(made) and "" not in proofs

@@ -12,7 +12,7 @@ import pytest
 
 from harness.ledger import LedgerRow
 from harness.observers.routes import RouteProbe
-from harness.probe_rows import probe_row
+from harness.probe_rows import probe_rows
 from harness.record import Record
 from tests.drafts import healthy
 from tests.fake_target import Answer, FakeServer, FakeView, as_json, serving, target
@@ -35,7 +35,7 @@ def asked(server: FakeServer, folder: Path, answer: Answer, path: str = CHECK) -
     probe = RouteProbe.instances(found)[0]
     readings = [one for one in probe.observe(FakeView(found, at_s=7.0)) if one.asked]
     probe.close()
-    return probe_row(readings[0].at_s, readings[0].asked)
+    return next(iter(probe_rows(readings[0].at_s, readings[0].asked)), None)
 
 
 def read(row: dict[str, Any] | None) -> LedgerRow:

@@ -105,6 +105,18 @@ def test_answers_lack_what_is_ignored_and_are_asked_again(tmp_path: Path) -> Non
     assert row.fields["body_sha256"] == hashlib.sha256(body).hexdigest()
 
 
+def test_each_question_that_was_sent_is_told_with_its_answer(tmp_path: Path) -> None:
+    said = [Answer(status=503, headers=(("Retry-After", "1"),)), as_json({"decision": "allow"})]
+    found: list[Any] = []
+    with serving() as server:
+        server.answers["/check"] = lambda _: said.pop(0)
+        target = PaperTarget(base_url=server.base_url, behaviour=(ASKED,))
+        take_state(target, tmp_path, "before", pause=lambda _: None, asked=found.append)
+        bodies = [seen[3] for seen in server.seen]
+    assert [(one["status"], one["retry_after"]) for one in found] == [(503, True), (200, False)]
+    assert [one["data"] for one in found] == bodies and found[1]["content"] == b'{"decision": "allow"}'
+
+
 def test_no_answer_is_a_problem_and_a_refusal_an_answer(tmp_path: Path) -> None:
     with serving() as server:
         server.answers["/check"] = Answer(status=503)

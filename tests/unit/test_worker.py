@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.clock import Clock
-from harness.worker import Reports, orphaned, read
+from harness.worker import Reports, in_run_time, orphaned, read
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -161,3 +161,15 @@ def test_messages_that_are_missing_and_ends_that_never_came_are_told() -> None:
     for number in (1, 2, 5):
         gap.heard("a", told(number, last=number == 5))
     assert gap.missing() == "2 messages of worker a are missing"
+
+
+def test_times_of_a_ledger_row_become_those_of_the_run() -> None:
+    def shifted(at_s: float) -> float:
+        return at_s - 100.0
+
+    assert in_run_time({"at_s": 107.0, "begun_s": 106.5, "id": "x"}, shifted) == {
+        "at_s": 7.0,
+        "begun_s": 6.5,
+        "id": "x",
+    }
+    assert in_run_time({"at_s": 107.0}, shifted) == {"at_s": 7.0}, "an attempt that was never sent did not begin"

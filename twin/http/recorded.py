@@ -72,12 +72,15 @@ class RequestTrail:
         self.writer = writer
 
     async def accepted(self, attempt: Attempt, content: dict[str, Any]) -> Answer:
-        """Raises KernelError 503 when the entry cannot be written."""
+        """Raise KernelError 500 when the entry cannot be written: the kernel has the work, so it is not refused."""
         kind = attempt.kind
         if not kind.accepted:
             return kind.status, content
         entry = attempt.entry(kind.accepted, str(content[kind.reply]), "accepted", "")
-        await self.writer.write(entry)
+        try:
+            await self.writer.write(entry)
+        except KernelError as error:
+            raise KernelError(500, "unrecorded", because=error.error) from None
         return kind.status, {**content, "audit_id": entry["reference"]}
 
     async def turned_down(self, attempt: Attempt, error: KernelError) -> Answer:

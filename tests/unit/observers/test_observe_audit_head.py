@@ -1,4 +1,4 @@
-"""audit_head: the log's last entry is told when it changes; a log that does not answer is a sample, no lost signal."""
+"""audit_head: the log's last entry is journalled when it changes; silence of the log is a sample, no lost signal."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def observer(server: FakeServer, folder: Path) -> tuple[AuditHead, FakeView]:
     return AuditHead(found), FakeView(found)
 
 
-def test_a_head_is_told_when_it_is_another_one(server: FakeServer, tmp_path: Path) -> None:
+def test_a_head_is_journalled_when_it_is_another_one(server: FakeServer, tmp_path: Path) -> None:
     head, view = observer(server, tmp_path)
-    told = []
+    seen = []
     for answer in (entry(1), entry(1), entry(2), entry(2, "rewritten"), as_json({"entries": []})):
         server.answers["/log"] = answer
         readings = list(head.observe(view))
         assert samples(readings, "audit_head_up") == {"": 1.0}
-        told += [(one.subject, dict(one.detail)) for one in edges(readings, Kind.AUDIT_HEAD)]
+        seen += [(one.subject, dict(one.detail)) for one in edges(readings, Kind.AUDIT_HEAD)]
     heads = [{"sequence": 1, "entry_hash": "h"}, {"sequence": 2, "entry_hash": "h"}]
-    assert told == [("audit", one) for one in (*heads, {"sequence": 2, "entry_hash": "rewritten"})]
+    assert seen == [("audit", one) for one in (*heads, {"sequence": 2, "entry_hash": "rewritten"})]
     assert samples(list(head.observe(view)), "audit_head_sequence") == {}
     head.close()
 
