@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import BehaviourQuestion, LedgerPage, Target
-from harness.loopback import Client
+from harness.loopback import Client, encoded
+from harness.model import Reading
 from harness.observers.file_hashes import FILE_BYTES_MAX, FILES_MAX, SEALS, sealed_keys
 from harness.read_back import NotRead, pages_of
 from harness.states import AFTER, BEFORE, FILES, SNAPSHOT, canonical, state_file
@@ -54,6 +55,7 @@ class _Taker:
     pause: Callable[[float], None]
     stopped: Callable[[], bool]
     end_s: float
+    asked: Callable[[Reading], None]
     rows: list[Row] = field(default_factory=list)
 
     def check(self) -> None:
@@ -85,10 +87,14 @@ def take_state(
     now_s: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     stopped: Callable[[], bool] = lambda: False,
+    asked: Callable[[Reading], None] = lambda reading: None,
 ) -> None:
-    """Read the target's state and write it as state/NAME.json below *folder*; *now_s* is the clock of its times."""
+    """Read the target's state and write it as state/NAME.json below *folder*; *now_s* is the clock of its times.
+
+    *asked* gets each question with its answer, as an observer yields its own requests.
+    """
     began_s = now_s()
-    taker = _Taker(target, now_s, pause, stopped, began_s + LIMIT_S)
+    taker = _Taker(target, now_s, pause, stopped, began_s + LIMIT_S, asked)
     _knowledge(taker)
     for place in FILES:
         if place in target.paths:
@@ -278,7 +284,7 @@ def _answer(taker: _Taker, client: Client, one: BehaviourQuestion) -> Iterable[R
     answer = without(content, (*one.ignore, *one.counts))
     if len(canonical(answer)) > ANSWER_BYTES_MAX:
         raise NotTaken(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
-    body = b"" if one.body is None else json.dumps(one.body).encode()
+    body = b"" if one.body is None else encoded(one.body)
     asked = {"method": one.method, "path": one.path, "body_sha256": hashlib.sha256(body).hexdigest()}
     return [{"what": "answer", "name": one.name, **asked, "status": status, "answer": answer}]
 
@@ -289,7 +295,7 @@ def _ask(taker: _Taker, client: Client, one: BehaviourQuestion) -> tuple[int, An
     for left in reversed(range(TRIES)):
         taker.check()
         try:
-            status, _, body = client.send(one.method, one.path, one.body)
+            status, body = _sent(taker, client, one)
         except (OSError, http.client.HTTPException) as error:
             why = f"{one.method} {one.path}: {error or type(error).__name__}"
         else:
@@ -299,6 +305,20 @@ def _ask(taker: _Taker, client: Client, one: BehaviourQuestion) -> tuple[int, An
         if left:
             taker.pause(PAUSE_S)
     raise NotTaken(why)
+
+
+def _sent(taker: _Taker, client: Client, one: BehaviourQuestion) -> tuple[int, bytes]:
+    """(status, body) of one request, which is noted also when it is broken off."""
+    data = b"" if one.body is None else encoded(one.body)
+    asked = {"method": one.method, "path": one.path, "data": data, "begun_s": taker.now_s()}
+    status, body, retry_after = 0, b"", False
+    try:
+        status, headers, body = client.send(one.method, one.path, one.body)
+        retry_after = "Retry-After" in {name.title() for name in headers}
+    finally:
+        answer = {"status": status, "retry_after": retry_after, "content": body}
+        taker.asked(Reading(at_s=taker.now_s(), name="asked", subject=one.name, asked={**asked, **answer}))
+    return status, body
 
 
 def _content(body: bytes) -> Any:
