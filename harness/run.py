@@ -34,18 +34,15 @@ from harness.probe_rows import probe_rows
 from harness.read_back import read_back
 from harness.record import Record
 from harness.required import FORMAT_KEY, RUN_FORMAT
+from harness.state_taker import StateTaker
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
-from harness.target_state import AFTER as STATE_AFTER
-from harness.target_state import BEFORE as STATE_BEFORE
-from harness.target_state import give_up, take_state
 from harness.traffic import HEADER, RequestRow, Traffic
 from harness.watcher import Watcher
 
 BASELINE_LIMIT_S = 30.0
 READ_BACK_S = 60.0  # so long the target may take for what it has accepted, once nothing more comes
 LAST_LOOK_S = 1.0  # observers look twice as often: they see the target also after its last work
-STATE_WAIT_S = 5.0  # so long the faults wait for the reading of the target's state, once the baseline is steady
 CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
@@ -126,8 +123,7 @@ class Run:
         self.unwell_because = ""
         self.recovered_at_s: float | None = None
         self.reading, self.enough = False, ""  # what the target holds; why somebody wants no more of that
-        self._state: gevent.Greenlet | None = None  # reads the target's state before the faults
-        self._steady_since_s: float | None = None
+        self.state = StateTaker(target, folder, self.clock, lambda: bool(self.enough), self._asked)
         self._last_s = 0.0
         self._finished = False
 
@@ -170,7 +166,7 @@ class Run:
         """All legitimate users are there: the baseline may be measured."""
         if self.phase == "load":
             self.loaded_at_s = self.clock.now_s()
-            self._state = gevent.spawn(self._take_state, STATE_BEFORE)
+            self.state.begin()
             self._enter("baseline")
 
     def add_rows(self, rows: Iterable[RequestRow]) -> None:
@@ -313,29 +309,13 @@ class Run:
             because = self._unsteady(traffic)
             if not because and cpu_percent > self.plan.slo.baseline_cpu_percent_max:
                 because = f"the machine is busy to {cpu_percent:.0f} % before any fault"
-            if not because and not self._state_taken(now_s):
+            if not because and not self.state.ready(now_s):
                 return
             if not because:
                 self._steady(traffic, cpu_percent, now_s)
                 return
         if now_s - self.phase_at_s > BASELINE_LIMIT_S:
             self.abort(f"the baseline was never steady: {because or 'too short'}")
-
-    def _take_state(self, name: str) -> None:
-        stopped, asked = lambda: bool(self.enough), self._asked
-        take_state(self.target, self.folder, name, self.clock.now_s, gevent.sleep, stopped, asked)
-
-    def _state_taken(self, now_s: float) -> bool:
-        """False while the faults must wait for the state before them; a reading that takes too long is given up."""
-        self._steady_since_s = now_s if self._steady_since_s is None else self._steady_since_s
-        if self._state is None or self._state.ready():
-            return True
-        if now_s - self._steady_since_s < STATE_WAIT_S:
-            return False
-        self._state.kill()
-        why = f"it was not read {STATE_WAIT_S:g} s after the baseline was steady, and the faults waited no longer"
-        give_up(self.folder, STATE_BEFORE, self.clock.now_s(), why)
-        return True
 
     def _steady(self, traffic: Traffic, cpu_percent: float, now_s: float) -> None:
         self.baseline = traffic
@@ -406,8 +386,6 @@ class Run:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
         self.ledger.flush()
-        if self._state is not None:
-            self._state.kill()
         if self._finished:
             self._read_back()
         self.watcher.stop()
@@ -453,7 +431,7 @@ class Run:
         )
         if self.target.ledgers and not self.enough:
             gevent.sleep(LAST_LOOK_S)
-        self._take_state(STATE_AFTER)
+        self.state.after()
         self.reading = False
         told: dict[str, Any] = {"rows": len(rows), "problems": [*torn, *problems], "interrupted": self.enough}
         self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", {**told, "began_s": round(began_s, 3)})

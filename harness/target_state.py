@@ -88,7 +88,10 @@ def take_state(
     stopped: Callable[[], bool] = lambda: False,
     asked: Callable[[Mapping[str, Any]], None] = lambda request: None,
 ) -> None:
-    """Read the target's state and write it as state/NAME.json below *folder*; *now_s* is the clock of its times."""
+    """Read the target's state and write it as state/NAME.json below *folder*; *now_s* is the clock of its times.
+
+    *asked* gets each question with its answer, as an observer yields its own requests.
+    """
     began_s = now_s()
     taker = _Taker(target, now_s, pause, stopped, began_s + LIMIT_S, asked)
     _knowledge(taker)
@@ -280,7 +283,7 @@ def _answer(taker: _Taker, client: Client, one: BehaviourQuestion) -> Iterable[R
     answer = without(content, (*one.ignore, *one.counts))
     if len(canonical(answer)) > ANSWER_BYTES_MAX:
         raise NotTaken(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
-    body = b"" if one.body is None else json.dumps(one.body).encode()
+    body = b"" if one.body is None else encoded(one.body)
     asked = {"method": one.method, "path": one.path, "body_sha256": hashlib.sha256(body).hexdigest()}
     return [{"what": "answer", "name": one.name, **asked, "status": status, "answer": answer}]
 

@@ -78,6 +78,7 @@ FLOORS = {
     "checks": 3,
     "conductor": 4,
     "watcher": 4,
+    "state_taker": 4,
     "dump": 4,
     "judge": 4,
     "run": 5,

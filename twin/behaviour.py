@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 ASKER = "probe"  # as in the routes' own questions
-IGNORED = ["decision_id"]
+IGNORED = ["decision_id", "audit_id"]
 
 
 def _decision(name: str, action: str, resource: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.journal import Journal
 from harness.ledger import LedgerWriter, read_ledger
 from harness.model import Event, Kind
 from harness.run import LAST_LOOK_S, Run
+from harness.state_taker import StateTaker
 from tests.drafts import PaperTarget, mf01_plan
 from tests.fake_target import FakeServer, as_json, serving
 
@@ -32,6 +33,7 @@ def run_of(folder: Path, server: FakeServer) -> Any:
     run.target = PaperTarget(base_url=server.base_url, ledgers={"intents": PAGE})
     run.journal = Journal(folder, run.clock)
     run.reading, run.enough = False, ""
+    run.state = StateTaker(run.target, folder, run.clock, lambda: bool(run.enough), lambda reading: None)
     return run
 
 
