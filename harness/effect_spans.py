@@ -79,6 +79,12 @@ def within(at_s: float, spans: Iterable[Span]) -> bool:
     return any(start_s <= at_s <= end_s for start_s, end_s in spans)
 
 
+def throughout(row: LedgerRow, spans: Iterable[Span]) -> bool:
+    """True for a request that began and ended within one of *spans*."""
+    begun_s = row.at_s if row.begun_s is None else row.begun_s
+    return any(start_s <= begun_s and row.at_s <= end_s for start_s, end_s in spans)
+
+
 def put_off(row: LedgerRow) -> bool:
     """True for a request that was told to come again later by something else than a limiter."""
     return row.outcome == "refused" and row.status == DEFERRED

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from harness.checks import EVENTS, finding, lost
-from harness.effect_spans import InForce, Span, before_run, counted, edges, in_force, kinds, put_off, within, work_of
+from harness.effect_spans import (
+    InForce,
+    Span,
+    before_run,
+    counted,
+    edges,
+    in_force,
+    kinds,
+    put_off,
+    throughout,
+    within,
+    work_of,
+)
 from harness.ledger import LEGITIMATE, LedgerRow
 from harness.model import Finding, Invariant, Verdict
 from harness.playbook_effects import CUTS_OFF, SERVES_STALE
@@ -94,7 +106,7 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
     if not named or record.ledger is None:
         return
     cores = [span.core for span in spans if span.core[0] < span.core[1]]
-    rows = [row for row in record.ledger if work_of(row) in named and counted(row) and within(row.at_s, cores)]
+    rows = [row for row in record.ledger if work_of(row) in named and counted(row) and throughout(row, cores)]
     users = {kind: [row for row in rows if work_of(row) == kind and not row.attack] for kind in named}
     few = {kind: some for kind, some in users.items() if len(some) < REQUESTS_MIN}
     groups = {kind: some for kind, some in users.items() if kind not in few}

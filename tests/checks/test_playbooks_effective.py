@@ -261,3 +261,12 @@ def test_too_few_of_a_playbook_that_nobody_expects_is_a_remark(tmp_path: Path) -
     made.draft.requests = [row for row in made.draft.requests if row.outcome != "stale" or row.at_s < STARTED + 3]
     found = made.judge(tmp_path)
     assert found.verdict is PASS and "dependency_bypass was in force for only" in found.because
+
+
+def test_what_began_before_the_playbook_took_hold_does_not_count(tmp_path: Path) -> None:
+    made = world()
+    leak("retrospective", 2)(made)
+    for row in made.rows:
+        if inside(row, "retrospective") and row["outcome"] == "accepted":
+            row["begun_s"] = PRESSURE + 0.5
+    assert made.judge(tmp_path).verdict is PASS
