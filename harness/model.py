@@ -171,6 +171,8 @@ class Step:
     asked: Magnitude
     where: str = ""  # "scenarios/enhanced/x.yaml:12"
     kernels: tuple[str, ...] = ()  # all that the fault is aimed at, where it names more than its subject
+    also_asked: tuple[Magnitude, ...] = ()  # beside *asked* and the duration: a rate, a concurrency, a share
+    witness: str = ""  # the independent measure of *asked* that the fault declares; "" in older run folders
 
 
 @dataclass(frozen=True, kw_only=True)
