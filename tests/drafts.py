@@ -190,7 +190,8 @@ class Draft:
             (made / name).write_text(text, encoding="utf-8")
         journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
         for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
-            detail = {**row.detail, **self._hashes(row.kind, made)}
+            told = self._witnessed(row) if row.kind is Kind.FAULT_ENDED else row.detail
+            detail = {**told, **self._hashes(row.kind, made)}
             journal.append(row.kind, row.subject, row.source, detail, at_s=row.at_s)
         journal.close()
         return made
@@ -206,6 +207,18 @@ class Draft:
         if kind is not Kind.RUN_FINISHED:
             return {}
         return seal.at_end(made, ()) if self.run_format > 1 else {"sha256": file_hashes(made)}
+
+    def _witnessed(self, row: Row) -> dict[str, Any]:
+        """The end of a fault, with a witness that agrees and its whole duration, where the story says nothing else."""
+        step = next((one for one in self.plan.steps if one.step_id == row.subject), None)
+        achieved = row.detail.get("achieved")
+        if step is None or not isinstance(achieved, dict):
+            return row.detail
+        also = {one.name: one.value for one in step.also_asked}
+        witness = {"name": step.witness, "mean": achieved["mean"], "error": 0.0}
+        told = {"also": also, **row.detail.get("told", {})} if also else row.detail.get("told")
+        agreed = {"lasted_s": step.duration_s, "witness": witness, **row.detail}
+        return {**agreed, "told": told} if told else agreed
 
     def record(self, folder: Path) -> Record:
         return Record.load(self.write(folder))
