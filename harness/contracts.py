@@ -250,6 +250,7 @@ class Told:
     settled: int = 0  # with their last answer, or given up
     given_up: int = 0
     attempts: int = 0  # how often any of them was handed to a connection
+    resent: int = 0  # of these, by the engine itself, after a connection that was closed under it
     counted: int = 0  # how many attempts have ended, by the engine's own count
     invalid: int = 0  # of those sent
     in_flight: float = 0.0  # how many were under way at a time, in the mean while there was more to send

@@ -14,7 +14,17 @@ from harness.contracts import TargetError, Told
 
 ATTACK = "grace_attack"  # the message that tells a worker what to do
 ANY = "*"  # the attacker for a route that has none of its own
-COUNTED = ("total", "sent", "answered", "settled", "given_up", "attempts", "counted", "invalid")  # of Told, adds up
+COUNTED = (
+    "total",
+    "sent",
+    "answered",
+    "settled",
+    "given_up",
+    "attempts",
+    "resent",
+    "counted",
+    "invalid",
+)  # of Told, adds up
 MEASURED = ("in_flight", "rate")
 SHUT_LIMIT_S = 5.0
 SILENT_S = 10.0  # a worker that sends has so long to tell how far it is

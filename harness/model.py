@@ -30,6 +30,7 @@ class Kind(StrEnum):
     SIGNAL_BACK = "signal_back"
     CLOCK_MEASURED = "clock_measured"
     RECOVERED = "recovered"
+    LOAD_COUNTED = "load_counted"
     READ_BACK = "read_back"
     AUDIT_HEAD = "audit_head"
     DEEDS_LOGGED = "deeds_logged"

@@ -90,7 +90,8 @@ class Settling:
         self.name = f"POST {path}"
         self.safe_to_repeat = repeatable  # by its id: a connection that was closed meanwhile decides nothing
         self.begun = self.replied = 0  # payloads that were written, or answered, at least once; and those answered
-        self.attempts = self.invalid = 0  # how often any was handed out; how many invalid ones were written
+        self.attempts = self.resends = 0  # how often any was handed out; of that by the engine itself
+        self.invalid = 0  # payloads that were written, or answered, and are invalid
         self._first_ns = self._fresh_ns = self._fresh_attempts = 0
         self.done = self.given_up = 0  # payloads that are settled; and those of them without a last answer
         self.unreached: Counter[str] = Counter()  # of payloads that never left, though it was tried: why
@@ -162,6 +163,7 @@ class Settling:
             token.attempts += 1
             token.lost += 1
             self.attempts += 1
+            self.resends += 1
             token.doubtful = True
 
     @property

@@ -94,6 +94,7 @@ class Attack:
             settled=source.done,
             given_up=source.given_up,
             attempts=source.attempts,
+            resent=source.resends,
             counted=sum(engine.counts.totals.values()) if engine is not None else 0,
             invalid=source.invalid,
             in_flight=engine.in_flight if engine is not None else 0.0,
