@@ -7,7 +7,6 @@ import random
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from harness.embedded import EmbeddedTwin, TwinFailed, TwinRefused
 from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
+from harness.load_count import UserSignals, count_load
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict, invariants_judged
 from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
@@ -40,12 +40,11 @@ from harness.target import ManifestTarget, load_target
 from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
 from harness.web_state import Board
-from harness.worker import ROWS, USER_SIGNALS, Reports, in_run_time, listen, read, work
+from harness.worker import ROWS, Reports, in_run_time, listen, read, work
 from harness.worker_clock import CLOCK, WorkerClocks
 
 VERSION = "0.1.0"
 TICK_S = 0.2
-ACTIVITY_EVERY_S = 0.5
 SPAWN_RATE = 20.0
 ENDING_S = 20.0  # how long the end of the process waits for a verdict that is on its way
 EMBEDDED = "grace://embedded"  # what the form shows as the host: each run starts a Grace of its own
@@ -81,7 +80,7 @@ class Session:
         self.idle_host: str | None = environment.host
         self.prepared = False  # a start was accepted and Locust has not begun it yet
         self.cancelled = False  # a start that was halted before its run began
-        self._activity_at_s = 0.0
+        self.user_signals = UserSignals()
         self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
 
     # Before anything starts
@@ -244,7 +243,7 @@ class Session:
         self.clocks = WorkerClocks(self.run.clock.now_s, folder.name)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
-        self.verdict, self._activity_at_s = None, 0.0
+        self.verdict, self.user_signals = None, UserSignals()
         self.run.begin()
         self.greenlet = gevent.spawn(self._drive, self.run)
 
@@ -316,7 +315,8 @@ class Session:
 
     def _step(self, run: Run) -> None:
         self._feed(run)
-        self._tell_activity(run)
+        if self.sinks is not None and not self.distributed:  # a worker tells that of its own
+            self.user_signals.tell(run, self.sinks.activity)
         asks = stop_file(run.folder, Path(self.options.out))
         if asks is not None:
             run.abort(f"halted by the stop file {asks}")
@@ -351,27 +351,6 @@ class Session:
         if self.sinks is not None and self.gates is not None:
             pour(self.sinks, self.gates.here, run)
 
-    def _tell_activity(self, run: Run) -> None:
-        """What the users of this process say of their requests; a worker tells that of its own."""
-        if self.sinks is None or self.distributed or run.clock.now_s() - self._activity_at_s < ACTIVITY_EVERY_S:
-            return
-        self._activity_at_s = run.clock.now_s()
-        told = self.sinks.activity.told()
-        for name in USER_SIGNALS:
-            run.signals.write(self._activity_at_s, f"users_{name}", "", float(told[name]))
-
-    def _load_counted(self, run: Run, sinks: Sinks, gates: RunGates) -> None:
-        """Locust's own statistics and what each attack has counted, beside our rows, for the check load_accounted."""
-        own = {} if self.distributed else {"": sinks.activity.told()}
-        stats = self.environment.stats
-        detail = {
-            "locust": {f"{method} {name}": one.num_requests for (name, method), one in sorted(stats.entries.items())},
-            "reset": bool(getattr(self.environment, "reset_stats", False)),
-            "users": {**own, **self.reports.activity},
-            "attacks": {step_id: asdict(gates.told(step_id)) for step_id in gates.opened},
-        }
-        run.journal.append(Kind.LOAD_COUNTED, run.plan.scenario_id, "load", detail)
-
     def stop(self, only: Run | None = None) -> None:
         """Called by Locust when the users have stopped, for whatever reason. Heals, judges, reports.
 
@@ -388,7 +367,8 @@ class Session:
             if sinks is not None and gates is not None:
                 gates.here.shut_all()
                 pour(sinks, gates.here, run, all_of_it=True)
-                self._load_counted(run, sinks, gates)
+                own = {} if self.distributed else {"": sinks.activity.told()}
+                count_load(self.environment, run, gates, {**own, **self.reports.activity})
             unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
             if any(unknown):
                 run.spoil("; ".join(filter(None, unknown)))

@@ -232,7 +232,8 @@ class Draft:
         ended = sum(row.count for row in self.requests if row.user == "legitimate")
         users = {"": {"started": ended, "ended": ended, "cut": 0, "waiting": 0, "idle_s": 0.0}}
         detail = {"locust": dict(sorted(locust.items())), "reset": False, "users": users, "attacks": {}}
-        last_s = max((row.at_s for row in self.events if row.kind is not Kind.RUN_FINISHED), default=0.0)
+        after = (Kind.READ_BACK, Kind.DEEDS_LOGGED, Kind.RUN_FINISHED)
+        last_s = max((row.at_s for row in self.events if row.kind not in after), default=0.0)
         return [Row(last_s, Kind.LOAD_COUNTED, self.plan.scenario_id, "load", detail)]
 
     def record(self, folder: Path) -> Record:

@@ -160,6 +160,13 @@ def _attacks(record: Record, event: Event) -> Iterator[Problem]:
         if sent != sums["counted"]:
             code = "requests_missing" if sent < sums["counted"] else "locust_differs"
             yield Problem(code, f"{route}: {sent} of attacks in requests.csv, {sums['counted']} by the engine")
+        under_way = sum(int(record.fault(one).step.params.get("concurrency", 0)) for one in steps)
+        lost = sums["attempts"] - sums["resent"] - sums["counted"]
+        if lost > under_way:
+            words = (
+                f"{route}: {lost} attempts of attacks have no outcome, at most {under_way} were under way at the end"
+            )
+            yield Problem("requests_missing", words)
         kinds = [kind for kind, one in ROUTES.items() if one == route and kind != UNKEPT]
         rows = [row for row in record.ledger or () if row.attack and row.kind in kinds]
         if not kinds:
