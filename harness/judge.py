@@ -118,7 +118,9 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         if short:
             names = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in short)
             because = f"not every fault was what was asked ({names}); otherwise: {found.because}"
-            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked")
+            return replace(
+                found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
+            )
     cut = record.aborted is not None or record.finished is None
     if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not as it was left; until then: {found.because}"

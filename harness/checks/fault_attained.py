@@ -24,7 +24,9 @@ class FaultAttained:
         if short := fault.short or invalid_share(record, fault):
             return finding(self, Verdict.INCONCLUSIVE, short.because, *rows, record.looked("timeline"), code=short.code)
         if fault.injected is not None and fault.healed is None and fault.ended is None:
-            return finding(self, Verdict.INCONCLUSIVE, "it has not ended", *rows, record.looked("timeline"), code="not_ended")
+            return finding(
+                self, Verdict.INCONCLUSIVE, "it has not ended", *rows, record.looked("timeline"), code="not_ended"
+            )
         achieved = fault.achieved or {}
         if asked.is_state:
             seen = _witnessed(fault)
