@@ -133,7 +133,7 @@ def _users_ledger(record: Record, event: Event) -> Iterator[Problem]:
     """Legitimate users: the ledger has a row for each request that changes something, also for those cut at the end."""
     told = event.detail.get("users")
     cut = sum(_counts(one).get("cut", 0) for one in told.values()) if isinstance(told, dict) else 0
-    mine, rows = _of_users(record), [row for row in record.ledger or () if not row.attack]
+    mine, rows = _of_users(record), [row for row in record.ledger or () if row.user == LEGITIMATE]
     for kind in sorted({row.kind for row in rows} | {kind for kind, route in ROUTES.items() if mine[route]}):
         route = ROUTES.get(kind, "")
         kept = sum(row.attempts for row in rows if row.kind == kind)
