@@ -10,6 +10,23 @@ from harness.model import CUT_SHORT, INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
 from harness.wave_view import NARROW, narrow
 
+# Checks that ask for a reaction to the faults, whatever the group of their claim.
+REACTIONS = (
+    "alerts_raised",
+    "all_safeguards_triggered",
+    "answered_stale",
+    "fallback_model_activated",
+    "load_shed",
+    "playbook_ran",
+    "playbooks_concurrent",
+    "playbooks_repeat",
+    "refused_unrecorded",
+    "restarted",
+    "retries_refused_cheaply",
+    "retro_queue_managed",
+    "safeguard_engaged",
+    "workers_restarted",
+)
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
@@ -96,11 +113,27 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
             code = f"{found.check}.fault_not_as_asked"
             return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
+    if found.verdict is Verdict.FAIL and _rests_on_all(claim):
+        short = [fault for fault in record.faults if fault.shortfall]
+        if short:
+            names = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in short)
+            because = f"not every fault was what was asked ({names}); otherwise: {found.because}"
+            return replace(
+                found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
+            )
     cut = record.aborted is not None or record.finished is None
     if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
         return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
     return found
+
+
+def _rests_on_all(claim: Claim) -> bool:
+    """True for a claim that the target reacts to the faults, and that names none of them as the one it needs.
+
+    What must hold however small a fault was, such as no lost work, is judged all the same.
+    """
+    return not claim.needs and (claim.group in ("safeguard", "playbook") or claim.check in REACTIONS)
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:

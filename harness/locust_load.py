@@ -25,6 +25,7 @@ from harness.embedded import EmbeddedTwin, TwinFailed, TwinRefused
 from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
+from harness.load_count import UserSignals, count_load
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict, invariants_judged
 from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
@@ -79,6 +80,7 @@ class Session:
         self.idle_host: str | None = environment.host
         self.prepared = False  # a start was accepted and Locust has not begun it yet
         self.cancelled = False  # a start that was halted before its run began
+        self.user_signals = UserSignals()
         self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
 
     # Before anything starts
@@ -241,7 +243,7 @@ class Session:
         self.clocks = WorkerClocks(self.run.clock.now_s, folder.name)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
-        self.verdict = None
+        self.verdict, self.user_signals = None, UserSignals()
         self.run.begin()
         self.greenlet = gevent.spawn(self._drive, self.run)
 
@@ -313,6 +315,8 @@ class Session:
 
     def _step(self, run: Run) -> None:
         self._feed(run)
+        if self.sinks is not None and not self.distributed:  # a worker tells that of its own
+            self.user_signals.tell(run, self.sinks.activity)
         asks = stop_file(run.folder, Path(self.options.out))
         if asks is not None:
             run.abort(f"halted by the stop file {asks}")
@@ -363,6 +367,8 @@ class Session:
             if sinks is not None and gates is not None:
                 gates.here.shut_all()
                 pour(sinks, gates.here, run, all_of_it=True)
+                own = {} if self.distributed else {"": sinks.activity.told()}
+                count_load(self.environment, run, gates, {**own, **self.reports.activity})
             unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
             if any(unknown):
                 run.spoil("; ".join(filter(None, unknown)))

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     SIGNAL_BACK = "signal_back"
     CLOCK_MEASURED = "clock_measured"
     RECOVERED = "recovered"
+    LOAD_COUNTED = "load_counted"
     READ_BACK = "read_back"
     AUDIT_HEAD = "audit_head"
     DEEDS_LOGGED = "deeds_logged"
@@ -171,6 +172,8 @@ class Step:
     asked: Magnitude
     where: str = ""  # "scenarios/enhanced/x.yaml:12"
     kernels: tuple[str, ...] = ()  # all that the fault is aimed at, where it names more than its subject
+    also_asked: tuple[Magnitude, ...] = ()  # beside *asked* and the duration: a rate, a concurrency, a share
+    witness: str = ""  # the independent measure of *asked* that the fault declares; "" in older run folders
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -349,7 +349,15 @@ def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: flo
         asked=fault.asked,
         where=entry.where,
         kernels=tuple(getattr(fault, "kernels", ())),
+        also_asked=tuple(getattr(fault, "also_asked", ())),
+        witness=str(getattr(fault, "witness", "")),
     )
+
+
+def _step_from(one: Mapping[str, Any]) -> Step:
+    also = tuple(Magnitude(**more) for more in one.get("also_asked", ()))
+    nouns = {"asked": Magnitude(**one["asked"]), "kernels": tuple(one.get("kernels", ())), "also_asked": also}
+    return Step(**{**one, **nouns})
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -360,10 +368,7 @@ def plan_from_json(text: str) -> Plan:
     """The plan that plan_to_json wrote. Raises ValueError for anything else."""
     try:
         data = json.loads(text)
-        steps = tuple(
-            Step(**{**one, "asked": Magnitude(**one["asked"]), "kernels": tuple(one.get("kernels", ()))})
-            for one in data["steps"]
-        )
+        steps = tuple(_step_from(one) for one in data["steps"])
         claims = tuple(Claim(**{**one, "needs": tuple(one["needs"])}) for one in data["claims"])
         coverage = {k: tuple((row[0], row[1]) for row in rows) for k, rows in data["coverage"].items()}
         tuples = {

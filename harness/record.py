@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.fault_record import FaultRecord as FaultRecord
 from harness.journal import read_journal
 from harness.ledger import PROBE, HeldRow, LedgerRow, read_held, read_ledger
-from harness.model import Event, Kind, Plan, Step
+from harness.model import Event, Kind, Plan
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
@@ -20,8 +21,6 @@ from harness.traffic import RequestRow, Traffic
 
 DETECTION_GRACE_S = 30.0
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
-TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
-HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
 PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
 
 
@@ -47,52 +46,6 @@ class PlaybookRun:
     @property
     def succeeded(self) -> bool:
         return self.finished is not None and self.finished.detail.get("outcome") == "succeeded"
-
-
-@dataclass(frozen=True)
-class FaultRecord:
-    """One step of the plan and what became of it."""
-
-    step: Step
-    planned: Event | None
-    injected: Event | None
-    attained: Event | None
-    ended: Event | None
-    healed: Event | None
-
-    @property
-    def achieved(self) -> dict[str, float] | None:
-        value = self.ended.detail.get("achieved") if self.ended else None
-        return value if isinstance(value, dict) else None
-
-    @property
-    def ended_by(self) -> str:
-        return str(self.ended.detail.get("ended_by")) if self.ended else ""
-
-    @property
-    def shortfall(self) -> str:
-        """Why its magnitude was not what was asked for; "" when it was."""
-        asked = self.step.asked
-        if self.injected is None:
-            return "it was not injected" + (f": {self.ended.detail.get('because')}" if self.ended else "")
-        if self.ended_by == "lost":
-            return f"it was lost: {self.ended.detail.get('because') if self.ended else ''}"
-        if self.ended_by == "halt":
-            return "it was cut short"
-        if self.attained is None or self.achieved is None:
-            return f"it never reached {asked.floor:g} {asked.unit}".rstrip() + self._limit
-        held = self.ended.detail.get("held_percent") if self.ended else None
-        if isinstance(held, int | float) and held < HELD_PERCENT_MIN:
-            return f"it was measured for {held:.0f} % of its time only, at least {HELD_PERCENT_MIN:g} %"
-        if self.achieved["mean"] < asked.floor:
-            return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}" + self._limit
-        return ""
-
-    @property
-    def _limit(self) -> str:
-        """What the injector says kept it from more, after the words of an end by the plan."""
-        because = str(self.ended.detail.get("because", "")) if self.ended else ""
-        return because.removeprefix(TIME_IS_UP) if because.startswith(f"{TIME_IS_UP}; ") else ""
 
 
 @dataclass(frozen=True)

@@ -290,12 +290,12 @@ class _Manifest:
             fields=self.texts(named, f"{what}.fields", ANSWERED, ANSWERED) if named is not None else {},
         )
 
-    def body(self, found: Mapping[str, Field], what: str) -> Any:
+    def body(self, found: Mapping[str, Field], what: str, key: str = "body") -> Any:
         """A request's body, which is a mapping, or None."""
-        if "body" not in found or found["body"].value.tag.endswith(":null"):
+        if key not in found or found[key].value.tag.endswith(":null"):
             return None
-        self.reader.mapping(found["body"].value, f"{what}.body")
-        return self.reader.plain(found["body"].value, f"{what}.body")
+        self.reader.mapping(found[key].value, f"{what}.{key}")
+        return self.reader.plain(found[key].value, f"{what}.{key}")
 
     def log_route(self, node: yaml.Node) -> LogRoute | None:
         keys = ("append", "actor", "secret_key")
@@ -453,7 +453,7 @@ class _Manifest:
     def link(self, name: str, node: yaml.Node) -> Link:
         what = f"links.{name}"
         needed = ("address_file", "callee")
-        found = self.fields(node, what, (*needed, "callers", "framing"), needed)
+        found = self.fields(node, what, (*needed, "callers", "framing", "probe"), needed)
         framing = found.get("framing")
         return Link(
             name=name,
@@ -462,6 +462,7 @@ class _Manifest:
             else Path(),
             callee=self.reader.text(found["callee"].value, f"{what}.callee") if "callee" in found else "",
             callers=self.reader.names(found["callers"].value, f"{what}.callers") if "callers" in found else (),
+            probe=self.body(found, what, "probe") or {},
             framing=self.word(framing, f"{what}.framing", FRAMINGS) if framing and not _is_empty(framing.value) else "",
         )
 

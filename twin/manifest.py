@@ -47,6 +47,8 @@ LEDGERS["knowledge"] = {"url": "/api/knowledge/all?since={next}&limit=1000", "ro
 # What the page of metrics tells, by the names under which others know it.
 COUNTERS = {
     "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
+    "message_bus.messages": "grace_message_bus_messages_total",
+    "http_requests": "grace_http_requests_total",
     "htm_queue_depth": "grace_htm_queue_depth",
     "retro_queue_depth": "grace_retro_queue_depth",
     "retro_queue_bound": "grace_retro_queue_bound",

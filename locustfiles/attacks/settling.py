@@ -90,6 +90,9 @@ class Settling:
         self.name = f"POST {path}"
         self.safe_to_repeat = repeatable  # by its id: a connection that was closed meanwhile decides nothing
         self.begun = self.replied = 0  # payloads that were written, or answered, at least once; and those answered
+        self.attempts = self.resends = 0  # how often any was handed out; of that by the engine itself
+        self.invalid = 0  # payloads that were written, or answered, and are invalid
+        self._first_ns = self._fresh_ns = self._fresh_attempts = 0
         self.done = self.given_up = 0  # payloads that are settled; and those of them without a last answer
         self.unreached: Counter[str] = Counter()  # of payloads that never left, though it was tried: why
         self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
@@ -148,6 +151,7 @@ class Settling:
         """All of it was handed over on an open connection: from now on the target may hold it."""
         token.written = True
         self.begun += not token.reached
+        self.invalid += not token.reached and not token.payload.valid
         token.reached = True
 
     def due_of(self, token: _Open) -> int:
@@ -158,11 +162,29 @@ class Settling:
         if token.payload.number in self._out:
             token.attempts += 1
             token.lost += 1
+            self.attempts += 1
+            self.resends += 1
             token.doubtful = True
 
     @property
     def settled(self) -> bool:
         return not (self._out or self._due or self._ready or self._parked or self._fresh is not None)
+
+    @property
+    def busy(self) -> int | None:
+        """How many are under way while there is more to send than is asked for; None when there is not.
+
+        -1: the engine knows. Of impatient clients each has one request, under way or about to be tried again.
+        """
+        if self._fresh is None:
+            return None
+        return len(self._out) + len(self._due) if self._impatient else -1
+
+    @property
+    def rate(self) -> float:
+        """Attempts a second, from the first one to the last request's first one."""
+        took_s = (self._fresh_ns - self._first_ns) / NS
+        return (self._fresh_attempts - 1) / took_s if took_s > 0 else 0.0
 
     # What the caller takes
 
@@ -185,6 +207,10 @@ class Settling:
     # Inside
 
     def _send(self, token: _Open, now_ns: int) -> tuple[_Open, bytes]:
+        self.attempts += 1
+        if not token.attempts:
+            self._fresh_ns, self._fresh_attempts = self._clock_ns(), self.attempts
+            self._first_ns = self._first_ns or self._fresh_ns
         token.attempts += 1
         token.sent_ns, token.refusal = now_ns, None
         token.written = False

@@ -106,7 +106,14 @@ class LegitimateUser(HttpUser):
         self.prefix = getattr(options, "run_prefix", f"{seed}-") + self.me
         self.routes = getattr(options, "run_routes", None)  # names of the target's routes; None: not known
         self.asked_about = [f"{self.faker.word()}_service" for _ in range(RESOURCES_OWN)]
+        self.activity = getattr(self.environment, "activity", None)
+        if self.activity is not None:
+            self.activity.joined(self.me)
         keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "permitted", ()))
+
+    def on_stop(self) -> None:
+        if self.activity is not None:
+            self.activity.left(self.me)
 
     @task(15)
     def urgent_intent(self) -> None:
@@ -200,6 +207,9 @@ class LegitimateUser(HttpUser):
         data = None if body is None else encoded(body)
         clock_s = getattr(self.environment, "clock_s", None)
         begun = {} if clock_s is None else {"begun_s": math.floor(clock_s() * 1000) / 1000}
+        ended = False
+        if self.activity is not None:
+            self.activity.begin(self.me)
         try:
             with self.client.request(
                 method,
@@ -214,7 +224,10 @@ class LegitimateUser(HttpUser):
                 self._judge(response, deferrable)
                 if row is not None:
                     answer = answer_of(row, response)
+            ended = True
         finally:  # also when the run is over and this user is stopped in the middle of it
+            if self.activity is not None:
+                self.activity.end(self.me, ended)
             tell = getattr(self.environment, "ledger", None)
             if row is not None and data is not None and tell is not None:
                 mine = {"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **begun}

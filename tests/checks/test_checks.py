@@ -20,6 +20,7 @@ from tests.checks.test_drift_checks import CASES as DRIFT_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_knowledge_whole import CASES as KNOWLEDGE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
+from tests.checks.test_load_accounted import CASES as LOAD_CASES
 from tests.checks.test_log_checks import CASES as LOG_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
 from tests.checks.test_playbooks_effective import COLOURS as EFFECT_CASES
@@ -121,7 +122,7 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
         *DEED_CASES,
     )
     others = (*others, *CLASSIC_CASES, *LOG_CASES, *BACKLOG_CASES, *KNOWLEDGE_CASES)
-    others = (*others, *BYSTANDER_CASES, *EFFECT_CASES)
+    others = (*others, *BYSTANDER_CASES, *EFFECT_CASES, *LOAD_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

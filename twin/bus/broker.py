@@ -44,6 +44,7 @@ class Broker:
         self.subscriptions: dict[bytes, tuple[str, tuple[str, ...]]] = {}  # peer -> (actor, topic prefixes)
         self.window: Counter[tuple[str, str, str]] = Counter()
         self.log_rows: list[str] = []
+        self.published = 0  # messages that came, taken or refused, in this life
         self.urgent = False  # a binding or the blacklist has changed: write it now
 
     def take(self, peer: bytes, key: str, body: bytes) -> None:
@@ -91,6 +92,7 @@ class Broker:
     def _publish(self, peer: bytes, key: str, message: dict[str, Any], ack: bool) -> None:
         actor = self.actor(key)
         topic, message_id = str(message["topic"]), message["id"]
+        self.published += 1
         reason = self._refusal(actor, message)
         if reason:
             self._refuse(actor or "unknown", topic, reason)
