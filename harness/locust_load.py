@@ -155,7 +155,7 @@ class Session:
         return self.board.refused
 
     @staticmethod
-    def _words(error: Exception) -> str:
+    def _words(error: BaseException) -> str:
         if isinstance(error, GuardianLost):
             return f"nothing is injected without a guardian: {error}"
         known = isinstance(error, (OptionError, ScenarioError, TargetError, TwinFailed, TwinRefused))
@@ -303,10 +303,7 @@ class Session:
                     return
                 self._step(run)
                 progress.show()
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # nobody would tick any more, and the faults would stay until their deadlines
+        except (Exception, SystemExit) as error:  # without ticks the faults would stay until their deadlines
             self._give_up(run, f"the harness failed: {type(error).__name__}: {error}")
         progress.close()
         run.conductor.halt()  # whoever ended it: first it is healed, then the load stops
@@ -382,8 +379,10 @@ class Session:
             self.verdict = run.settle()
             self.board.over(run)
         except (Exception, SystemExit) as error:
-            self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
-            raise
+            why = self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
+            self.verdict = Verdict.INCONCLUSIVE
+            self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): {why}"
+            raise RuntimeError(why) from error
         finally:
             if twin is not None:
                 twin.stop()

@@ -185,7 +185,7 @@ def run_to_exit_code(
     except (
         Exception,
         SystemExit,
-    ) as error:  # a crash of ours is never taken for a verdict: Python would end with 1, which is FAIL
+    ) as error:  # a crash is no verdict: Python would end with 1, a FAIL
         sys.stderr.write(f"the suite failed: {type(error).__name__}: {error}\n")
         return CRASHED
     return found[0]
