@@ -301,6 +301,8 @@ class Observer(Protocol):
 class Check(Protocol):
     """A frozen dataclass whose fields are the claim's args, plus `claim: str`.
 
+    `observers` may name, by the stems of their files, the observers without which it cannot be judged: where the
+    target's manifest offers one of them nothing to look at, the timeline says so and the run never passes.
     A check with a class attribute `invariant` (model.Invariant) is claimed by every run, without being asked for.
     """
 

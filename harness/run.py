@@ -27,8 +27,7 @@ from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
-from harness.metrics import MEASURED
-from harness.model import Finding, Kind, Plan, Verdict
+from harness.model import INVARIANT, Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.read_back import read_back
 from harness.record import Record
@@ -139,19 +138,11 @@ class Run:
             self.abort("the target lacks what the scenario needs")
 
     def _needed(self, observer: str) -> bool:
-        """Whether a claim of the plan rests on what *observer* sees; the others may be missing in a manifest."""
-        checks = {claim.check for claim in self.plan.claims}
-        told = any(str(claim.args.get("metric", "")) not in ("", *MEASURED) for claim in self.plan.claims)
-        of_files = bool(checks & {"models_restored", "config_restored", "snapshot_regenerated"})
-        needed = {
-            "bus_listener": "actor_cut_off" in checks,
-            "counters": told,
-            "control_plane": False,
-            "file_hashes": of_files,
-            "model_answers": "models_restored" in checks,
-            "model_fallback": "fallback_model_activated" in checks,
-        }
-        return needed.get(observer, True)
+        """True when a claim of the plan rests on what *observer* sees.
+
+        An invariant does not count: it is not judged where the manifest names no source for it.
+        """
+        return any(observer in catalog.observers_of(one) for one in self.plan.claims if one.group != INVARIANT)
 
     def users_ready(self) -> None:
         """All legitimate users are there: the baseline may be measured."""

@@ -96,9 +96,10 @@ class Watcher:
 
 
 def name_of(observer: Observer) -> str:
-    """Who is lost and who is back: where an observer has several instances each has a name of its own.
+    """Name of an observer in the timeline: the stem of its file, and what it looks at where it has several instances.
 
-    Under one name, one that hears nothing any more would be called back at once by the next that hears something.
+    Under one name, an instance that is lost would be called back at once by the next one that hears something.
     """
     about = getattr(observer, "about", "")
-    return f"{type(observer).__name__} of {about}" if about else type(observer).__name__
+    stem = type(observer).__module__.rpartition(".")[2]
+    return f"{stem} of {about}" if about else stem

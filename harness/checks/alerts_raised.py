@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
@@ -11,6 +12,8 @@ from harness.record import DETECTION_GRACE_S, FaultRecord, Record
 
 @dataclass(frozen=True, kw_only=True)
 class AlertsRaised:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
 
     def check(self, record: Record) -> Finding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding
 from harness.checks.safeguard_engaged import SafeguardEngaged
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -12,6 +13,8 @@ from harness.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class AllSafeguardsTriggered:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
 
     def check(self, record: Record) -> Finding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import FILES, finding
 from harness.mendings import damaged, mendings, sum_up
 from harness.model import Finding, Verdict
 from harness.record import Record
@@ -12,6 +13,8 @@ from harness.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigRestored:
+    observers: ClassVar[tuple[str, ...]] = (FILES,)
+
     claim: str
 
     def check(self, record: Record) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -17,6 +18,8 @@ Row = tuple[float, float, int]
 
 @dataclass(frozen=True, kw_only=True)
 class FallbackModelActivated:
+    observers: ClassVar[tuple[str, ...]] = ("model_fallback",)
+
     claim: str
 
     def check(self, record: Record) -> Finding:

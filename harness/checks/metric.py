@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.metrics import METRICS, PERCENTILES, REQUESTS_MIN
+from harness.metrics import MEASURED, METRICS, PERCENTILES, REQUESTS_MIN
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -25,6 +25,10 @@ class Metric:
     metric: str
     op: str
     number: float
+
+    @property
+    def observers(self) -> tuple[str, ...]:
+        return () if self.metric in MEASURED else ("counters",)
 
     def check(self, record: Record) -> Finding:
         found = METRICS[self.metric](record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -12,6 +13,8 @@ from harness.record import DETECTION_GRACE_S, Record
 @dataclass(frozen=True, kw_only=True)
 class PlaybookRan:
     """For each fault that leads to it: what is started later than a detection counts is not for that fault."""
+
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
     playbook: str

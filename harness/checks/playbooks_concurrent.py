@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 from itertools import combinations
 
 from harness.checks import EVENTS, finding, if_looked, lost
@@ -24,6 +25,8 @@ class Span:
 @dataclass(frozen=True, kw_only=True)
 class PlaybooksConcurrent:
     """Twice the same playbook for the same subject is one answer, not two; nor are two answers to one fault."""
+
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
 

@@ -14,6 +14,8 @@ from harness.record import Record
 class PlaybooksRepeat:
     """Counted while the faults were in force, for whatever subject."""
 
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
 
     times_min: ClassVar[int] = 2

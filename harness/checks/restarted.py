@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import LOOKED_S, PROCESSES, early, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
@@ -12,6 +13,8 @@ from harness.record import Record, Series
 @dataclass(frozen=True, kw_only=True)
 class Restarted:
     """One new process is an answer to all the strikes before it, and to none after it."""
+
+    observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
     kernel: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -11,6 +12,8 @@ from harness.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class SafeguardEngaged:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
     safeguard: str
 

@@ -38,7 +38,7 @@ class Events:
         for event in self._poll(self.next)["events"]:
             if event["seq"] != self.next + 1:
                 detail = {"error": f"events {self.next + 1} to {event['seq'] - 1} are missing"}
-                yield Reading(at_s=view.now_s(), name="events", subject="Events", kind=Kind.SIGNAL_LOST, detail=detail)
+                yield Reading(at_s=view.now_s(), name="events", subject="events", kind=Kind.SIGNAL_LOST, detail=detail)
             self.next = event["seq"]
             rule = self.rules.get(event["topic"])
             if rule:
