@@ -36,6 +36,9 @@ class Kind(StrEnum):
     RUN_FINISHED = "run_finished"
 
 
+WELL = ("running", "R", "S")  # states of a kernel that works, as its control plane and /proc call them
+
+
 class Verdict(StrEnum):
     """The four answers, with the exit code of each."""
 

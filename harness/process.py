@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import cache
 from pathlib import Path
 
 from harness.contracts import ProcessId
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @cache
@@ -43,6 +45,11 @@ def process_state(pid: int) -> str:
 def same(process: ProcessId) -> bool:
     """Whether *process* still lives, as itself."""
     return read_process(process.pid) == process
+
+
+def age_s(process: ProcessId) -> float:
+    """Seconds since *process* began, by its start time in /proc, which counts from boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks / TICKS_A_SECOND
 
 
 def resident_mb(process: ProcessId) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.journal import read_journal
 from harness.ledger import HeldRow, LedgerRow, read_held, read_ledger
-from harness.model import Event, Kind, Plan, Step
+from harness.model import WELL, Event, Kind, Plan, Step
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
@@ -403,7 +403,7 @@ class Record:
             event
             for event in self.of_kind(Kind.SAFEGUARD_ENGAGED, Kind.KERNEL_CHANGED)
             if event.at_s > self.recovered.at_s
-            and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in ("running", "R", "S"))
+            and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in WELL)
         )
         return min(signs, key=lambda event: event.at_s, default=None)
 

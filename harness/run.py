@@ -27,7 +27,7 @@ from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
-from harness.model import INVARIANT, Finding, Kind, Plan, Verdict
+from harness.model import INVARIANT, WELL, Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.read_back import read_back
 from harness.record import Record
@@ -241,7 +241,7 @@ class Run:
             _, pid = self.watcher.latest.get(("kernel_pid", kernel), (0.0, 0.0))
             if not pid:
                 return f"{kernel} has no process"
-            if self.watcher.kernel_states.get(kernel, "running") not in ("running", "R", "S"):
+            if self.watcher.kernel_states.get(kernel, "running") not in WELL:
                 return f"{kernel} is {self.watcher.kernel_states[kernel]}"
             at_s, age_s = self.watcher.latest.get(("kernel_heartbeat_age_s", kernel), (-1e9, 0.0))
             if "kernels" not in self.target.signals:
@@ -318,11 +318,13 @@ class Run:
     def _recovery(self, now_s: float) -> None:
         ended_s = max(self.conductor.ended.values())
         hold_s = self.plan.slo.hold_s
-        if self.recovered_at_s is None and now_s - max(ended_s, self.unwell_at_s) >= hold_s:
+        # a successor may take over between two ticks: what follows from that is no relapse
+        since_s = max(ended_s, self.unwell_at_s, self.watcher.changed_at_s)
+        if self.recovered_at_s is None and now_s - since_s >= hold_s:
             self.unwell_because = self._unsteady(self.traffic(now_s - hold_s, now_s))
             if not self.unwell_because:
-                self.recovered_at_s = now_s - hold_s
-                detail = {"window": [round(now_s - hold_s, 3), round(now_s, 3)], "seen_at_s": round(now_s, 3)}
+                self.recovered_at_s = max(since_s, now_s - hold_s)
+                detail = {"window": [round(self.recovered_at_s, 3), round(now_s, 3)], "seen_at_s": round(now_s, 3)}
                 self.journal.append(Kind.RECOVERED, self.plan.scenario_id, "run", detail, at_s=self.recovered_at_s)
         decided = now_s >= ended_s + DECIDED_AFTER_S
         if (self.recovered_at_s is not None and decided) or now_s >= ended_s + self.plan.recovery_limit_s:

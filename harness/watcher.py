@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gevent
 
 from harness.contracts import Observer, View
-from harness.model import Kind, Reading
+from harness.model import WELL, Kind, Reading
 
 if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
@@ -28,6 +28,7 @@ class Watcher:
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
         self.kernel_states: dict[str, str] = {}
+        self.changed_at_s = 0.0  # of the last change of a kernel or worker for the worse, or to another process
         self.trouble: dict[str, str] = {}  # observer -> its last error
         self._greenlets: list[gevent.Greenlet] = []
         self._stopped = False
@@ -91,8 +92,11 @@ class Watcher:
             self.engaged.add(key)
         elif reading.kind is Kind.SAFEGUARD_RELEASED:
             self.engaged.discard(key)
-        elif reading.kind is Kind.KERNEL_CHANGED and reading.detail.get("what") == "state":
-            self.kernel_states[reading.subject] = str(reading.detail.get("to"))
+        elif reading.kind is Kind.KERNEL_CHANGED:
+            if reading.detail.get("what") == "state":
+                self.kernel_states[reading.subject] = str(reading.detail.get("to"))
+            if reading.detail.get("to") not in WELL:
+                self.changed_at_s = max(self.changed_at_s, reading.at_s)
 
 
 def name_of(observer: Observer) -> str:

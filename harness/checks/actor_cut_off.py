@@ -6,8 +6,8 @@ It must hear its own messages on that topic all the while: a bus that delivers t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict

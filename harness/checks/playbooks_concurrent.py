@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 from itertools import combinations
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
 from harness.model import Event, Finding, Verdict

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 from datetime import datetime
+from typing import ClassVar
 
 from harness.checks import PROCESSES, finding, if_looked
 from harness.ledger import HeldRow
