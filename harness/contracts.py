@@ -286,7 +286,8 @@ class View(Protocol):
 class Observer(Protocol):
     """Reads one source of signals. Stateful: it turns what it reads into samples and edges.
 
-    Where it has several instances, each says in `about` what it looks at.
+    Where it has several instances, each says in `about` what it looks at. One whose requests may change the target's
+    state yields each as a Reading with `posted`, has `posting`, true while one is under way, and `stop_posting()`.
     """
 
     every_s: ClassVar[float]

@@ -13,6 +13,7 @@ from harness.catalog import nearest
 
 LEDGER = "ledger.jsonl"
 LEGITIMATE = "legitimate"  # the user whose requests are nobody's attack
+PROBE = "probe"  # the harness itself, which asks a route to see that it answers
 KINDS = ("intent", "decision", "retrospective")
 OUTCOMES = ("accepted", "rejected", "refused", "unanswered")
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
@@ -20,6 +21,13 @@ COMPLETED = "completed"
 OVER = (COMPLETED, "failed", "timeout")  # nothing more will become of work in one of these
 # kind → the target's ledger that holds it, and the field there that names it
 HELD_IN = {"intent": ("intents", "intent_id"), "retrospective": ("retrospectives", "id")}
+# path of a POST that changes state → kind
+ROUTE_KINDS = {
+    "/api/htm/intents": "intent",
+    "/api/governance/check": "decision",
+    "/api/meta_loop/retrospective": "retrospective",
+    "/api/knowledge": "knowledge",
+}
 AUDIT, REFERENCE = "audit", "reference"
 FEW = 3  # of what is wrong, that are named and cited
 NO_LEDGER = "the run kept no ledger of what was sent"
@@ -50,7 +58,7 @@ class LedgerRow:
 
     @property
     def attack(self) -> bool:
-        return self.user != LEGITIMATE
+        return self.user not in (LEGITIMATE, PROBE)
 
     @property
     def place(self) -> str:
@@ -152,10 +160,13 @@ def read_held(folder: Path, name: str, torn: list[str]) -> tuple[HeldRow, ...] |
 
 
 def awaited(rows: Iterable[LedgerRow]) -> dict[str, set[str]]:
-    """What the target's ledgers must come to hold for *rows*: ledger → ids that are completed there, or references."""
+    """What the target's ledgers must come to hold for *rows*: ledger → ids that are completed there, or references.
+
+    What the harness itself asked for is no work of the target's that anybody waits for: only its references count.
+    """
     found: dict[str, set[str]] = {AUDIT: set(), **{name: set() for name, _ in HELD_IN.values()}}
     for row in rows:
-        if row.outcome == "accepted" and row.kind in HELD_IN:
+        if row.outcome == "accepted" and row.kind in HELD_IN and row.user != PROBE:
             found[HELD_IN[row.kind][0]].add(row.id)
         if row.reference:
             found[AUDIT].add(row.reference)
@@ -166,7 +177,7 @@ def maybe_held(rows: Iterable[LedgerRow]) -> dict[str, set[str]]:
     """What the target may hold of *rows* without our knowing it: ledger → ids that must not be left open there."""
     found: dict[str, set[str]] = {name: set() for name, _ in HELD_IN.values()}
     for row in rows:
-        if row.outcome == "unanswered" and row.kind in HELD_IN:
+        if row.outcome == "unanswered" and row.kind in HELD_IN and row.user != PROBE:
             found[HELD_IN[row.kind][0]].add(row.id)
     return found
 

@@ -81,11 +81,25 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Posted:
+    """A request of an observer that may have changed the target's state, with its answer (status 0: none came)."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes = b""
+    begun_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """One thing that an observer saw at *at_s*.
 
     With *value* and no *kind* it is a sample and goes to signals.csv as (at_s, name, subject, value).
     With *kind* it is an edge and goes to the timeline with *subject* and *detail*.
+    With *posted* it is a request of its own, and goes to ledger.jsonl where its route is one that changes state.
     """
 
     at_s: float
@@ -94,6 +108,7 @@ class Reading:
     value: float | None = None
     kind: Kind | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    posted: Posted | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,7 @@ class Run:
                 continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.stacks = Stacks(target, folder)
-        self.watcher = Watcher(observers, view, self.journal, self.signals)
+        self.watcher = Watcher(observers, view, self.journal, self.signals, self.ledger)
         self.conductor = Conductor(
             plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s, gates
         )
@@ -362,6 +362,7 @@ class Run:
         if not self.done:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
+        self.watcher.stop_posting()
         self.ledger.close()
         if self._finished:
             self._read_back()

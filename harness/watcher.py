@@ -9,9 +9,13 @@ import gevent
 
 from harness.contracts import Observer, View
 from harness.model import WELL, Kind, Reading
+from harness.probe_row import probe_row
 
 if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
+    from harness.ledger import LedgerWriter
+
+POSTING_LIMIT_S = 5.0  # longer than an observer waits for an answer
 
 
 class Watcher:
@@ -20,11 +24,19 @@ class Watcher:
     latest: (name, subject) -> (at_s, value); engaged: {(safeguard, subject)} as the target tells it.
     """
 
-    def __init__(self, observers: Sequence[Observer], view: View, journal: Journal, signals: SignalWriter) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        view: View,
+        journal: Journal,
+        signals: SignalWriter,
+        ledger: LedgerWriter | None = None,
+    ) -> None:
         self.observers = observers
         self.view = view
         self.journal = journal
         self.signals = signals
+        self.ledger = ledger
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
         self.kernel_states: dict[str, str] = {}
@@ -35,6 +47,15 @@ class Watcher:
 
     def start(self) -> None:
         self._greenlets = [gevent.spawn(self._watch, observer) for observer in self.observers]
+
+    def stop_posting(self) -> None:
+        """No observer changes the target's state any more when this returns; those that only look go on."""
+        posting = [one for one in self.observers if hasattr(one, "stop_posting")]
+        for one in posting:
+            one.stop_posting()
+        with gevent.Timeout(POSTING_LIMIT_S, False):
+            while any(one.posting for one in posting):
+                gevent.sleep(0.02)
 
     def stop(self) -> None:
         """Lets each observer finish what it reads (at most 3 s), then closes it."""
@@ -76,6 +97,11 @@ class Watcher:
         self.trouble[observer] = error
 
     def take(self, reading: Reading) -> None:
+        if reading.posted is not None:
+            row = probe_row(reading.posted, round(reading.at_s, 4))
+            if row is not None and self.ledger is not None:
+                self.ledger.append([row])
+            return
         if reading.kind is None:
             if reading.value is not None:
                 self.latest[(reading.name, reading.subject)] = (reading.at_s, reading.value)

@@ -54,6 +54,7 @@ FLOORS = {
     "read_back": 3,
     "record": 3,
     "required": 3,
+    "probe_row": 3,
     "run_tables": 3,
     "metrics": 3,
     "wave": 3,

@@ -42,7 +42,12 @@ ROUTES: list[Route] = [
     _route("POST", "/api/sandbox", ["sandbox"], {"expression": "6 * 7"}),
     _route("POST", "/api/chat", ["agentic_spine"], {"message": "hello", "user": "probe"}),
     _route("POST", "/api/voice", ["voice_conversation"], {"text": "hello there"}),
-    _route("POST", "/api/meta_loop/retrospective", ["meta_loop"], {"subject": "probe", "events": ["a", "b"]}),
+    _route(
+        "POST",
+        "/api/meta_loop/retrospective",
+        ["meta_loop"],
+        {"retro_id": "probe", "subject": "probe", "events": ["a", "b"]},
+    ),
     _route("POST", "/api/learning/feedback", ["learning_integration"], {"topic": "probe", "score": 1}),
     _route("GET", "/api/health/resources", ["health_monitor"]),
     _route("GET", "/api/triggers", ["trigger_mesh"]),

@@ -78,11 +78,11 @@ def unkept(record: Record) -> str:
     return f"the ledger has no request of {', '.join(floods)}, only the users' own" if silent else ""
 
 
-def early(record: Record, series: Series) -> str:
-    """Why the last sample of a signal is not of the end; "" when it is."""
+def early(record: Record, series: Series, end_s: float | None = None) -> str:
+    """Why the last sample of a signal is not of the end (or of *end_s*); "" when it is."""
     if not series.rows:
         return "was never told"
-    silent_s = record.end_s - series.rows[-1][0]
+    silent_s = (record.end_s if end_s is None else end_s) - series.rows[-1][0]
     return f"was last told {silent_s:.0f} s before the end" if silent_s > LOOKED_S else ""
 
 

@@ -51,7 +51,7 @@ class Restarted:
             return finding(self, Verdict.INCONCLUSIVE, f"no route shows whether {self.kernel} answers", changes[0])
         up = next((row for row in series.rows if row[0] > changes[0].at_s and row[1] > 0), None)
         limit_s = strike.at_s + self.within_s
-        if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series)):
+        if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series, record.load_end_s)):
             return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0])
         if up and up[0] > limit_s and up[0] - _looked_s(series, changes[0].at_s, up[0]) > LOOKED_S:
             why = f"{route} answered at {up[0]:.1f} s, and nobody had asked for so long before that it may have earlier"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.checks import finding, unkept
-from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, Wrongs, not_read, span
+from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, PROBE, HeldRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -23,7 +23,7 @@ class RetrosCompleted:
             return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
         if held is None:
             return finding(self, Verdict.INCONCLUSIVE, not_read(name))
-        sent = [row for row in record.ledger if row.kind == KIND]
+        sent = [row for row in record.ledger if row.kind == KIND and row.user != PROBE]
         accepted = [row for row in sent if row.outcome == "accepted"]
         by_id: dict[str, list[HeldRow]] = {}
         for row in held:

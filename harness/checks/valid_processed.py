@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.checks import finding, put_off, unkept
-from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, LedgerRow, Wrongs, not_read, span
+from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, PROBE, HeldRow, LedgerRow, Wrongs, not_read, span
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -26,7 +26,7 @@ class ValidProcessed:
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
             return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
-        valid = [row for row in record.ledger if row.valid]
+        valid = [row for row in record.ledger if row.valid and row.user != PROBE]
         accepted = [row for row in valid if row.outcome == "accepted"]
         wrong = Wrongs()
         excused = record.deferred_by_others(valid, self.deferring)

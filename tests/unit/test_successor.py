@@ -49,7 +49,7 @@ class Service:
         pid = self.child.pid
         wait_for(lambda: read_process(pid) is not None)
         (self.folder / "next").write_text(f"{pid}\n")
-        os.rename(self.folder / "next", self.folder / "victim.pid")
+        (self.folder / "next").rename(self.folder / "victim.pid")
 
     def end(self) -> None:
         assert self.child is not None

@@ -18,7 +18,7 @@ from harness.observers import resources
 from harness.observers.loop_lag import LoopLag
 from harness.observers.processes import Processes
 from harness.observers.resources import Resources, io_ms, memory_percent
-from harness.process import process_state, age_s, read_process
+from harness.process import age_s, process_state, read_process
 from tests.fake_target import FakeView, edges, samples, target
 from tests.processes import wait_for
 
