@@ -15,6 +15,7 @@ import yaml
 from harness.catalog import nearest
 from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
 from harness.hosts import Permit, is_loopback
+from harness.manifest_lines import lines_of_keys
 from harness.model import Kind
 from harness.process import read_process
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
@@ -85,6 +86,7 @@ class ManifestTarget:
     supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
     offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
+    lines: Mapping[str, int] = field(default_factory=dict)  # dotted key → line, see manifest_lines.py
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -192,7 +194,7 @@ class _Manifest:
             processes={name: self.process(one.value, f"processes.{name}") for name, one in each("processes").items()},
             paths={name: self.absolute(one.value, f"paths.{name}") for name, one in each("paths").items()},
             bus=self.bus(found["bus"].value) if "bus" in found else None,
-            routes=self.routes(found["routes"].value),
+            routes=self.routes(found["routes"].value, each("processes")),
             safeguards=names("safeguards"),
             playbooks=names("playbooks"),
             signals=self.signals(found["signals"].value) if "signals" in found else {},
@@ -206,6 +208,7 @@ class _Manifest:
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
             offers=offered_keys({name: one.value for name, one in found.items()}),
+            lines=lines_of_keys(found),
         )
 
     def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
@@ -334,10 +337,15 @@ class _Manifest:
             ]
         return bus
 
-    def routes(self, node: yaml.Node) -> tuple[Route, ...]:
+    def routes(self, node: yaml.Node, processes: Collection[str]) -> tuple[Route, ...]:
+        """The routes; the kernels that they need must be among *processes*, if there are any."""
         found: dict[str, Route] = {}
         for number, item in enumerate(self.reader.items(node, "routes")):
             route = self.route(item, f"routes[{number}]")
+            for kernel in route.kernels if route is not None and processes else ():
+                if kernel not in processes:
+                    near = nearest(kernel, processes)
+                    self.reader.say(item, f"routes[{number}].kernels: no process is called {kernel!r}.{near}")
             if route is not None and route.name in found:
                 self.reader.say(item, f"routes[{number}]: {route.name!r} stands here twice")
             elif route is not None:
