@@ -189,6 +189,33 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a scenario does and expects, known before any run.
+
+    *covered*: each fault with the (safeguard, playbook) pairs that count as its detection and answer.
+    """
+
+    covered: tuple[tuple[Step, tuple[tuple[str, str], ...]], ...]
+    safeguards: tuple[str, ...] = ()  # that it expects
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for step, _ in self.covered)
+
+    @property
+    def types(self) -> str:
+        return ", ".join(sorted({step.type for step in self.steps})) or "none"
+
+    def uncovered(self) -> list[str]:
+        """Types of faults that no safeguard is known to detect."""
+        return sorted({step.type for step, rows in self.covered if not rows})
+
+    def without(self, kind: str) -> str:
+        """Why what only a fault of type *kind* can show is never shown; "" when there is such a fault."""
+        return "" if any(step.type == kind for step in self.steps) else f"no fault is a {kind}: {self.types}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """Something that the run must show: a check, its arguments and the words it was written in."""
 

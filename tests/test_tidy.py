@@ -44,6 +44,7 @@ FLOORS = {
     "draw": 3,
     "claims": 3,
     "expect": 3,
+    "impossible": 3,
     "limits": 3,
     "stop": 3,
     "plan": 3,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import finding
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import FaultRecord, Record
 
 WITHIN_S = 15.0  # from the injection: to see it, and to switch
@@ -21,6 +21,10 @@ class FallbackModelActivated:
     observers: ClassVar[tuple[str, ...]] = ("model_fallback",)
 
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("model_degradation")
 
     def check(self, record: Record) -> Finding:
         faults = [fault for fault in record.faults if fault.step.type == "model_degradation"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import DETECTION_GRACE_S, Record
 
 
@@ -18,6 +18,12 @@ class PlaybookRan:
 
     claim: str
     playbook: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(self.playbook == playbook for _, rows in setup.covered for _, playbook in rows):
+            return ""
+        return f"no fault of the scenario is one that {self.playbook} answers: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         steps = [step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
-from harness.model import Event, Finding, Verdict
+from harness.model import Event, Finding, Setup, Verdict
 from harness.record import Engagement, PlaybookRun, Record
 
 
@@ -29,6 +29,11 @@ class PlaybooksConcurrent:
     observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        answered = sum(any(playbook for _, playbook in rows) for _, rows in setup.covered)
+        return "" if answered > 1 else f"{answered} of its faults are answered by a playbook, and it takes two"
 
     def check(self, record: Record) -> Finding:
         spans = self._spans(record)

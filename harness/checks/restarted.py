@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import LOOKED_S, PROCESSES, early, finding, if_looked
-from harness.model import Event, Finding, Kind, Verdict
+from harness.model import Event, Finding, Kind, Setup, Verdict
 from harness.record import Record, Series
 
 
@@ -19,6 +19,12 @@ class Restarted:
     claim: str
     kernel: str
     within_s: float
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(self.kernel in (step.subject, *step.kernels) for step in setup.steps):
+            return ""
+        return f"no fault of the scenario is aimed at {self.kernel}"
 
     def check(self, record: Record) -> Finding:
         hit = [one for one in record.faults if self.kernel in (one.step.subject, *one.step.kernels)]
