@@ -15,6 +15,7 @@ from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
 from harness.traffic import RequestRow, Traffic
+from harness.unmet import Unmet, unmet
 
 DETECTION_GRACE_S = 30.0
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
@@ -270,9 +271,17 @@ class Record:
 
     @property
     def not_applicable(self) -> tuple[str, ...]:
-        """Why this target cannot be judged by this scenario: known from its manifest, or seen in the baseline."""
+        """Why this target cannot be judged by this scenario: known from its manifest, seen in the baseline, or by the
+        answers to an attack.
+        """
         seen = self.aborted.detail.get("not_applicable") if self.aborted else None
-        return (*self.plan.not_applicable, *(str(one) for one in seen or ()))
+        attacks = (one.lacks for one in self.unmet)
+        return (*self.plan.not_applicable, *(str(one) for one in seen or ()), *filter(None, attacks))
+
+    @cached_property
+    def unmet(self) -> tuple[Unmet, ...]:
+        """The routes of attacks that never answered anybody in a way that shows that they work."""
+        return tuple(unmet(self.requests))
 
     @property
     def finished(self) -> Event | None:

@@ -44,6 +44,7 @@ CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
 ABSENT_MIN = 3
+FAILING_ROWS = 500  # that a reason is looked for in
 MACHINE = ("cpu_percent", "memory_percent", "disk_busy_percent")
 STALE_S = 3.0  # a value of the machine that is older is not known
 LOG_CORRUPTION = "log_corruption"  # what it changes may be older than the run: then all of the log is read
@@ -260,9 +261,9 @@ class Run:
         slo = self.plan.slo
         p95 = traffic.percentile(95)
         if traffic.count < REQUESTS_MIN or p95 is None:
-            return f"only {traffic.count} legitimate requests"
+            return few_answers(traffic.count, len(self.rows))
         if traffic.failed_percent > slo.failure_percent_max:
-            return f"{traffic.failed_percent:.1f} % of the legitimate requests fail"
+            return f"{traffic.failed_percent:.1f} % of the legitimate requests fail: {failing(self.rows)}"
         before = self.baseline.percentile(95) if self.baseline else None
         bound_ms = max(slo.latency_ms_p95_floor, slo.latency_p95_factor * (before or 0.0))
         if before is not None and p95 > bound_ms:
@@ -426,6 +427,25 @@ class Run:
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():
             keep_logs(logs, self.folder / "target" / "logs")
+
+
+def few_answers(count: int, ever: int) -> str:
+    """Why a stretch with *count* ended requests says nothing; *ever*: rows of requests since the run began."""
+    if not ever:
+        return "no legitimate request has had an answer yet: none was sent, or the target does not answer"
+    return f"only {count} legitimate requests ended, at least {REQUESTS_MIN} are needed"
+
+
+def failing(rows: Sequence[RequestRow]) -> str:
+    """The route that failed most often lately, and how."""
+    latest = (row for row in rows[-FAILING_ROWS:] if row.user == "legitimate" and row.outcome == "failed")
+    counts: Counter[tuple[str, int]] = Counter()
+    for row in latest:
+        counts[row.name, row.status] += row.count
+    if not counts:
+        return "not lately"
+    (name, status), count = counts.most_common(1)[0]
+    return f"{name} {f'answers {status}' if status else 'does not answer'} ({count} x)"
 
 
 def absent_routes(rows: Iterable[RequestRow]) -> list[str]:

@@ -50,6 +50,7 @@ FLOORS = {
     "plan": 3,
     "journal": 3,
     "traffic": 3,
+    "unmet": 3,
     "ledger": 3,
     "ledger_start": 3,
     "deeds": 3,

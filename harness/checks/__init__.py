@@ -78,6 +78,14 @@ def unkept(record: Record) -> str:
     return f"the ledger has no request of {', '.join(floods)}, only the users' own" if silent else ""
 
 
+def no_independent_route(record: Record) -> str:
+    """Why requests say nothing of what no fault struck; "" when some route needs no faulted kernel."""
+    if not record.faulted_kernels or record.bystander_routes:
+        return ""
+    struck = ", ".join(sorted(record.faulted_kernels))
+    return f"no route of the manifest is independent of {struck}: each of the {len(record.plan.routes)} needs it"
+
+
 def early(record: Record, series: Series, end_s: float | None = None) -> str:
     """Why the last sample of a signal is not of the end (or of *end_s*); "" when it is."""
     if not series.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
@@ -28,6 +28,8 @@ class ApiResponsive:
         start_s = record.first_injection_s
         if start_s is None:
             return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+        if lacks := no_independent_route(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks, "plan.json:1", code="no_independent_route")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
         end_s = max((*answers_s, record.last_fault_end_s or 0.0, record.load_end_s - STOPPING_S))
         names = self._names(record)
@@ -59,7 +61,7 @@ class ApiResponsive:
         if thin:
             at_s, few = thin[0]
             why = f"only {few} legitimate requests ended from {at_s:.1f} s to {at_s + WINDOW_S:.1f} s; otherwise {why}"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, "requests.csv:1", code="few_requests")
         rows = record.request_rows(worst[1], worst[1] + WINDOW_S, names=names)
         return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))
 
