@@ -50,7 +50,8 @@ class Restarted:
         ]
         if not changes:
             why = f"/proc shows no new process for {self.kernel}"
-            return if_looked(record, PROCESSES, finding(self, Verdict.FAIL, why, strike))
+            red = finding(self, Verdict.FAIL, why, strike, code="no_new_process")
+            return if_looked(record, PROCESSES, red)
         route = record.witness_route(self.kernel)
         series = record.signals("route_up", route)
         if not route or not series.rows:
