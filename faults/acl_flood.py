@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from faults.helpers import flooding
 from faults.helpers.reading import sample_mean
-from harness.contracts import Hands, Target
+from faults.helpers.witness import Rate, counter
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 TOPICS = ("kernel.memory", "kernel.governance", "system.control")
@@ -36,6 +37,8 @@ class AclFlood:
         "blocked_actor": "rogue_kernel",
     }
 
+    witness: ClassVar[str] = "the bus's own count of refused messages"
+
     @property
     def subject(self) -> str:
         return self.blocked_actor
@@ -52,6 +55,9 @@ class AclFlood:
         more = {"limit_s": self.duration_seconds + flooding.BELT_S}
         module, actor = "faults.helpers.acl_flooder", self.blocked_actor
         return flooding.inject(target, hands, module, actor, TOPICS, self.messages_per_second, more)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return Rate(counter(target, flooding.VIOLATIONS))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         measured = sample_mean(effect, hands, "rate", window_s=1.0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from faults.helpers import flooding
 from faults.helpers.reading import sample_mean
-from harness.contracts import Hands, Target
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
 
@@ -29,6 +29,8 @@ class AclSpam:
     duration_field: ClassVar[str] = ""
     min_duration_s: ClassVar[float] = 0.0
 
+    witness: ClassVar[str] = "the bus's own count of refused messages"
+
     def __post_init__(self) -> None:
         if self.messages != int(self.messages):
             raise ValueError(f"messages: a whole number is expected, not {self.messages!r}")
@@ -49,6 +51,11 @@ class AclSpam:
     def asked(self) -> Magnitude:
         return Magnitude(name="refused", value=float(self.messages), unit="messages", tolerance=0.0)
 
+    @property
+    def also_asked(self) -> tuple[Magnitude, ...]:
+        rate = self.messages_per_second
+        return (Magnitude(name="rate", value=rate, unit="msg/s", tolerance=rate * 0.05),)
+
     def prepare(self, target: Target) -> Undo:
         return flooding.prepare(target)
 
@@ -57,6 +64,9 @@ class AclSpam:
         module, topics = "faults.helpers.acl_flooder", (self.topic,)
         return flooding.inject(target, hands, module, self.actor, topics, self.messages_per_second, more)
 
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return flooding.counted(target, flooding.VIOLATIONS)
+
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         measured = sample_mean(effect, hands, "rate", window_s=1.0)
         if measured.achieved is not None:
@@ -64,7 +74,9 @@ class AclSpam:
             done = refused >= self.messages and measured.hold is Hold.HOLDS
             because = measured.because or f"the bus has refused {refused:.0f} of {self.messages} messages"
             hold = Hold.DONE if done else measured.hold
-            measured = replace(measured, achieved=refused, hold=hold, because=because)
+            measured = replace(
+                measured, detail=flooding.with_rate(measured.detail), achieved=refused, hold=hold, because=because
+            )
         return flooding.judged(measured, float(self.messages))
 
 

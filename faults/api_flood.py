@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from harness.contracts import Hands, Target, TargetError, TargetLacks
+from faults.helpers import request_witness
+from harness.contracts import Hands, Target, TargetError, TargetLacks, Witness
 from harness.hosts import own_address
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
@@ -62,6 +63,8 @@ class ApiFlood:
     of_generator: ClassVar[bool] = True
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"arrivals": ARRIVALS}
 
+    witness: ClassVar[str] = "the gateway's count of this route, and the kernel's table of connections"
+
     def __post_init__(self) -> None:
         if not 0 <= self.invalid_ratio <= 1:
             raise ValueError(f"invalid_ratio: from 0 to 1 is expected, not {self.invalid_ratio!r}")
@@ -106,6 +109,21 @@ class ApiFlood:
     def asked(self) -> Magnitude:
         return Magnitude(name="sent", value=float(self.total_requests), unit="requests", tolerance=0.0)
 
+    @property
+    def also_asked(self) -> tuple[Magnitude, ...]:
+        """How many requests are under way at a time; in an open loop how many come a second; how many are invalid."""
+        rate, share, number = (
+            self.requests_per_second,
+            100 * self.invalid_ratio,
+            min(self.concurrency, self.total_requests),
+        )
+        found = [Magnitude(name="concurrency", value=float(number), unit="in flight", tolerance=number * 0.05)]
+        if rate:
+            found = [Magnitude(name="rate", value=rate, unit="requests/s", tolerance=rate * 0.05)]
+        if share:
+            found.append(Magnitude(name="invalid share", value=share, unit="%", tolerance=min(5.0, share * 0.05)))
+        return tuple(found)
+
     def prepare(self, target: Target) -> Undo:
         """Nothing of it outlives the process that sends it."""
         route = f"POST {self.endpoint}"
@@ -125,6 +143,9 @@ class ApiFlood:
         hands.open_gate({**asdict(self), "addresses": bound})
         return Effect(facts={"mechanism": "load generator", "from": found})
 
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return request_witness.start(target, self.endpoint, self.senders_on(target), hands)
+
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_of(hands)
 
@@ -132,7 +153,11 @@ class ApiFlood:
 def sample_of(hands: Hands) -> Sample:
     """How far the load generator is with it. What never left this machine was no attack."""
     told = hands.traffic()
-    detail = {key: getattr(told, key) for key in ("sent", "answered", "settled", "given_up")}
+    keys = ("sent", "answered", "settled", "given_up", "attempts", "counted")
+    detail: dict[str, Any] = {key: getattr(told, key) for key in keys}
+    share = 100 * told.invalid / told.sent if told.sent else 0.0
+    also = {"concurrency": told.in_flight, "rate": told.rate, "invalid share": share}
+    detail["also"] = {name: round(value, 3) for name, value in also.items()}
     if told.problem:
         return Sample(achieved=None, hold=Hold.LOST, because=told.problem, detail=detail)
     done = 0 < told.total <= told.settled

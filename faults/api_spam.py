@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from faults.api_flood import ApiFlood, sample_of
-from harness.contracts import Hands, Target
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 AT_ONCE = 100
@@ -43,6 +43,8 @@ class ApiSpam:
     limit_s: ClassVar[float] = LIMIT_S
     attain_limit_s: ClassVar[float] = LIMIT_S
 
+    witness: ClassVar[str] = "the gateway's count of this route, and the kernel's table of connections"
+
     def __post_init__(self) -> None:
         if (self.count > 0) == (self.requests > 0):
             raise ValueError("count: either count or requests is expected, above 0")
@@ -74,11 +76,18 @@ class ApiSpam:
     def asked(self) -> Magnitude:
         return self._flood().asked
 
+    @property
+    def also_asked(self) -> tuple[Magnitude, ...]:
+        return self._flood().also_asked
+
     def prepare(self, target: Target) -> Undo:
         return self._flood().prepare(target)
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         return self._flood().inject(target, undo, hands)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return self._flood().start_witness(target, undo, hands)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_of(hands)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import link
-from harness.contracts import Hands, Target
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
@@ -25,6 +25,8 @@ class ConnectionReset:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
 
+    witness: ClassVar[str] = "the share of the harness's own connections through the link that break"
+
     @property
     def subject(self) -> str:
         return link.callee(self.target)
@@ -39,6 +41,9 @@ class ConnectionReset:
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         arguments = {"reset_percent": self.reset_percent}
         return link.inject(target, self.target, undo, hands, self.duration_seconds, arguments)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return link.witness(target, self.target, undo, "reset")
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return link.sample(undo, effect, hands, "reset_percent")

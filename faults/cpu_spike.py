@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
-from harness.contracts import Hands, Target, TargetLacks
+from faults.helpers.witness import Rate
+from harness.contracts import Hands, Target, TargetLacks, Witness
+from harness.cpu_clock import CpuClock
 from harness.model import Effect, Magnitude, Sample, Undo
 
 CORE_PERCENT = 90.0
@@ -34,6 +37,8 @@ class CpuSpike:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
     defaults: ClassVar[Mapping[str, Any]] = {"cpu_percent": 90, "duration_seconds": 45}
+
+    witness: ClassVar[str] = "the kernel's clock of busy cores, read by the harness"
 
     def __post_init__(self) -> None:
         if (self.cpu_percent > 0) == (self.cores > 0):
@@ -63,6 +68,10 @@ class CpuSpike:
             {"cpu_percent": self.percent, "limit_s": self.duration_seconds + BELT_S},
         )
         return Effect(facts={"mechanism": "one pacer process a core", **helper_facts(helper)})
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        clock = CpuClock()
+        return Rate(lambda _: (time.monotonic(), clock.busy_s()), scale=100 / clock.cores)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_mean(effect, hands, "busy_percent", window_s=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
+from faults.helpers.witness import Level
 from harness.catalog import nearest
-from harness.contracts import Hands, Target, TargetError, TargetLacks
+from harness.contracts import Hands, Target, TargetError, TargetLacks, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 from harness.mounts import may_mount, mount_of, mount_tmpfs
 from harness.primitives.remove_file import MARK, remove_file
@@ -40,6 +42,8 @@ class DiskFull:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
     attain_limit_s: ClassVar[float] = 60.0
+
+    witness: ClassVar[str] = "statvfs of the file system, asked by the harness"
 
     @property
     def subject(self) -> str:
@@ -106,8 +110,19 @@ class DiskFull:
         facts = {"mechanism": "one reserved file", "mount": str(there.point), "kind": there.kind}
         return Effect(facts={**facts, **helper_facts(helper)})
 
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        folder = self._folder(target)
+        return Level(lambda _: used_percent(folder))
+
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_mean(effect, hands, "disk_percent", window_s=1.0)
+
+
+def used_percent(folder: Path) -> float:
+    """Of what an ordinary user may fill, as df tells it."""
+    told = os.statvfs(folder)
+    used = told.f_blocks - told.f_bfree
+    return 100 * used / max(1, used + told.f_bavail)
 
 
 def _refuse_shared(folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faults.helpers.disk_pacer import Device
+from faults.helpers.process_witness import io_calls, process_in
 from faults.helpers.reading import helper_facts, sample_mean
-from harness.contracts import Hands, Target, TargetError
+from faults.helpers.witness import Rate, Slower
+from harness.contracts import Hands, Target, TargetError, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 from harness.primitives.remove_file import MARK, remove_file
 
@@ -35,6 +39,8 @@ class DiskIoSaturation:
     min_duration_s: ClassVar[float] = 5.0
     defaults: ClassVar[Mapping[str, Any]] = {"busy_percent": 95, "duration_seconds": 45}
     attain_limit_s: ClassVar[float] = 20.0  # a slow disk takes its time to fill the file first
+
+    witness: ClassVar[str] = "the device's counters and the helper's I/O in /proc, read by the harness"
 
     @property
     def subject(self) -> str:
@@ -67,6 +73,16 @@ class DiskIoSaturation:
         size = "1 MiB" if self.busy_percent else "4 KiB"
         facts = {"mechanism": f"{size} random writes and reads, past the page cache", "folder": str(Path(path).parent)}
         return Effect(facts={**facts, **helper_facts(helper)})
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        """Work of the device that is not the helper's is no witness of it, nor is I/O that reaches no device."""
+        device = Device(Path(undo.primitives[0]["path"]).parent.stat().st_dev)
+        if self.busy_percent:
+            return Rate(lambda _: (time.monotonic(), device.count().busy_ms), scale=0.1)
+        return Slower(
+            Rate(lambda _: (time.monotonic(), device.count().operations)),
+            Rate(lambda effect: io_calls(process_in(effect))),
+        )
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         field = "device_busy_percent" if self.busy_percent else "rate"

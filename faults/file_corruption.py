@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from faults.helpers import damaged_files
 from faults.helpers.corruption import KINDS, Wound
-from harness.contracts import Hands, Target
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
@@ -34,6 +34,8 @@ class FileCorruption:
 
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
+
+    witness: ClassVar[str] = "the files' bytes, hashed by the harness"
 
     def __post_init__(self) -> None:
         if self.corruption_type not in KINDS:
@@ -72,6 +74,9 @@ class FileCorruption:
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         return damaged_files.inject(undo, self.corruption_type, self.wound)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return damaged_files.witness(undo)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return damaged_files.sample(undo, effect, self.corruption_type, self.wound)

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from faults.helpers import muting
 from faults.helpers.one_kernel import OneKernel, process_of
-from harness.contracts import Hands, Target
+from faults.helpers.process_witness import Unheard
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.process import same
 
@@ -29,6 +30,8 @@ class HeartbeatBlock(OneKernel):
 
     duration_field: ClassVar[str] = "block_seconds"
 
+    witness: ClassVar[str] = "the age of the kernel's heartbeat, as the control plane tells it"
+
     @property
     def asked(self) -> Magnitude:
         return Magnitude(name="silenced", value=1.0, unit="", tolerance=0.05)
@@ -38,6 +41,9 @@ class HeartbeatBlock(OneKernel):
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         return muting.inject(target, undo, self.target, self.block_seconds, hands)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return Unheard(target, self.target, process_of(undo.primitives[0]))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         process, leads = process_of(effect.facts), muting.leads_to(effect)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import killing
-from harness.contracts import Hands, Target
+from faults.helpers.process_witness import gone
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 METHODS = ("SIGKILL", "SIGTERM")
@@ -28,6 +29,8 @@ class KernelKill:
 
     duration_field: ClassVar[str] = ""
     min_duration_s: ClassVar[float] = 0.0
+
+    witness: ClassVar[str] = "the victims' pids and start times in /proc, read by the harness"
 
     def __post_init__(self) -> None:
         if isinstance(self.targets, str) or not all(isinstance(name, str) and name for name in self.targets):
@@ -57,6 +60,9 @@ class KernelKill:
 
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         return killing.inject(undo, self.kernels, self.kill_method)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return gone(killing.victims(undo))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         left = killing.left(effect)

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from faults.helpers import freezer
 from faults.helpers.one_kernel import OneKernel, process_of
-from harness.contracts import Hands, ProcessId, Target, TargetError, TargetLacks
+from faults.helpers.process_witness import Standstill
+from harness.contracts import Hands, ProcessId, Target, TargetError, TargetLacks, Witness
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.primitives import thaw
 from harness.primitives.resume import resume
@@ -40,6 +41,8 @@ class KernelPause(OneKernel):
 
     duration_field: ClassVar[str] = "pause_seconds"
     defaults: ClassVar[Mapping[str, Any]] = {"target": "coding_agent", "pause_seconds": 45}
+
+    witness: ClassVar[str] = "the process's state and CPU clock in /proc, or its cgroup's state, read by the harness"
 
     def __post_init__(self) -> None:
         if self.mechanism not in MECHANISMS:
@@ -96,6 +99,10 @@ class KernelPause(OneKernel):
             if time.monotonic() > deadline:
                 raise TargetError(f"{self.target} (pid {process.pid}) did not stop")
             time.sleep(0.002)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        frozen = next((one for one in undo.primitives if one["op"] == thaw.OP), None)
+        return Standstill(process_of(undo.primitives[0]), Path(frozen["cgroup"]) if frozen else None)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         process = process_of(undo.primitives[0])

@@ -6,12 +6,14 @@ import hashlib
 import random
 import re
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.helpers.damaged_files import files_of
-from harness.contracts import Hands, Target, TargetError, TargetLacks
+from faults.helpers.witness import Ever
+from harness.contracts import Hands, Target, TargetError, TargetLacks, Witness
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 from harness.primitives.restore_file import given_back
 from harness.primitives.restore_rows import OP, Column, opened, replace, restore_rows, values
@@ -43,6 +45,8 @@ class LogCorruption:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
     target_ends_it: ClassVar[bool] = True
+
+    witness: ClassVar[str] = "the entries themselves, read anew from the log by a process of the harness's own"
 
     def __post_init__(self) -> None:
         for name in ("table", "key", "column"):
@@ -94,6 +98,9 @@ class LogCorruption:
         told = [{"key": key, "sha256": digest(old), "damaged_sha256": digest(now[key])} for key, old, _ in rows]
         return Effect(facts={"mechanism": "UPDATE", "path": str(path), "column": self.column, "entries": told})
 
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return Ever(lambda: _changed_keys(_primitive(undo)))
+
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         one = _primitive(undo)
         rows = one["rows"]
@@ -112,6 +119,18 @@ class LogCorruption:
             return Sample(achieved=None, hold=Hold.LOST, because=because)
         because = f"{len(mended)} of {len(rows)} entries are what they were, and were not restored by this harness"
         return Sample(achieved=None, hold=Hold.TARGET, because=because)
+
+
+def _changed_keys(one: Mapping[str, Any]) -> set[str] | None:
+    """The keys of the entries that say something else than before; None while the log is being written."""
+    where = Column(table=one["table"], key=one["key"], column=one["column"])
+    before = {int(key): value for key, value, _ in one["rows"]}
+    try:
+        with opened(Path(one["path"]), READ_MS) as db:
+            now = values(db, where, list(before))
+    except sqlite3.Error:
+        return None
+    return {str(key) for key, value in before.items() if now.get(key) != value}
 
 
 def changed(value: str, generator: random.Random) -> str:

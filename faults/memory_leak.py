@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from faults.helpers.process_witness import anonymous_mb, process_in
 from faults.helpers.reading import helper_facts, sample_mean
-from harness.contracts import Hands, Target
+from faults.helpers.witness import Level
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 from harness.primitives.kill_marked import TERM_S_MAX, kill_marked
 
@@ -28,6 +30,8 @@ class MemoryLeak:
 
     duration_field: ClassVar[str] = "over_seconds"
     min_duration_s: ClassVar[float] = 5.0
+
+    witness: ClassVar[str] = "the helper's anonymous memory in /proc, read by the harness"
 
     @property
     def subject(self) -> str:
@@ -56,6 +60,9 @@ class MemoryLeak:
         }
         helper = hands.start_helper("faults.helpers.memory_leaker", arguments)
         return Effect(facts={"mechanism": "anonymous pages of one helper process", **helper_facts(helper)})
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return Level(lambda effect: anonymous_mb(process_in(effect)))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_mean(effect, hands, "held_mb", window_s=0.5)

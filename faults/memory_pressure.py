@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faults.helpers.reading import helper_facts, sample_mean
-from harness.cgroup import limit_bytes
-from harness.contracts import Hands, Target
+from faults.helpers.witness import Level
+from harness.cgroup import limit_bytes, used_percent
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
+from harness.observers.resources import memory_percent
 from harness.primitives.kill_marked import TERM_S_MAX, kill_marked
 
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
@@ -39,6 +41,8 @@ class MemoryPressure:
     min_duration_s: ClassVar[float] = 5.0
     defaults: ClassVar[Mapping[str, Any]] = {"memory_percent": 90, "duration_seconds": 45, "scope": "target"}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"scope": ("machine", "target")}
+
+    witness: ClassVar[str] = "MemAvailable or the cgroup's usage, read by the harness"
 
     @property
     def subject(self) -> str:
@@ -100,6 +104,10 @@ class MemoryPressure:
         if not os.access(group / "cgroup.procs", os.W_OK):
             return "", f"this user may not put a process into {group}"
         return str(group), ""
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        group, _ = self._group(target)
+        return Level(lambda _: used_percent(Path(group)) if group else memory_percent())
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return sample_mean(effect, hands, "memory_percent", window_s=1.0)

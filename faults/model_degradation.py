@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import link
-from harness.contracts import Hands, Target, TargetLacks
+from harness.contracts import Hands, Target, TargetLacks, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 RANDOM_OUTPUTS = "random_outputs"
@@ -34,6 +34,8 @@ class ModelDegradation:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 15.0  # less leaves a platform no time to see it and to show what it does about it
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"degradation_type": (RANDOM_OUTPUTS,)}
+
+    witness: ClassVar[str] = "the confidence of the model's answers to the harness, through the link and past it"
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence_drop <= 1:
@@ -63,6 +65,9 @@ class ModelDegradation:
             "seed": self.seed,
         }
         return link.inject(target, self.target, undo, hands, self.duration_seconds, {"degrade": degrade})
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return link.witness(target, self.target, undo, "confidence", self.confidence_field)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return link.sample(undo, effect, hands, "confidence_drop")

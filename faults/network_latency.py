@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from faults.helpers import link
-from harness.contracts import Hands, Target
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
@@ -33,6 +33,8 @@ class NetworkLatency:
         "duration_seconds": 45,
     }
 
+    witness: ClassVar[str] = "how much later answers come to a probe that the harness sends through the link"
+
     @property
     def subject(self) -> str:
         return link.callee(self.target)
@@ -48,6 +50,9 @@ class NetworkLatency:
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         arguments = {"delay_ms": self.latency_ms, "jitter_ms": self.jitter_ms}
         return link.inject(target, self.target, undo, hands, self.duration_seconds, arguments)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return link.witness(target, self.target, undo, "delay")
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return link.sample(undo, effect, hands, "added_ms")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from faults.helpers import link
-from harness.contracts import Hands, Target, TargetLacks
+from harness.contracts import Hands, Target, TargetLacks, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
@@ -25,6 +25,8 @@ class NetworkLoss:
     duration_field: ClassVar[str] = "duration_seconds"
     min_duration_s: ClassVar[float] = 5.0
 
+    witness: ClassVar[str] = "the share of probes without an answer, which the harness sends through the link"
+
     @property
     def subject(self) -> str:
         return link.callee(self.target)
@@ -41,6 +43,9 @@ class NetworkLoss:
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         arguments = {"drop_percent": self.loss_percent}
         return link.inject(target, self.target, undo, hands, self.duration_seconds, arguments)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return link.witness(target, self.target, undo, "lost")
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return link.sample(undo, effect, hands, "dropped_percent")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from faults.helpers import flooding
 from faults.helpers.reading import sample_mean
-from harness.contracts import ATTAIN_LIMIT_S, Hands, Target
+from faults.helpers.witness import Rate, counter
+from harness.contracts import ATTAIN_LIMIT_S, Hands, Target, Witness
 from harness.model import Effect, Hold, Magnitude, Sample, Undo
 
 
@@ -28,6 +29,8 @@ class TopicFlood:
     target: str = "message_bus"
 
     min_duration_s: ClassVar[float] = 5.0
+
+    witness: ClassVar[str] = "the bus's own count of the messages that came to it"
 
     def __post_init__(self) -> None:
         if (self.messages > 0) == (self.duration_seconds > 0):
@@ -59,6 +62,11 @@ class TopicFlood:
             return Magnitude(name="messages", value=float(self.messages), unit="", tolerance=0.01 * self.messages)
         return Magnitude(name="answered", value=rate, unit="msg/s", tolerance=rate * 0.05)
 
+    @property
+    def also_asked(self) -> tuple[Magnitude, ...]:
+        rate = self.messages_per_second
+        return (Magnitude(name="rate", value=rate, unit="msg/s", tolerance=rate * 0.05),) if self.messages else ()
+
     def prepare(self, target: Target) -> Undo:
         return flooding.prepare(target)
 
@@ -68,6 +76,11 @@ class TopicFlood:
         module, topics = "faults.helpers.topic_flooder", (self.topic,)
         return flooding.inject(target, hands, module, self.actor, topics, self.messages_per_second, more)
 
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        if self.messages:
+            return flooding.counted(target, flooding.MESSAGES)
+        return Rate(counter(target, flooding.MESSAGES))
+
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         measured = sample_mean(effect, hands, "rate", window_s=1.0)
         planned = float(self.messages) or self.messages_per_second * self.duration_seconds
@@ -76,7 +89,13 @@ class TopicFlood:
             answered = float(measured.detail.get("settled", 0))
             because = f"the bus has answered {answered:.0f} of {self.messages} messages"
             hold = Hold.DONE if done and measured.hold is Hold.HOLDS else measured.hold
-            measured = replace(measured, achieved=answered, hold=hold, because=measured.because or because)
+            measured = replace(
+                measured,
+                detail=flooding.with_rate(measured.detail),
+                achieved=answered,
+                hold=hold,
+                because=measured.because or because,
+            )
         return flooding.judged(measured, planned)
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from faults.helpers import killing
 from faults.helpers.pools import OnPool, chosen, pool_of, processes_of
-from harness.contracts import Hands, Target
+from faults.helpers.process_witness import gone
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 
@@ -25,6 +26,8 @@ class WorkerDropout(OnPool):
 
     duration_field: ClassVar[str] = ""
     min_duration_s: ClassVar[float] = 0.0
+
+    witness: ClassVar[str] = "the victims' pids and start times in /proc, read by the harness"
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
@@ -44,6 +47,9 @@ class WorkerDropout(OnPool):
         names = self.names(target)
         effect = killing.inject(undo, names)
         return Effect(facts={**effect.facts, "workers": list(names)})
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return gone(killing.victims(undo), scale=100 / len(pool_of(target, self.target).processes))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         left = killing.left(effect)

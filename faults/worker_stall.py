@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from faults.helpers import stalling
 from faults.helpers.pools import OnPool, pool_of
-from harness.contracts import Hands, Target
+from faults.helpers.process_witness import Spinning
+from harness.contracts import Hands, Target, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
 
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -38,6 +39,8 @@ class WorkerStall(OnPool):
     min_duration_s: ClassVar[float] = 5.0
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"patch": PATCHES}
 
+    witness: ClassVar[str] = "the CPU clocks of the workers' processes in /proc, read by the harness"
+
     def __post_init__(self) -> None:
         if self.location and not LOCATION.fullmatch(self.location):
             raise ValueError(f"location: MODULE:FUNCTION is expected, not {self.location!r}")
@@ -53,6 +56,9 @@ class WorkerStall(OnPool):
     def inject(self, target: Target, undo: Undo, hands: Hands) -> Effect:
         location = self.location or pool_of(target, self.target).function
         return stalling.inject(undo, self.names(target), location, self.stall_seconds, hands)
+
+    def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
+        return Spinning(stalling.victims(undo), len(pool_of(target, self.target).processes))
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return stalling.sample(target, self.target, effect)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event as Signal
 
-from harness.contracts import ATTAIN_LIMIT_S, Fault, Gates, Target, TargetError
+from harness.contracts import ATTAIN_LIMIT_S, Fault, Gates, Target, TargetError, Witness
+from harness.fault_record import TIME_IS_UP
 from harness.limits import Limits, protected, takes_too_much
 from harness.model import Effect, Hold, Kind, Plan, Sample, Step, Undo
-from harness.record import TIME_IS_UP
 
 if TYPE_CHECKING:
     from harness.guardian_link import GuardianLink
@@ -32,6 +32,75 @@ class Held:
     looks: int = 0  # how often it was looked at since then
     pressure: dict[str, float] = field(default_factory=dict)  # the last PSI: harness/pressure.py
     told: dict[str, Any] = field(default_factory=dict)  # the last that it said of itself, such as sent and refused
+    witness: Witnessed | None = None
+    attained_at_s: float | None = None
+    lasted_s: float | None = None  # from then on until nobody held it any more; the heal comes after that
+
+
+@dataclass
+class Witnessed:
+    """What the witness of a fault has shown so far; *why* is the last reason for which it shows nothing."""
+
+    name: str
+    source: Witness | None = None
+    why: str = ""
+    last: float | None = None
+    attained_at_s: float | None = None
+    in_force_at_s: float | None = None  # when it last showed the fault in force
+
+    def look(self, now_s: float, effect: Effect, floor: float) -> float | None:
+        """A sample; a witness that crashes shows nothing and ends nothing."""
+        if self.source is None:
+            return None
+        try:
+            self.last = self.source.sample(effect)
+        except Exception as error:
+            self.last, self.why = None, f"{type(error).__name__}: {error}"
+        if self.last is not None and self.last >= floor:
+            self.in_force_at_s = now_s
+        return self.last
+
+    def attained(self, now_s: float) -> None:
+        self.attained_at_s = now_s
+        if self.source is not None:
+            self.source.attained()
+
+    def over(self, now_s: float, effect: Effect, floor: float) -> None:
+        """The fault says that it is over: looks once more, and counts neither that nor the look before."""
+        if self.source is not None:
+            if self.last is not None:
+                self.source.ended()
+            in_force_at_s = self.in_force_at_s
+            self.look(now_s, effect, floor)
+            self.in_force_at_s = in_force_at_s
+            if self.last is not None:
+                self.source.ended()
+
+    def finish(self, effect: Effect) -> None:
+        if self.source is not None:
+            try:
+                self.source.finish(effect)
+            except Exception as error:
+                self.why = f"{type(error).__name__}: {error}"
+
+    def summary(self) -> dict[str, Any]:
+        """What FAULT_ENDED tells of it."""
+        told: dict[str, Any] = {"name": getattr(self.source, "name", "") or self.name}
+        source = self.source
+        mean = source.mean() if source is not None else None
+        if mean is None:
+            told["because"] = self.why or "it has no sample"
+        else:
+            told["mean"] = round(mean, 3)
+        if source is not None:
+            told["error"] = round(source.error, 3)
+            if also := {name: round(value, 3) for name, value in source.also().items()}:
+                told |= {"also": also, "also_names": dict(getattr(source, "also_names", {}))}
+        if self.last is not None:
+            told["last"] = round(self.last, 3)
+        if self.attained_at_s is not None and self.in_force_at_s is not None:
+            told["in_force_s"] = round(max(0.0, self.in_force_at_s - self.attained_at_s), 3)
+        return told
 
 
 class Conductor:
@@ -111,6 +180,7 @@ class Conductor:
             self._journal(Kind.FAULT_PLANNED, step, _asked(step))
             deadline_s = attain_limit_s(fault) + length_s(fault, step) + HEAL_SLACK_S
             undo = self.guardian.arm(step.step_id, planned, deadline_s=deadline_s)
+            held.witness = self._witness(step, fault, undo)
             began_s = self.now_s()  # what it does may be seen before all of it is done
             effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id, self.gates))
             self.guardian.active(step.step_id)
@@ -120,7 +190,25 @@ class Conductor:
             return
         injected_at_s = self._journal(Kind.FAULT_INJECTED, step, dict(effect.facts), at_s=began_s)
         ended_by, because = self._hold(step, fault, undo, effect, injected_at_s, held)
-        self._heal(step, lambda: self._end(step, ended_by, because, held))
+        held.lasted_s = None if held.attained_at_s is None else self.now_s() - held.attained_at_s
+
+        def after() -> None:
+            healed_at_s = self.now_s()
+            if held.witness is not None and ended_by != "halt":
+                held.witness.finish(effect)
+            self._end(step, ended_by, because, held, healed_at_s)
+
+        self._heal(step, after)
+
+    def _witness(self, step: Step, fault: Fault, undo: Undo) -> Witnessed | None:
+        """The second measure that *fault* declares, made before the injection; None when it declares none."""
+        name, make = getattr(fault, "witness", ""), getattr(fault, "start_witness", None)
+        if not name or make is None:
+            return None
+        try:
+            return Witnessed(name, make(self.target, undo, self.guardian.hands(step.step_id, self.gates)))
+        except Exception as error:
+            return Witnessed(name, why=f"{type(error).__name__}: {error}")
 
     def _hold(
         self,
@@ -136,15 +224,21 @@ class Conductor:
         attained_at_s: float | None = None
         while True:
             now_s = self.now_s()
+            if held.witness is not None and (seen := held.witness.look(now_s, effect, step.asked.floor)) is not None:
+                self.signals.write(now_s, "fault_witness", step.step_id, seen)
             try:
                 sample = fault.sample(self.target, undo, effect, hands)
             except Exception as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
             held.pressure = dict(sample.detail.get("pressure") or held.pressure)
+            if held.witness is not None and sample.hold in (Hold.TARGET, Hold.LOST):
+                held.witness.over(now_s, effect, step.asked.floor)
             if sample.achieved is not None and sample.hold in (Hold.HOLDS, Hold.DONE):
                 self.signals.write(now_s, "fault_achieved", step.step_id, sample.achieved)
                 if attained_at_s is None and sample.achieved >= step.asked.floor:
-                    attained_at_s = now_s
+                    attained_at_s = held.attained_at_s = now_s
+                    if held.witness is not None:
+                        held.witness.attained(now_s)
                     self._journal(
                         Kind.FAULT_ATTAINED,
                         step,
@@ -178,7 +272,7 @@ class Conductor:
         self._journal(Kind.FAULT_HEALED, step, {"verified": verified, "primitives": results})
         self.ended[step.step_id] = self.now_s()
 
-    def _end(self, step: Step, ended_by: str, because: str, held: Held) -> None:
+    def _end(self, step: Step, ended_by: str, because: str, held: Held, at_s: float | None = None) -> None:
         detail: dict[str, Any] = {"ended_by": ended_by, "because": because, "achieved": summary(held.measured)}
         if held.looks:
             detail["held_percent"] = round(100 * len(held.measured) / held.looks, 1)
@@ -187,7 +281,11 @@ class Conductor:
         told = {key: value for key, value in held.told.items() if key not in ("at", "pressure")}
         if told:
             detail["told"] = told
-        self._journal(Kind.FAULT_ENDED, step, detail)
+        if held.lasted_s is not None:
+            detail["lasted_s"] = round(held.lasted_s, 3)
+        if held.witness is not None:
+            detail["witness"] = held.witness.summary()
+        self._journal(Kind.FAULT_ENDED, step, detail, at_s=at_s)
 
     def _journal(self, kind: Kind, step: Step, detail: Mapping[str, Any], at_s: float | None = None) -> float:
         return self.journal.append(kind, step.step_id, "conductor", detail, durable=True, at_s=at_s).at_s

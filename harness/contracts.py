@@ -42,6 +42,7 @@ class Link:
     address_file: Path  # one line, unix:/PATH or tcp:HOST:PORT; a way of one caller may have none until it is made
     callee: str
     callers: tuple[str, ...]
+    probe: Mapping[str, Any] = field(default_factory=dict)  # a message that is always answered and changes nothing
     framing: str = ""  # "u32be": each message has its length before it, as 4 bytes; "": not known
 
 
@@ -60,6 +61,16 @@ class LedgerPage:
     url: str  # a path in which {next} stands for the page's cursor; the first is 0
     rows: str  # the key of a page's rows; the cursor of the next page is under "next", no rows = the end
     last: str = ""  # a path that tells the last row alone, and the cursor behind it; "": it is read from its beginning
+    proof: str = ""  # how a row's `result` proves that the work was executed; "": it proves nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTrail:
+    """What the entries of the ledger `audit` tell beyond the decisions and rejections."""
+
+    head: str = ""  # a path that answers with the last entry alone, under the key of the ledger's rows
+    digest: str = ""  # the hash of the request's body that each entry's payload carries; "": none
+    every_request: bool = False  # each request that changes state has one entry, whatever its answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +85,22 @@ class Question:
     path: str
     body: Mapping[str, Any] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourQuestion:
+    """A request whose answer depends on the target's configuration and rules alone.
+
+    *ignore*: dotted fields of the answer's JSON that differ each time; lists on the way are walked through.
+    *counts*: dotted field → the ledger whose number of rows it tells; such a field is ignored as well.
+    """
+
+    name: str
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    ignore: tuple[str, ...] = ()
+    counts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +131,11 @@ class Target(Protocol):
     def playbooks(self) -> tuple[str, ...]: ...
 
     @property
+    def playbook_effects(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """{playbook: {defers, refuses: kinds of work; cuts_off: ("actor",); serves_stale: routes}}."""
+        ...
+
+    @property
     def kernels(self) -> tuple[str, ...]: ...
 
     @property
@@ -130,6 +162,16 @@ class Target(Protocol):
     def ledgers(self) -> Mapping[str, LedgerPage]: ...
 
     @property
+    def audit(self) -> AuditTrail | None:
+        """None: the manifest says nothing of it."""
+        ...
+
+    @property
+    def exclusive(self) -> bool:
+        """True when nothing else works on this target: all that it holds was sent by the run."""
+        ...
+
+    @property
     def immutable_log(self) -> LogRoute | None:
         """None: nobody from outside may add to it."""
         ...
@@ -137,6 +179,11 @@ class Target(Protocol):
     @property
     def models(self) -> Mapping[str, Question]:
         """{model: what shows that it is in use}; a model is called after its file."""
+        ...
+
+    @property
+    def behaviour(self) -> tuple[BehaviourQuestion, ...]:
+        """Questions whose answers show which configuration and rules the target follows."""
         ...
 
     @property
@@ -202,6 +249,12 @@ class Told:
     answered: int = 0  # at least once, whatever the answer
     settled: int = 0  # with their last answer, or given up
     given_up: int = 0
+    attempts: int = 0  # how often any of them was handed to a connection
+    resent: int = 0  # of these, by the engine itself, after a connection that was closed under it
+    counted: int = 0  # how many attempts have ended, by the engine's own count
+    invalid: int = 0  # of those sent
+    in_flight: float = 0.0  # how many were under way at a time, in the mean while there was more to send
+    rate: float = 0.0  # attempts a second, from the first to the last request's first one
     unreached: Mapping[str, int] = field(default_factory=dict)  # {why: settled ones of which nothing ever left}
     problem: str = ""  # why it is no longer what was asked for
 
@@ -221,6 +274,42 @@ class Gates(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """A second measure of a fault's magnitude, in the same unit, by another process than the one that causes it.
+
+    The conductor makes it before the injection and reads it in the harness's process, beside Fault.sample().
+    """
+
+    @property
+    def error(self) -> float:
+        """By how much mean() may be too low for reasons of its own, such as the few requests that it counted."""
+        ...
+
+    def sample(self, effect: Effect) -> float | None:
+        """The value now; None: not known yet, or the fault's object is gone. Never blocks for more than 50 ms."""
+        ...
+
+    def attained(self) -> None:
+        """The fault says that it has reached its magnitude: mean() counts from here."""
+        ...
+
+    def ended(self) -> None:
+        """The last sample was taken when the fault was over: mean() does not count it."""
+        ...
+
+    def mean(self) -> float | None:
+        """What the witness saw from attained() on, in the unit of the fault's magnitude; None: nothing."""
+        ...
+
+    def also(self) -> Mapping[str, float]:
+        """{name: value} of the magnitudes that the fault is asked for besides."""
+        ...
+
+    def finish(self, effect: Effect) -> None:
+        """The fault has been taken back: a count is read once more. May take up to 2 s."""
+        ...
+
+
 ATTAIN_LIMIT_S = 10.0
 
 
@@ -237,8 +326,11 @@ class Fault(Protocol):
     says that it is done, and after so many seconds all the same; `of_generator`, true when all of it lives in the load
     generator and dies with it: it has nothing to undo, and its `senders_on(target)` are the addresses that the target
     sees;
-    `subject_on(target)`, for a subject that only the target's manifest tells, such as the first worker of a pool; and
-    `target_ends_it`, true when a target that is well ends it long before its time.
+    `subject_on(target)`, for a subject that only the target's manifest tells, such as the first worker of a pool;
+    `target_ends_it`, true when a target that is well ends it long before its time; `also_asked`, the magnitudes
+    besides `asked` and the duration, each of whose achieved value stands in a sample's detail under "also"; and
+    `witness`, in words the measure that shows the magnitude independently, which `start_witness(target, undo, hands)`
+    makes: a fault that names one and whose witness says nothing, or less than the fault itself, is no PASS.
     """
 
     duration_field: ClassVar[str]  # which field is its length in seconds; "" for a fault given by a count
@@ -287,7 +379,7 @@ class Observer(Protocol):
     """Reads one source of signals. Stateful: it turns what it reads into samples and edges.
 
     Where it has several instances, each says in `about` what it looks at. One whose requests may change the target's
-    state yields each as a Reading with `posted`, has `posting`, true while one is under way, and `stop_posting()`.
+    state yields each as a Reading with `asked`, has `posting`, true while one is under way, and `stop_posting()`.
     """
 
     every_s: ClassVar[float]

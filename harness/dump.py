@@ -18,7 +18,7 @@ import gevent
 
 from harness.contracts import Target, TargetError
 from harness.loopback import Client
-from harness.model import Finding, Verdict
+from harness.model import CUT_SHORT, Finding, Verdict
 from harness.process import same
 
 FOLDER = "dump"
@@ -106,8 +106,8 @@ def hung(
 
 
 def blamed(findings: Iterable[Finding], kernels: Collection[str]) -> dict[str, str]:
-    """{kernel: the claim about it that failed}."""
-    failed = [one for one in findings if one.verdict is Verdict.FAIL]
+    """{kernel: the claim about it that failed}; as it would, when the run comes to its end now."""
+    failed = [one for one in findings if one.verdict is Verdict.FAIL or one.cause == CUT_SHORT]
     words = [(one, set(one.claim.replace("'", " ").split()) | set(one.because.split())) for one in failed]
     return {kernel: f"FAIL: {one.claim}" for kernel in kernels for one, said in words if kernel in said}
 
@@ -128,7 +128,9 @@ class Stacks:
                 self._greenlets.append(gevent.spawn(self._take, kernel, why, at_s))
 
     def wait(self) -> None:
+        """Until all are taken, or their time is up: nothing is written after that."""
         gevent.joinall(self._greenlets, timeout=STACK_LIMIT_S)
+        gevent.killall(self._greenlets)
 
     def _take(self, kernel: str, why: str, at_s: float) -> None:
         try:

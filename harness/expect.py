@@ -74,6 +74,11 @@ def _coverage_file() -> dict[str, Any]:
     return data
 
 
+def alarm_witnesses() -> dict[str, dict[str, dict[str, Any]]]:
+    """{safeguard: {what it names, or "*": our own witness that it had cause}} of scenarios/coverage.yaml."""
+    return {name: dict(rows) for name, rows in _coverage_file().get("alarms", {}).items()}
+
+
 def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:
     """By the scenario's own `detected_by`, else by scenarios/coverage.yaml."""
     known = _coverage_file()["faults"]

@@ -14,7 +14,18 @@ from harness.contracts import TargetError, Told
 
 ATTACK = "grace_attack"  # the message that tells a worker what to do
 ANY = "*"  # the attacker for a route that has none of its own
-COUNTED = ("total", "sent", "answered", "settled", "given_up")  # of Told, what adds up
+COUNTED = (
+    "total",
+    "sent",
+    "answered",
+    "settled",
+    "given_up",
+    "attempts",
+    "resent",
+    "counted",
+    "invalid",
+)  # of Told, adds up
+MEASURED = ("in_flight", "rate")
 SHUT_LIMIT_S = 5.0
 SILENT_S = 10.0  # a worker that sends has so long to tell how far it is
 
@@ -171,7 +182,8 @@ class RunGates:
         problems += [f"worker {name} was lost" for name in names if name not in here]
         if not all(found):
             return Told(problem="; ".join(problems))  # not all have begun
-        sums = {key: sum(int(one[key]) for one in found) for key in COUNTED}
+        sums: dict[str, Any] = {key: sum(int(one.get(key, 0)) for one in found) for key in COUNTED}
+        sums |= {key: sum(float(one.get(key, 0.0)) for one in found) for key in MEASURED}
         unreached: Counter[str] = Counter()
         for one in found:
             unreached.update(one["unreached"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from urllib.parse import urlsplit
@@ -72,3 +72,25 @@ def own_address(url: str, permitted: Iterable[str] = ()) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)  # of a datagram socket: only the way there is looked up
         return str(sock.getsockname()[0])
+
+
+def off_limits(url: str, scheme: str, permitted: Collection[str] = ()) -> str:
+    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or neither this machine nor permitted; "" = it may be.
+
+    ZeroMQ reads "a;b" as a source and a destination, and a user
+    before the host hides the host: nothing may stand there besides host and port.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not is_loopback(host) and host not in permitted:
+        return (
+            f"{url!r} is not on this machine; only loopback addresses are allowed,"
+            " and hosts that the manifest's permits and --allow-host both name"
+        )
+    shown = f"[{host}]" if ":" in host else host
+    if not port or url.lower() != f"{scheme}://{shown}:{port}":
+        return f"{scheme}://HOST:PORT and nothing else is expected, not {url!r}"
+    return ""

@@ -93,7 +93,7 @@ class Journal:
 
 
 JUDGED = ("plan.json", "signals.csv", "requests.csv")
-JUDGED_IF_THERE = ("ledger.jsonl", "target/*.jsonl")
+JUDGED_IF_THERE = ("ledger.jsonl", "target/*.jsonl", "state/*.json")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

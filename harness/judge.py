@@ -6,10 +6,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import catalog
-from harness.model import INVARIANT, Claim, Finding, Verdict, overall
+from harness.model import CUT_SHORT, INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
 from harness.wave_view import NARROW, narrow
 
+# Checks that ask for a reaction to the faults, whatever the group of their claim.
+REACTIONS = (
+    "alerts_raised",
+    "all_safeguards_triggered",
+    "answered_stale",
+    "fallback_model_activated",
+    "load_shed",
+    "playbook_ran",
+    "playbooks_concurrent",
+    "playbooks_repeat",
+    "refused_unrecorded",
+    "restarted",
+    "retries_refused_cheaply",
+    "retro_queue_managed",
+    "safeguard_engaged",
+    "workers_restarted",
+)
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
@@ -28,7 +45,7 @@ def judge(record: Record) -> list[Finding]:
 
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
     because = "; ".join(lacks)
-    evidence = cite(record.aborted) or ("plan.json:1",)
+    evidence = (*cite(record.aborted), record.looked("plan.json"))
     evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks for line in one.lines)
     return Finding(
         check=claim.check,
@@ -49,17 +66,25 @@ def judge_claim(record: Record, claim: Claim) -> Finding:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
         found: Finding = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
-        found = Finding(check=claim.check, verdict=Verdict.INCONCLUSIVE, claim=claim.claim, because=str(error))
+        found = _unusable(claim, "unknown_check", str(error))
     except Exception as error:
-        why = f"the check crashed: {type(error).__name__}: {error}"
-        found = Finding(
-            check=claim.check,
-            verdict=Verdict.INCONCLUSIVE,
-            claim=claim.claim,
-            because=why,
-            code=f"{claim.check}.crashed",
-        )
+        found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
+    if not found.evidence:  # of an absence: all that happened was looked at
+        found = replace(found, evidence=(record.looked("timeline"),))
     return replace(_temper(record, claim, found), group=claim.group)
+
+
+def _unusable(claim: Claim, cause: str, because: str) -> Finding:
+    """The finding of a check that gave none."""
+    code = f"{claim.check}.{cause}"
+    return Finding(
+        check=claim.check,
+        verdict=Verdict.INCONCLUSIVE,
+        claim=claim.claim,
+        because=because,
+        group=claim.group,
+        code=code,
+    )
 
 
 def _without_source(record: Record, claim: Claim) -> tuple[str, ...]:
@@ -77,7 +102,7 @@ def _not_judged(record: Record, claim: Claim, missing: tuple[str, ...]) -> Findi
         claim=claim.claim,
         because=f"not judged: {need}the target's manifest names none of {', '.join(missing)}",
         group=claim.group,
-        evidence=("plan.json:1",),
+        evidence=(record.looked("plan.json"),),
         code=f"{claim.check}.not_judged",
         missing=missing,
     )
@@ -89,12 +114,29 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         shortfall = record.fault(step_id).shortfall
         if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
-            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
-    cut = record.aborted is not None or record.finished is None or bool(record.chain_problem or record.torn)
-    if cut and found.verdict is Verdict.FAIL:
-        because = f"the run was cut short or its record is not whole; until then: {found.because}"
-        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because)
+            code = f"{found.check}.fault_not_as_asked"
+            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
+    if found.verdict is Verdict.FAIL and _rests_on_all(claim):
+        short = [fault for fault in record.faults if fault.shortfall]
+        if short:
+            names = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in short)
+            because = f"not every fault was what was asked ({names}); otherwise: {found.because}"
+            return replace(
+                found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
+            )
+    cut = record.aborted is not None or record.finished is None
+    if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
+        because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
+        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
     return found
+
+
+def _rests_on_all(claim: Claim) -> bool:
+    """True for a claim that the target reacts to the faults, and that names none of them as the one it needs.
+
+    What must hold however small a fault was, such as no lost work, is judged all the same.
+    """
+    return not claim.needs and (claim.group in ("safeguard", "playbook") or claim.check in REACTIONS)
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:

@@ -14,13 +14,20 @@ from harness.catalog import nearest
 LEDGER = "ledger.jsonl"
 LEGITIMATE = "legitimate"  # the user whose requests are nobody's attack
 PROBE = "probe"  # the harness itself, which asks a route to see that it answers
-KINDS = ("intent", "decision", "retrospective")
+KINDS = ("intent", "decision", "retrospective", "knowledge")
 OUTCOMES = ("accepted", "rejected", "refused", "unanswered")
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
 COMPLETED = "completed"
 OVER = (COMPLETED, "failed", "timeout")  # nothing more will become of work in one of these
 # kind → the target's ledger that holds it, and the field there that names it
-HELD_IN = {"intent": ("intents", "intent_id"), "retrospective": ("retrospectives", "id")}
+HELD_IN = {
+    "intent": ("intents", "intent_id"),
+    "retrospective": ("retrospectives", "id"),
+    "knowledge": ("knowledge", "id"),
+}
+KEPT = ("knowledge",)  # ledgers of what is only kept: their rows have no status, and nothing more becomes of them
+# kind → where an answer names whom it is for
+NAMED_IN = {"intent": "intent_id", "retrospective": "id", "knowledge": "id"}
 # path of a POST that changes state → kind
 ROUTE_KINDS = {
     "/api/htm/intents": "intent",
@@ -29,6 +36,7 @@ ROUTE_KINDS = {
     "/api/knowledge": "knowledge",
 }
 AUDIT, REFERENCE = "audit", "reference"
+NAMES_MAX = 100  # in a mapping of one row
 FEW = 3  # of what is wrong, that are named and cited
 NO_LEDGER = "the run kept no ledger of what was sent"
 
@@ -53,7 +61,19 @@ class LedgerRow:
     reference: str = ""  # what the target called its decision or rejection
     question: str = ""  # of a decision: "actor|action|resource"
     answer: str = ""  # to it
+    sent: Mapping[str, Any] = field(default_factory=dict)  # field of a valid body → digest of its value
+    digest: str = ""  # SHA-256 of the body as sent
+    proof: str = ""  # the result that only an execution of this request gives
+    actor: str = ""  # these three as an audit entry must name them; "" = not known
+    action: str = ""
+    resource: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)  # the answer to a question, without its references
+    refusals: Mapping[str, Any] = field(default_factory=dict)  # error word → how many answers told to come again
+    lost: int = 0  # attempts whose result is not known
+    error: str = ""  # the last answer's error word
+    begun_s: float | None = None  # when the last attempt was sent
     deferred_for: str = ""  # what the target named with commas as its reason to defer it
+    work: str = ""  # its kind as a playbook names it, such as "intent.deferrable" (harness/playbook_effects.py)
     line: int = field(default=0, compare=False)  # of ledger.jsonl
 
     @property
@@ -83,14 +103,32 @@ class LedgerRow:
         for name, known in (("kind", KINDS), ("outcome", OUTCOMES)):
             if getattr(row, name) not in known:
                 raise ValueError(f"no {name} is called {getattr(row, name)!r}.{nearest(getattr(row, name), known)}")
+        if row.begun_s is not None and not math.isfinite(row.begun_s):
+            raise ValueError(f"begun_s: {row.begun_s!r} does not fit")
+        if row.lost < 0 or not all(type(count) is int and count > 0 for count in row.refusals.values()):
+            raise ValueError("refusals, lost: whole numbers are expected")
+        if not all(isinstance(digest, str) for digest in row.sent.values()):
+            raise ValueError("sent: a digest of each field is expected")
+        if max(len(row.sent), len(row.told), len(row.refusals)) > NAMES_MAX:
+            raise ValueError(f"sent, told, refusals: at most {NAMES_MAX} names are expected")
         if not math.isfinite(row.at_s) or row.attempts < 0 or not row.id or row.valid is bool(row.flaw):
             raise ValueError("a time, an id, or a flaw of just what is invalid is missing")
         return row
 
 
-_NUMBERS: dict[str, Any] = {"at_s": int | float, "valid": bool, "attempts": int, "status": int}
-_TYPES = {one.name: _NUMBERS.get(one.name, str) for one in fields(LedgerRow) if one.name != "line"}
-_NEEDED = frozenset(one.name for one in fields(LedgerRow) if one.default is MISSING)
+_NOT_TEXTS: dict[str, Any] = {
+    "at_s": int | float,
+    "valid": bool,
+    "attempts": int,
+    "status": int,
+    "lost": int,
+    "begun_s": int | float,
+    "sent": dict,
+    "told": dict,
+    "refusals": dict,
+}
+_TYPES = {one.name: _NOT_TEXTS.get(one.name, str) for one in fields(LedgerRow) if one.name != "line"}
+_NEEDED = frozenset(one.name for one in fields(LedgerRow) if one.default is MISSING and one.default_factory is MISSING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,15 +262,23 @@ class Wrongs:
     def __init__(self) -> None:
         self.words: list[str] = []
         self.cited: list[str] = []
+        self.code = ""  # the cause that was added first
 
-    def add(self, words: str, rows: Sequence[tuple[str, Placed]]) -> None:
-        """(id, row) of each that is so; none is nothing wrong."""
+    def add(self, words: str, rows: Sequence[tuple[str, Placed]], code: str = "") -> None:
+        """(id, row) of each that is so; none is nothing wrong. *code* names the cause in a finding."""
         if not rows:
             return
+        self.code = self.code or code
         names = list(dict.fromkeys(name for name, _ in rows))
         more = ", ..." if len(names) > FEW else ""
         self.words.append(f"{len(rows)} {words} ({', '.join(names[:FEW])}{more})")
         self.cited += [row.place for _, row in rows[:FEW]]
+
+    def note(self, code: str, words: str, rows: Sequence[tuple[str, Placed]], also: Sequence[Placed] = ()) -> None:
+        """Add as add() does; *also* are rows that show the same from the other side."""
+        if rows:
+            self.add(words, rows, code)
+            self.cited += [row.place for row in also[:FEW]]
 
     def __bool__(self) -> bool:
         return bool(self.words)

@@ -26,6 +26,7 @@ from harness.embedded import EmbeddedTwin, TwinFailed, TwinRefused
 from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
+from harness.load_count import UserSignals, count_load
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict, invariants_judged
 from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
@@ -41,7 +42,7 @@ from harness.target import ManifestTarget, load_target
 from harness.wave import lint_together, plan_together
 from harness.web import TAB, blueprint
 from harness.web_state import Board
-from harness.worker import ROWS, Reports, listen, read, work
+from harness.worker import ROWS, Reports, in_run_time, listen, read, work
 from harness.worker_clock import CLOCK, WorkerClocks
 
 VERSION = "0.1.0"
@@ -82,6 +83,7 @@ class Session:
         self.prepared = False  # a start was accepted and Locust has not begun it yet
         self.cancelled = False  # a start that was halted before its run began
         self.lacks: tuple[str, ...] = ()  # what the target does not have of its manifest
+        self.user_signals = UserSignals()
         self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
 
     # Before anything starts
@@ -224,9 +226,11 @@ class Session:
         }
         # also what an earlier run of this process has left
         facts |= {"stuck": left} if (left := stuck(Path(self.options.out))) else {}
-        # these go to the workers as well: the users' words follow from the first, their ids begin with the second
+        # these go to the workers as well: the users' words follow from the first, their ids begin with the second,
+        # and they ask none but these routes where the target may lack one
         prefix = f"{id_prefix(folder.name)}-"
         self.options.run_seed, self.options.run_prefix = plan.seed, prefix
+        self.options.run_routes = list(plan.routes)
         self.options.permitted = list(target.permitted)  # where they may talk to
         say(describe(plan))
         for one in left:
@@ -244,7 +248,7 @@ class Session:
         self.clocks = WorkerClocks(self.run.clock.now_s, folder.name)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
-        self.verdict = None
+        self.verdict, self.user_signals = None, UserSignals()
         self.run.begin()
         self.greenlet = gevent.spawn(self._drive, self.run)
 
@@ -280,7 +284,7 @@ class Session:
             for name, at_s, value in samples:
                 self.run.signals.write(at_s, name, worker, value)
             self.run.add_rows(rows)
-            self.run.add_ledger({**row, "at_s": to_run(row["at_s"])} for row in one["ledger"])
+            self.run.add_ledger(in_run_time(row, to_run) for row in one["ledger"])
             if self.gates is not None:
                 self.gates.heard(worker, one["prefix"], one["attacks"])
 
@@ -316,6 +320,8 @@ class Session:
 
     def _step(self, run: Run) -> None:
         self._feed(run)
+        if self.sinks is not None and not self.distributed:  # a worker tells that of its own
+            self.user_signals.tell(run, self.sinks.activity)
         asks = stop_file(run.folder, Path(self.options.out))
         if asks is not None:
             run.abort(f"halted by the stop file {asks}")
@@ -366,6 +372,8 @@ class Session:
             if sinks is not None and gates is not None:
                 gates.here.shut_all()
                 pour(sinks, gates.here, run, all_of_it=True)
+                own = {} if self.distributed else {"": sinks.activity.told()}
+                count_load(self.environment, run, gates, {**own, **self.reports.activity})
             unknown = [self.reports.missing(), self.clocks.problems() if self.clocks else ""]
             if any(unknown):
                 run.spoil("; ".join(filter(None, unknown)))

@@ -14,6 +14,11 @@ BODY_BYTES_MAX = 4 << 20
 PROBE_ADDRESS = "127.0.0.3"  # probes must not spend the allowance of the legitimate users
 
 
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Return *body* as the bytes that send() sends."""
+    return json.dumps(body).encode()
+
+
 class Client:
     """One keep-alive connection to a target. Not for use by two at a time."""
 
@@ -35,7 +40,7 @@ class Client:
             address, port = resolve(self.host, self.port, self.permitted)
             source = (PROBE_ADDRESS, 0) if address.startswith("127.") else None
             self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else encoded(body)
         # a stored answer would say nothing of the kernel that is asked for
         shown = f"[{self.host}]" if ":" in self.host else self.host
         headers = {"Host": f"{shown}:{self.port}", "Cache-Control": "no-cache", **(more or {})}

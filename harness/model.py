@@ -30,7 +30,9 @@ class Kind(StrEnum):
     SIGNAL_BACK = "signal_back"
     CLOCK_MEASURED = "clock_measured"
     RECOVERED = "recovered"
+    LOAD_COUNTED = "load_counted"
     READ_BACK = "read_back"
+    AUDIT_HEAD = "audit_head"
     DEEDS_LOGGED = "deeds_logged"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
@@ -81,25 +83,12 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posted:
-    """A request of an observer that may have changed the target's state, with its answer (status 0: none came)."""
-
-    method: str
-    path: str
-    body: Mapping[str, Any]
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    answer: bytes = b""
-    begun_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reading:
     """One thing that an observer saw at *at_s*.
 
     With *value* and no *kind* it is a sample and goes to signals.csv as (at_s, name, subject, value).
     With *kind* it is an edge and goes to the timeline with *subject* and *detail*.
-    With *posted* it is a request of its own, and goes to ledger.jsonl where its route is one that changes state.
+    With *asked* it is a request that the observer itself made, and goes to the ledger: see harness/probe_rows.py.
     """
 
     at_s: float
@@ -108,7 +97,7 @@ class Reading:
     value: float | None = None
     kind: Kind | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
-    posted: Posted | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +175,8 @@ class Step:
     asked: Magnitude
     where: str = ""  # "scenarios/enhanced/x.yaml:12"
     kernels: tuple[str, ...] = ()  # all that the fault is aimed at, where it names more than its subject
+    also_asked: tuple[Magnitude, ...] = ()  # beside *asked* and the duration: a rate, a concurrency, a share
+    witness: str = ""  # the independent measure of *asked* that the fault declares; "" in older run folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +273,11 @@ class Plan:
     witnesses: Mapping[str, str] = field(default_factory=dict)  # kernel -> the route that shows its life
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # in a wave: scenario -> its step ids
     offers: tuple[str, ...] = ()  # dotted keys of the target's manifest: what invariants can be judged from
+    effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
+        default_factory=dict
+    )  # playbook -> what clients notice
+    # safeguard -> {what it names, or "*": our own witness of that quantity}, of scenarios/coverage.yaml
+    alarms: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     require: tuple[str, ...] = ()  # invariants that must be judged: without a source they are INCONCLUSIVE
     recovery_limits_s: Mapping[str, float] = field(default_factory=dict)  # in a wave: scenario -> its own limit
 
@@ -295,6 +291,7 @@ class Plan:
         return max((step.at_s + step.duration_s for step in self.steps), default=0.0)
 
 
+CUT_SHORT = "run_cut_short"  # the cause of a finding that would be a FAIL of a run that came to its end
 INVARIANT = "invariant"  # the group of the claims that every run makes by itself
 
 
@@ -338,6 +335,11 @@ class Finding:
     evidence: tuple[str, ...] = ()
     code: str = ""
     missing: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """The code without the name of the check: "no_new_process"."""
+        return self.code.partition(".")[2]
 
     @property
     def judged(self) -> bool:

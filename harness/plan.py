@@ -15,7 +15,7 @@ from harness.claims import ALIASES, RESTARTED, ClaimError, parse
 from harness.classic_claims import kernel_of
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
-from harness.expect import expect, playbook_for, setup_of
+from harness.expect import alarm_witnesses, expect, playbook_for, setup_of
 from harness.impossible import impossible
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Setup, Slo, Step
@@ -98,6 +98,8 @@ def build_plan(
         unsafe=dict(scenario.unsafe),
         witnesses={route.witness_of: route.name for route in target.routes if route.witness_of},
         offers=tuple(target.offers),
+        effects={name: dict(one) for name, one in target.playbook_effects.items()},
+        alarms=alarm_witnesses(),
         require=scenario.require,
     )
     if options.control:
@@ -215,6 +217,12 @@ def _unfit(scenario: Scenario) -> list[str]:
             parse_stop(text)
         except StopError as error:
             problems.append(f"{place}: stop_when: {error}")
+    known = catalog.invariants()
+    problems += [
+        f"{scenario.places['require']}: require: no invariant is called {name!r}.{nearest(name, known)}"
+        for name in scenario.require
+        if name not in known
+    ]
     if scenario.max_failover_time is not None and FAILOVER_CHECK not in catalog.checks():
         problems.append(f"{scenario.places['max_failover_time']}: max_failover_time: no check judges a failover yet")
     return problems
@@ -346,7 +354,15 @@ def _step(step_id: str, entry: FaultEntry, fault: Any, at_s: float, asked_s: flo
         asked=fault.asked,
         where=entry.where,
         kernels=tuple(getattr(fault, "kernels", ())),
+        also_asked=tuple(getattr(fault, "also_asked", ())),
+        witness=str(getattr(fault, "witness", "")),
     )
+
+
+def _step_from(one: Mapping[str, Any]) -> Step:
+    also = tuple(Magnitude(**more) for more in one.get("also_asked", ()))
+    nouns = {"asked": Magnitude(**one["asked"]), "kernels": tuple(one.get("kernels", ())), "also_asked": also}
+    return Step(**{**one, **nouns})
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -357,10 +373,7 @@ def plan_from_json(text: str) -> Plan:
     """The plan that plan_to_json wrote. Raises ValueError for anything else."""
     try:
         data = json.loads(text)
-        steps = tuple(
-            Step(**{**one, "asked": Magnitude(**one["asked"]), "kernels": tuple(one.get("kernels", ()))})
-            for one in data["steps"]
-        )
+        steps = tuple(_step_from(one) for one in data["steps"])
         claims = tuple(Claim(**{**one, "needs": tuple(one["needs"])}) for one in data["claims"])
         coverage = {k: tuple((row[0], row[1]) for row in rows) for k, rows in data["coverage"].items()}
         tuples = {
@@ -377,7 +390,10 @@ def plan_from_json(text: str) -> Plan:
         for key in ("notes", "stop_when", "offers", "require"):  # younger than the first run folders
             tuples[key] = tuple(data.get(key, ()))
         routes = {name: tuple(kernels) for name, kernels in data["routes"].items()}
-        rest = {**data, **tuples, "slo": Slo(**data["slo"])}
+        effects = {
+            name: {key: tuple(words) for key, words in one.items()} for name, one in data.get("effects", {}).items()
+        }
+        rest = {**data, **tuples, "slo": Slo(**data["slo"]), "effects": effects}
         unheard_of = {step_id for one in claims for step_id in one.needs} - {step.step_id for step in steps}
         if unheard_of:
             raise KeyError(f"no step is called {', '.join(sorted(unheard_of))}")

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.contracts import LedgerPage, Target
-from harness.ledger import AUDIT, COMPLETED, HELD_IN, OVER, REFERENCE, held_file
+from harness.ledger import AUDIT, COMPLETED, HELD_IN, KEPT, OVER, REFERENCE, held_file
 from harness.loopback import Client
 
 PAGES_MAX = 5000
@@ -170,7 +170,7 @@ class _Pages:
         return far, (self.wanted - self._done) | open_ids
 
     def _status(self, row: Mapping[str, Any]) -> Any:
-        return row.get("status") if self.name in ID_OF else COMPLETED
+        return row.get("status") if self.name in ID_OF and self.name not in KEPT else COMPLETED
 
     def after(self, cursor: Any) -> Iterator[tuple[Rows, Any]]:
         """(rows, cursor behind them) of each page from *cursor* to the end."""

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.fault_record import FaultRecord as FaultRecord
 from harness.journal import read_journal
-from harness.ledger import HeldRow, LedgerRow, read_held, read_ledger
-from harness.model import WELL, Event, Kind, Plan, Step
+from harness.ledger import PROBE, HeldRow, LedgerRow, read_held, read_ledger
+from harness.model import WELL, Event, Kind, Plan
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
+from harness.seal import changes
+from harness.states import AFTER, BEFORE, State, read_state
 from harness.traffic import RequestRow, Traffic
 from harness.unmet import Unmet, unmet
 
 DETECTION_GRACE_S = 30.0
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
-TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
-HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
 PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
 
 
@@ -46,52 +47,6 @@ class PlaybookRun:
     @property
     def succeeded(self) -> bool:
         return self.finished is not None and self.finished.detail.get("outcome") == "succeeded"
-
-
-@dataclass(frozen=True)
-class FaultRecord:
-    """One step of the plan and what became of it."""
-
-    step: Step
-    planned: Event | None
-    injected: Event | None
-    attained: Event | None
-    ended: Event | None
-    healed: Event | None
-
-    @property
-    def achieved(self) -> dict[str, float] | None:
-        value = self.ended.detail.get("achieved") if self.ended else None
-        return value if isinstance(value, dict) else None
-
-    @property
-    def ended_by(self) -> str:
-        return str(self.ended.detail.get("ended_by")) if self.ended else ""
-
-    @property
-    def shortfall(self) -> str:
-        """Why its magnitude was not what was asked for; "" when it was."""
-        asked = self.step.asked
-        if self.injected is None:
-            return "it was not injected" + (f": {self.ended.detail.get('because')}" if self.ended else "")
-        if self.ended_by == "lost":
-            return f"it was lost: {self.ended.detail.get('because') if self.ended else ''}"
-        if self.ended_by == "halt":
-            return "it was cut short"
-        if self.attained is None or self.achieved is None:
-            return f"it never reached {asked.floor:g} {asked.unit}".rstrip() + self._limit
-        held = self.ended.detail.get("held_percent") if self.ended else None
-        if isinstance(held, int | float) and held < HELD_PERCENT_MIN:
-            return f"it was measured for {held:.0f} % of its time only, at least {HELD_PERCENT_MIN:g} %"
-        if self.achieved["mean"] < asked.floor:
-            return f"a mean of {self.achieved['mean']:g} {asked.unit}, asked {asked.value:g}" + self._limit
-        return ""
-
-    @property
-    def _limit(self) -> str:
-        """What the injector says kept it from more, after the words of an end by the plan."""
-        because = str(self.ended.detail.get("because", "")) if self.ended else ""
-        return because.removeprefix(TIME_IS_UP) if because.startswith(f"{TIME_IS_UP}; ") else ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +79,15 @@ def _in_the_way(one: Engagement, at_s: float) -> bool:
 def cite_rows(rows: Iterable[RequestRow], most: int = 5) -> tuple[str, ...]:
     """The first of *rows*, at most so many, as evidence; their number is in the finding's words."""
     return tuple(f"requests.csv:{row.line}" for row in rows if row.line)[:most]
+
+
+def _lines_of(path: Path) -> int | None:
+    """The number of lines in a file, a last one without its end included; None when it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
 
 
 def cite(event: Event | None) -> tuple[str, ...]:
@@ -164,18 +128,29 @@ class Record:
         return Record(folder, completed(plan, events), events, problem, requests, signals, torn)
 
     @cached_property
-    def _ledgers(self) -> tuple[tuple[LedgerRow, ...] | None, dict[str, tuple[HeldRow, ...]], tuple[str, ...]]:
-        """(what the clients sent, what the target held, what of both could not be read)."""
+    def _ledgers(
+        self,
+    ) -> tuple[tuple[LedgerRow, ...] | None, dict[str, tuple[HeldRow, ...]], tuple[str, ...], tuple[LedgerRow, ...]]:
+        """(what the clients sent, what the target held, what of both could not be read, what the probes sent)."""
         torn: list[str] = []
         sent = read_ledger(self.folder, torn)
         names = sorted(path.stem for path in (self.folder / "target").glob("*.jsonl"))
         held = {name: read_held(self.folder, name, torn) for name in names}
-        return sent, {name: rows for name, rows in held.items() if rows is not None}, tuple(torn)
+        known = {name: rows for name, rows in held.items() if rows is not None}
+        if sent is None:
+            return None, known, tuple(torn), ()
+        probes = tuple(row for row in sent if row.user == PROBE)
+        return tuple(row for row in sent if row.user != PROBE), known, tuple(torn), probes
 
     @property
     def ledger(self) -> tuple[LedgerRow, ...] | None:
-        """Every state-changing request with its last answer; None for a run that kept no ledger."""
+        """Every state-changing request of the clients with its last answer; None for a run that kept no ledger."""
         return self._ledgers[0]
+
+    @property
+    def probes(self) -> tuple[LedgerRow, ...]:
+        """State-changing requests that the harness itself made, to see that a route answers."""
+        return self._ledgers[3]
 
     def held(self, name: str) -> tuple[HeldRow, ...] | None:
         """What the target finally held of *name*; None when it could not be asked."""
@@ -184,7 +159,32 @@ class Record:
     @cached_property
     def torn(self) -> tuple[str, ...]:
         """What could not be read of the files besides the timeline, each with its place."""
-        return (*self._torn, *self._ledgers[2])
+        return (*self._torn, *self._ledgers[2], *self._states[2])
+
+    @cached_property
+    def _states(self) -> tuple[State | None, State | None, tuple[str, ...]]:
+        torn: list[str] = []
+        before, after = (read_state(self.folder, name, torn) for name in (BEFORE, AFTER))
+        return before, after, tuple(torn)
+
+    @property
+    def states(self) -> tuple[State | None, State | None]:
+        """The target's state before the first fault and after the recovery; None for one that was not read."""
+        return self._states[:2]
+
+    @cached_property
+    def altered(self) -> dict[str, str]:
+        """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""
+        return changes(self.folder, self.events[0] if self.events else None, self.finished)
+
+    def looked(self, name: str) -> str:
+        """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""
+        if name == "timeline":
+            return f"{name}:1-{len(self.events)}" if self.events else "timeline.jsonl:empty"
+        first, count = (2 if name.endswith(".csv") else 1), _lines_of(self.folder / name)
+        if count is None:
+            return f"{name}:missing"
+        return f"{name}:{first}-{count}" if count >= first else f"{name}:empty"
 
     def signals(self, name: str, subject: str = "") -> Series:
         return self._signals.get((name, subject), Series())

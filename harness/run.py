@@ -14,7 +14,7 @@ from typing import Any
 
 import gevent
 
-from harness import catalog
+from harness import catalog, seal
 from harness.clock import Clock
 from harness.conductor import Conductor
 from harness.contracts import Fault, Gates
@@ -22,16 +22,18 @@ from harness.deeds import HURRIED_S, LIMIT_S, deeds, log_deeds
 from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, keep_logs
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.hosts import lapsed
-from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
+from harness.journal import CsvWriter, Journal, SignalWriter
 from harness.judge import DECIDED_AFTER_S, judge, verdict
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
 from harness.model import INVARIANT, WELL, Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
+from harness.probe_rows import probe_rows
 from harness.read_back import read_back
 from harness.record import Record
 from harness.required import FORMAT_KEY, RUN_FORMAT
+from harness.state_taker import StateTaker
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
 from harness.traffic import HEADER, RequestRow, Traffic
@@ -107,7 +109,7 @@ class Run:
                 continue
             observers += kind.instances(target) if hasattr(kind, "instances") else [kind(target)]
         self.stacks = Stacks(target, folder)
-        self.watcher = Watcher(observers, view, self.journal, self.signals, self.ledger)
+        self.watcher = Watcher(observers, view, self.journal, self.signals, self._asked)
         self.conductor = Conductor(
             plan, faults, target, self.guardian, self.journal, self.signals, self.clock.now_s, gates
         )
@@ -121,11 +123,17 @@ class Run:
         self.unwell_because = ""
         self.recovered_at_s: float | None = None
         self.reading, self.enough = False, ""  # what the target holds; why somebody wants no more of that
+        self.state = StateTaker(target, folder, self.clock, lambda: bool(self.enough), self._asked)
         self._last_s = 0.0
         self._finished = False
 
     def begin(self) -> None:
-        facts = {**self.facts, FORMAT_KEY: RUN_FORMAT, **({"unseen": self.unseen} if self.unseen else {})}
+        facts = {
+            **self.facts,
+            FORMAT_KEY: RUN_FORMAT,
+            **seal.at_start(self.folder),
+            **({"unseen": self.unseen} if self.unseen else {}),
+        }
         facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}
         damaged = {AUDIT} if any(step.type == LOG_CORRUPTION for step in self.plan.steps) else set()
         facts |= {"ledgers": found} if (found := ledger_starts(self.target, whole=damaged)) else {}
@@ -149,6 +157,7 @@ class Run:
         """All legitimate users are there: the baseline may be measured."""
         if self.phase == "load":
             self.loaded_at_s = self.clock.now_s()
+            self.state.begin()
             self._enter("baseline")
 
     def add_rows(self, rows: Iterable[RequestRow]) -> None:
@@ -159,6 +168,10 @@ class Run:
     def add_ledger(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """State-changing requests with their last answers."""
         self.ledger.append(rows)
+
+    def _asked(self, request: Mapping[str, Any]) -> None:
+        """A request of the harness itself: one that changes something is in the ledger as a client's is."""
+        self.ledger.append(probe_rows(self.clock.now_s(), request))
 
     @property
     def done(self) -> bool:
@@ -287,6 +300,8 @@ class Run:
             because = self._unsteady(traffic)
             if not because and cpu_percent > self.plan.slo.baseline_cpu_percent_max:
                 because = f"the machine is busy to {cpu_percent:.0f} % before any fault"
+            if not because and not self.state.ready(now_s):
+                return
             if not because:
                 self._steady(traffic, cpu_percent, now_s)
                 return
@@ -364,26 +379,34 @@ class Run:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
         self.watcher.stop_posting()
-        self.ledger.close()
+        self.ledger.flush()
         if self._finished:
             self._read_back()
         self.watcher.stop()
+        self.ledger.close()  # only now: the observers ask to the end
         self.guardian.close()
         self.signals.close()
         self.requests.close()
         self._log_deeds()
         control_plane(self.target, self.folder, AFTER)
-        if self._finished:
-            hashes = {"sha256": file_hashes(self.folder)}
-            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", hashes, durable=True)
-        self.journal.close()
         self._keep_target()
-        self.verdict, self.findings = conclude(self.folder)
-        self.stacks.take(blamed(self.findings, self.plan.kernels), self.clock.now_s())
+        if self._finished:
+            self._take_blamed()
         self.stacks.wait()
+        if self._finished:  # from here on nothing is written but what judging writes
+            later = [kind.filename for kind in catalog.reporters().values()]
+            detail = seal.at_end(self.folder, later)
+            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", detail, durable=True)
+        self.journal.close()
+        self.verdict, self.findings = conclude(self.folder)
         name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
         shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
+
+    def _take_blamed(self) -> None:
+        """Keeps where the kernels stand that a claim fails about, by a first judgement of the open folder."""
+        findings = judge(Record.load(self.folder))
+        self.stacks.take(blamed(findings, self.plan.kernels), self.clock.now_s())
 
     def _read_back(self) -> None:
         """What the target holds of all that was sent, when it has had time to finish it: the load has stopped."""
@@ -402,10 +425,10 @@ class Run:
         )
         if self.target.ledgers and not self.enough:
             gevent.sleep(LAST_LOOK_S)
+        self.state.after()
         self.reading = False
         told: dict[str, Any] = {"rows": len(rows), "problems": [*torn, *problems], "interrupted": self.enough}
-        detail = {**told, "began_s": round(began_s, 3)}
-        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", detail)
+        self.journal.append(Kind.READ_BACK, self.plan.scenario_id, "run", {**told, "began_s": round(began_s, 3)})
 
     def _log_deeds(self) -> None:
         """What was done, into the target's own log: nothing of the verdict is read any more."""

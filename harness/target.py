@@ -8,16 +8,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from harness.catalog import nearest
-from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
-from harness.hosts import Permit, is_loopback
+from harness.contracts import (
+    AuditTrail,
+    BehaviourQuestion,
+    LedgerPage,
+    Link,
+    LogRoute,
+    ProcessId,
+    Question,
+    Route,
+    TargetError,
+    WorkerPool,
+)
+from harness.hosts import Permit, off_limits
 from harness.manifest_lines import lines_of_keys
 from harness.model import Kind
+from harness.playbook_effects import read_effects
 from harness.process import read_process
+from harness.target_behaviour import read_behaviour
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
 SCHEMA = "grace-target/1"
@@ -33,6 +45,7 @@ KEYS = (
     "routes",
     "safeguards",
     "playbooks",
+    "playbook_effects",
     "signals",
     "event_rules",
     "capabilities",
@@ -41,8 +54,12 @@ KEYS = (
     "workers",
     "ledgers",
     "models",
+    "behaviour",
     "immutable_log",
+    "audit",
+    "exclusive",
 )
+DIGESTS = ("sha256",)
 ANSWERED = ("model", "label", "confidence")
 NEEDED = ("schema", "base_url", "routes")
 FRAMINGS = ("u32be",)
@@ -82,9 +99,13 @@ class ManifestTarget:
     workers: Mapping[str, WorkerPool] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     models: Mapping[str, Question] = field(default_factory=dict)
+    behaviour: tuple[BehaviourQuestion, ...] = ()
     immutable_log: LogRoute | None = None
+    audit: AuditTrail | None = None
+    exclusive: bool = False
     supervisor: Mapping[str, str] = field(default_factory=dict)
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
+    playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
     lines: Mapping[str, int] = field(default_factory=dict)  # dotted key → line, see manifest_lines.py
 
@@ -187,6 +208,7 @@ class _Manifest:
             return read.names(found[key].value, key) if key in found else ()
 
         permits = self.permits(found["permits"].value) if "permits" in found else ()
+        routes, playbooks = self.routes(found["routes"].value, each("processes")), names("playbooks")
         return ManifestTarget(
             permits=permits,
             name=read.text(found["name"].value, "name") if "name" in found else "target",
@@ -194,9 +216,9 @@ class _Manifest:
             processes={name: self.process(one.value, f"processes.{name}") for name, one in each("processes").items()},
             paths={name: self.absolute(one.value, f"paths.{name}") for name, one in each("paths").items()},
             bus=self.bus(found["bus"].value) if "bus" in found else None,
-            routes=self.routes(found["routes"].value, each("processes")),
+            routes=routes,
             safeguards=names("safeguards"),
-            playbooks=names("playbooks"),
+            playbooks=playbooks,
             signals=self.signals(found["signals"].value) if "signals" in found else {},
             event_rules=self.event_rules(found["event_rules"].value) if "event_rules" in found else (),
             file=path,
@@ -206,7 +228,11 @@ class _Manifest:
             supervisor=self.process(found[SUPERVISOR].value, SUPERVISOR) if SUPERVISOR in found else {},
             ledgers={name: self.ledger(one.value, f"ledgers.{name}") for name, one in each("ledgers").items()},
             models={name: self.question(one.value, f"models.{name}") for name, one in each("models").items()},
+            behaviour=read_behaviour(self, found["behaviour"].value, each("ledgers")) if "behaviour" in found else (),
             immutable_log=self.log_route(found["immutable_log"].value) if "immutable_log" in found else None,
+            audit=self.audit(found["audit"].value) if "audit" in found else None,
+            exclusive="exclusive" in found and read.flag(found["exclusive"].value, "exclusive"),
+            playbook_effects=read_effects(read, found.get("playbook_effects"), playbooks, [one.name for one in routes]),
             offers=offered_keys({name: one.value for name, one in found.items()}),
             lines=lines_of_keys(found),
         )
@@ -236,7 +262,7 @@ class _Manifest:
         return made
 
     def ledger(self, node: yaml.Node, what: str) -> LedgerPage:
-        found = self.fields(node, what, ("url", "rows", "last"), ("url", "rows"))
+        found = self.fields(node, what, ("url", "rows", "last", "proof"), ("url", "rows"))
         url = self.request_path(found["url"], f"{what}.url") if "url" in found else ""
         bare = url.replace("{next}", "", 1)
         if url and (bare == url or "{" in bare or "}" in bare):
@@ -245,6 +271,16 @@ class _Manifest:
             url=url,
             rows=self.reader.text(found["rows"].value, f"{what}.rows") if "rows" in found else "",
             last=self.request_path(found["last"], f"{what}.last") if "last" in found else "",
+            proof=self.word(found["proof"], f"{what}.proof", DIGESTS) if "proof" in found else "",
+        )
+
+    def audit(self, node: yaml.Node) -> AuditTrail:
+        found = self.fields(node, "audit", ("head", "digest", "every_request"))
+        every = found.get("every_request")
+        return AuditTrail(
+            head=self.request_path(found["head"], "audit.head") if "head" in found else "",
+            digest=self.word(found["digest"], "audit.digest", DIGESTS) if "digest" in found else "",
+            every_request=every is not None and self.reader.flag(every.value, "audit.every_request"),
         )
 
     def question(self, node: yaml.Node, what: str) -> Question:
@@ -257,12 +293,12 @@ class _Manifest:
             fields=self.texts(named, f"{what}.fields", ANSWERED, ANSWERED) if named is not None else {},
         )
 
-    def body(self, found: Mapping[str, Field], what: str) -> Any:
+    def body(self, found: Mapping[str, Field], what: str, key: str = "body") -> Any:
         """A request's body, which is a mapping, or None."""
-        if "body" not in found or found["body"].value.tag.endswith(":null"):
+        if key not in found or found[key].value.tag.endswith(":null"):
             return None
-        self.reader.mapping(found["body"].value, f"{what}.body")
-        return self.reader.plain(found["body"].value, f"{what}.body")
+        self.reader.mapping(found[key].value, f"{what}.{key}")
+        return self.reader.plain(found[key].value, f"{what}.{key}")
 
     def log_route(self, node: yaml.Node) -> LogRoute | None:
         keys = ("append", "actor", "secret_key")
@@ -321,7 +357,7 @@ class _Manifest:
     def bus(self, node: yaml.Node) -> dict[str, Any] | None:
         if node.tag.endswith(":null"):
             return None
-        found = self.fields(node, "bus", (*BUS_KEYS, "protocol"), BUS_KEYS)
+        found = self.fields(node, "bus", (*BUS_KEYS, "protocol", "heartbeat_topic"), BUS_KEYS)
         bus: dict[str, Any] = {
             key: self.reader.text(one.value, f"bus.{key}") for key, one in found.items() if key != "spare_actors"
         }
@@ -425,7 +461,7 @@ class _Manifest:
     def link(self, name: str, node: yaml.Node) -> Link:
         what = f"links.{name}"
         needed = ("address_file", "callee")
-        found = self.fields(node, what, (*needed, "callers", "framing"), needed)
+        found = self.fields(node, what, (*needed, "callers", "framing", "probe"), needed)
         framing = found.get("framing")
         return Link(
             name=name,
@@ -434,6 +470,7 @@ class _Manifest:
             else Path(),
             callee=self.reader.text(found["callee"].value, f"{what}.callee") if "callee" in found else "",
             callers=self.reader.names(found["callers"].value, f"{what}.callers") if "callers" in found else (),
+            probe=self.body(found, what, "probe") or {},
             framing=self.word(framing, f"{what}.framing", FRAMINGS) if framing and not _is_empty(framing.value) else "",
         )
 
@@ -464,25 +501,3 @@ def offered_keys(found: Mapping[str, yaml.Node]) -> tuple[str, ...]:
 
 def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == ""
-
-
-def off_limits(url: str, scheme: str, permitted: Collection[str] = ()) -> str:
-    """Why nothing may be sent to *url*: not SCHEME://HOST:PORT, or neither this machine nor permitted; "" = it may be.
-
-    ZeroMQ reads "a;b" as a source and a destination, and a user
-    before the host hides the host: nothing may stand there besides host and port.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", None
-    if not is_loopback(host) and host not in permitted:
-        return (
-            f"{url!r} is not on this machine; only loopback addresses are allowed,"
-            " and hosts that the manifest's permits and --allow-host both name"
-        )
-    shown = f"[{host}]" if ":" in host else host
-    if not port or url.lower() != f"{scheme}://{shown}:{port}":
-        return f"{scheme}://HOST:PORT and nothing else is expected, not {url!r}"
-    return ""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from harness.contracts import Observer, View
 from harness.model import WELL, Kind, Reading
-from harness.probe_row import probe_row
 
 if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
-    from harness.ledger import LedgerWriter
 
 POSTING_LIMIT_S = 5.0  # longer than an observer waits for an answer
 
@@ -30,13 +28,13 @@ class Watcher:
         view: View,
         journal: Journal,
         signals: SignalWriter,
-        ledger: LedgerWriter | None = None,
+        asked: Callable[[Mapping[str, Any]], None] = lambda request: None,
     ) -> None:
         self.observers = observers
         self.view = view
         self.journal = journal
         self.signals = signals
-        self.ledger = ledger
+        self.asked = asked  # is called with each request that an observer made
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
         self.kernel_states: dict[str, str] = {}
@@ -97,11 +95,8 @@ class Watcher:
         self.trouble[observer] = error
 
     def take(self, reading: Reading) -> None:
-        if reading.posted is not None:
-            row = probe_row(reading.posted, round(reading.at_s, 4))
-            if row is not None and self.ledger is not None:
-                self.ledger.append([row])
-            return
+        if reading.asked:
+            self.asked(reading.asked)
         if reading.kind is None:
             if reading.value is not None:
                 self.latest[(reading.name, reading.subject)] = (reading.at_s, reading.value)

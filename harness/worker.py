@@ -17,6 +17,7 @@ from harness.traffic import RequestRow
 from harness.worker_clock import CLOCK, answer
 
 ROWS = "grace_rows"  # the message that carries them
+USER_SIGNALS = ("present", "started", "waiting", "idle_s")  # of sinks.Activity, each a signal users_NAME
 ORPHAN_S = 5.0  # a master that lives is heard every second
 
 
@@ -29,11 +30,17 @@ def read(
     """
     at_s, rows = to_run(told["at_s"]), told["rows"]
     samples = [("worker_requests", at_s, float(sum(row[5] for row in rows)))]
+    samples += [(f"users_{name}", at_s, float(told["activity"][name])) for name in USER_SIGNALS]
     samples += [("loop_lag_ms", at_s, float(told["lag_ms"]))] if told["lag_ms"] is not None else []
     return samples, [
         RequestRow(to_run(row_s), user, name, outcome, status, count, tuple((ms, n) for ms, n in spread))
         for row_s, user, name, outcome, status, count, spread in rows
     ]
+
+
+def in_run_time(row: Mapping[str, Any], to_run: Callable[[float], float]) -> dict[str, Any]:
+    """A worker's ledger row in the time of the run."""
+    return {**row, **{name: to_run(row[name]) for name in ("at_s", "begun_s") if name in row}}
 
 
 def listen(environment: Any, take: Any) -> None:
@@ -50,8 +57,10 @@ class Reports:
         self._last: dict[str, int] = {}
         self._ended: set[str] = set()
         self._gaps: dict[str, int] = {}
+        self.activity: dict[str, Mapping[str, float]] = {}  # what each worker's users last told of their requests
 
     def heard(self, worker: str, told: Mapping[str, Any]) -> None:
+        self.activity[worker] = dict(told.get("activity", {}))
         number = int(told["number"])
         expected = self._last.get(worker, number - 1) + 1
         if number != expected:
@@ -77,8 +86,9 @@ def orphaned(runner: Any, now_s: float) -> bool:
 def work(environment: Any, kinds: Kinds, clock: Callable[[], float] = time.time) -> None:
     """A worker only loads and attacks: it starts no target, fault, guardian or journal.
 
-    About twice a second it sends {number, last, at_s, lag_ms, rows, ledger, prefix, attacks}, with times of its own
-    *clock*: how late its event loop is, what it has counted and settled, and how far its attacks are. An attack is told
+    About twice a second it sends {number, last, at_s, lag_ms, activity, rows, ledger, prefix, attacks}, with times of
+    its own *clock*: how late its event loop is, what its users say of their requests, what it has counted and settled,
+    and how far its attacks are. An attack is told
     as shut in the message that brings the last of its rows, or in a later one. The `last` one of a run comes when its
     users have stopped, before Locust tells the master so on the same connection.
 
@@ -103,6 +113,7 @@ def work(environment: Any, kinds: Kinds, clock: Callable[[], float] = time.time)
             "lag_ms": lag_ms,
             "rows": rows,
         }
+        told["activity"] = sinks.activity.told()
         told |= {"ledger": sinks.take_ledger(), "prefix": attackers.prefix, "attacks": attacks}
         if environment.runner is not None:
             environment.runner.send_message(ROWS, told)
@@ -118,6 +129,9 @@ def work(environment: Any, kinds: Kinds, clock: Callable[[], float] = time.time)
 
     def stopped(**_: Any) -> None:
         attackers.shut_all()
+        send_stats = getattr(environment.runner, "_send_stats", None)
+        if send_stats is not None:  # Locust itself sends them every 3 s, and once more when the worker quits
+            send_stats()
         tell(None, last=True)
 
     listen(environment, sinks.request)

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.fault_record import Achieved, FaultRecord
 from harness.ledger import LEDGER, OUTCOMES
 from harness.model import INVARIANT, Event, Finding, Kind, Verdict, invariants_judged, not_passed, overall
 from harness.record import Record
@@ -165,38 +166,51 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _link(evidence: str) -> str:
     name, _, number = evidence.rpartition(":")
-    if name == "timeline":
-        return f'<a href="#e{escape(number)}">#{escape(number)}</a>'
+    if name == "timeline":  # of a range, "3-120", the first row
+        return f'<a href="#e{escape(number.partition("-")[0])}">#{escape(number)}</a>'
     if name in FILES or TARGET_FILE.fullmatch(name):
         return f'<a href="{name}">{escape(evidence)}</a>'
     return escape(evidence)
 
 
 def _faults(record: Record) -> str:
+    """A row for each magnitude that was asked for; what is of the fault as a whole stands in its first row."""
     rows = []
     for fault in record.faults:
-        asked, got = fault.step.asked, fault.achieved
-        spread = [NONE] * 4 if got is None else [f"{got[key]:g}" for key in ("mean", "sd", "p5", "p95")]
-        scaled = fault.step.duration_s != fault.step.asked_duration_s
-        lasted = f"{fault.ended.at_s - fault.injected.at_s:.1f} s" if fault.ended and fault.injected else NONE
-        because = f": {fault.ended.detail.get('because')}" if fault.ended else ""
-        rows.append(
-            _cells(
-                fault.step.step_id,
-                fault.step.subject,
-                asked.name
-                if asked.is_state
-                else f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}",
-                *spread,
-                (f"{fault.step.duration_s:g} s" if fault.step.duration_s else NONE)
-                + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else ""),
-                lasted,
-                f"{fault.ended_by or 'nobody'}{because}",
-                "verified" if fault.healed and fault.healed.detail.get("verified") else "NO",
+        for number, one in enumerate(fault.table()):
+            main = number == 0
+            spread = (
+                [f"{fault.achieved[key]:g}" for key in ("sd", "p5", "p95")] if main and fault.achieved else [NONE] * 3
             )
-        )
-    heads = ("fault", "on", "asked", "mean", "sd", "p5", "p95", "for", "lasted", "ended by", "healed")
+            rows.append(
+                _cells(
+                    fault.step.step_id if main else "",
+                    fault.step.subject if main else "",
+                    _asked(fault, one, main),
+                    NONE if one.achieved is None else f"{one.achieved:g}",
+                    NONE if one.witnessed is None else f"{one.witnessed:g}",
+                    one.witness or NONE,
+                    *spread,
+                    *(_ending(fault) if main else ("", "")),
+                )
+            )
+    heads = ("fault", "on", "asked", "achieved", "by a witness", "witness", "sd", "p5", "p95", "ended by", "healed")
     return _table("Asked against achieved", heads, rows, "Measured from attainment to the end of the fault.")
+
+
+def _asked(fault: FaultRecord, one: Achieved, main: bool) -> str:
+    asked = fault.step.asked
+    if main:
+        known = f"{asked.name} {asked.value:g} {asked.unit}".rstrip() + f", at least {asked.floor:g}"
+        return asked.name if asked.is_state else known
+    scaled = one.name == "duration" and fault.step.duration_s != fault.step.asked_duration_s
+    return f"{one.name} {one.asked:g} {one.unit}" + (f" ({fault.step.asked_duration_s:g} s unscaled)" if scaled else "")
+
+
+def _ending(fault: FaultRecord) -> tuple[str, str]:
+    because = f": {fault.ended.detail.get('because')}" if fault.ended else ""
+    verified = bool(fault.healed and fault.healed.detail.get("verified"))
+    return f"{fault.ended_by or 'nobody'}{because}", "verified" if verified else "NO"
 
 
 def _times(record: Record) -> str:
@@ -259,7 +273,7 @@ def _after(event: Event | None, start: Event | None) -> str:
 
 def _environment(record: Record) -> str:
     plan, facts = record.plan, _facts(record)
-    rows = [_cells(name.replace("_", " "), str(value)) for name, value in facts.items()]
+    rows = [_cells(name.replace("_", " "), str(value)) for name, value in facts.items() if name != "sha256"]
     rows += [_cells("users", str(plan.users)), _cells("run folder", record.folder.name)]
     rows += [_cells("expected behavior (shown, not judged)", text) for text in plan.expected_behavior]
     rows += [_cells("prerequisite", text) for text in plan.prerequisites]

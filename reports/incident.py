@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from harness.metrics import METRICS
@@ -77,6 +78,8 @@ def _fault(record: Record, fault: FaultRecord) -> dict[str, Any]:
         "target": fault.step.target,
         "asked": {"name": fault.step.asked.name, "value": fault.step.asked.value, "unit": fault.step.asked.unit},
         "achieved": fault.achieved,
+        "magnitudes": [asdict(one) for one in fault.table()],
+        "witness": dict(fault.witness) or None,
         "attained_after_s": _round(attained_after),
         "detected_after_s": _round(detection.after_injected_s if detection else None),
         "detected_by": detection.safeguard if detection else None,

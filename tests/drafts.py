@@ -9,19 +9,32 @@ Times, figures and words are fixed, so that two calls write the same bytes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import scenario
+from harness import scenario, seal
 from harness.clock import Clock
-from harness.contracts import LedgerPage, Link, LogRoute, ProcessId, Question, Route, TargetError, WorkerPool
+from harness.contracts import (
+    AuditTrail,
+    BehaviourQuestion,
+    LedgerPage,
+    Link,
+    LogRoute,
+    ProcessId,
+    Question,
+    Route,
+    TargetError,
+    WorkerPool,
+)
 from harness.journal import CsvWriter, Journal, SignalWriter, file_hashes
 from harness.metrics import UNITS
 from harness.model import Kind, Plan
 from harness.plan import Options, build_plan, plan_to_json
 from harness.record import Record
+from harness.required import FORMAT_KEY
 from harness.traffic import HEADER, RequestRow
 from twin.config import PLAYBOOKS, SAFEGUARDS
 
@@ -68,6 +81,7 @@ class PaperTarget:
     )
     safeguards: tuple[str, ...] = SAFEGUARDS
     playbooks: tuple[str, ...] = PLAYBOOKS
+    playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     bus: Mapping[str, Any] | None = field(default_factory=lambda: {"spare_actors": [{}]})
     paths: Mapping[str, Path] = field(default_factory=dict)
     signals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -78,10 +92,13 @@ class PaperTarget:
     links: Mapping[str, Link] = field(default_factory=dict)
     ledgers: Mapping[str, LedgerPage] = field(default_factory=dict)
     immutable_log: LogRoute | None = None
+    audit: AuditTrail | None = None
+    exclusive: bool = False
     workers: Mapping[str, WorkerPool] = field(
         default_factory=lambda: {"htm": WorkerPool(processes={"htm_worker_1": {}, "htm_worker_2": {}}, function="a:b")}
     )
     models: Mapping[str, Question] = field(default_factory=dict)
+    behaviour: tuple[BehaviourQuestion, ...] = ()
 
     def process(self, name: str) -> ProcessId:
         raise TargetError(f"{name} is a word on paper")
@@ -170,14 +187,54 @@ class Draft:
         requests.rows(row.cells() for row in self.requests)
         requests.close()
         for name, text in self.files.items():
-            (made / name).parent.mkdir(exist_ok=True)
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).write_text(text, encoding="utf-8")
         journal = Journal(made, Clock(monotonic_base_s=0.0, wall_base_s=STARTED_WALL_S))
-        for row in sorted(self.events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
-            last = {"sha256": file_hashes(made)} if row.kind is Kind.RUN_FINISHED else {}
-            journal.append(row.kind, row.subject, row.source, {**row.detail, **last}, at_s=row.at_s)
+        events = [*self.events, *self._counted()]
+        for row in sorted(events, key=lambda e: e.at_s if e.seen_s is None else e.seen_s):
+            told = self._witnessed(row) if row.kind is Kind.FAULT_ENDED else row.detail
+            detail = {**told, **self._hashes(row.kind, made)}
+            journal.append(row.kind, row.subject, row.source, detail, at_s=row.at_s)
         journal.close()
         return made
+
+    @property
+    def run_format(self) -> int:
+        return int(self.events[0].detail.get(FORMAT_KEY, 1))
+
+    def _hashes(self, kind: Kind, made: Path) -> dict[str, Any]:
+        """What an event of *kind* records of the files, by the format of the run."""
+        if kind is Kind.RUN_STARTED and self.run_format > 1:
+            return seal.at_start(made)
+        if kind is not Kind.RUN_FINISHED:
+            return {}
+        return seal.at_end(made, ()) if self.run_format > 1 else {"sha256": file_hashes(made)}
+
+    def _witnessed(self, row: Row) -> dict[str, Any]:
+        """The end of a fault, with a witness that agrees and its whole duration, where the story says nothing else."""
+        step = next((one for one in self.plan.steps if one.step_id == row.subject), None)
+        achieved = row.detail.get("achieved")
+        if step is None or not isinstance(achieved, dict):
+            return row.detail
+        also = {one.name: one.value for one in step.also_asked}
+        witness = {"name": step.witness, "mean": achieved["mean"], "error": 0.0}
+        told = {"also": also, **row.detail.get("told", {})} if also else row.detail.get("told")
+        agreed = {"lasted_s": step.duration_s, "witness": witness, **row.detail}
+        return {**agreed, "told": told} if told else agreed
+
+    def _counted(self) -> list[Row]:
+        """Locust's own statistics as they agree with requests.csv, where the story has none of its own."""
+        if any(row.kind is Kind.LOAD_COUNTED for row in self.events):
+            return []
+        locust: Counter[str] = Counter()
+        for row in self.requests:
+            locust[row.name] += row.count
+        ended = sum(row.count for row in self.requests if row.user == "legitimate")
+        users = {"": {"started": ended, "ended": ended, "cut": 0, "waiting": 0, "idle_s": 0.0}}
+        detail = {"locust": dict(sorted(locust.items())), "reset": False, "users": users, "attacks": {}}
+        after = (Kind.READ_BACK, Kind.DEEDS_LOGGED, Kind.RUN_FINISHED)
+        last_s = max((row.at_s for row in self.events if row.kind not in after), default=0.0)
+        return [Row(last_s, Kind.LOAD_COUNTED, self.plan.scenario_id, "load", detail)]
 
     def record(self, folder: Path) -> Record:
         return Record.load(self.write(folder))
@@ -276,7 +333,12 @@ def _signals() -> list[tuple[float, str, str, float]]:
             (at_s, "disk_busy_percent", "", 2.0 + half % 2),
             (at_s, "loop_lag_ms", "", 3.0 + half % 5),
             (at_s, "users", "", 20.0),
+            (at_s, "users_present", "", 20.0),
+            (at_s, "users_started", "", 20 * at_s),
+            (at_s, "users_waiting", "", 1.0),
+            (at_s, "users_idle_s", "", 1.2),
             (at_s, "route_up", KNOWLEDGE, 0.0 if INJECTED < at_s < BACK else 1.0),
+            *((at_s, "route_up", name, 1.0) for name in (CHECK, RETRO)),
             (at_s, "kernel_heartbeat_age_s", "memory_fusion", max(0.2, at_s - 8.0) if 8 < at_s < BACK else 0.2),
             (at_s, "bus_canary", "", max(0.0, half - 1.0)),
             (at_s, "message_bus.acl_violations", "", 3.0 + 1000 * max(0.0, min(at_s, FLOOD_END) - INJECTED)),

@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Coroutine
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ from twin.config import Config
 from twin.dependencies import Teller
 from twin.links import callees
 from twin.rpc import KernelError, RpcClient, serve
+
+TELEMETRY = "telemetry.kernel"  # an open topic: each kernel that is on the bus publishes below it under its own name
+TELEMETRY_EVERY_S = 1.0
 
 
 class Kernel:
@@ -88,6 +92,8 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
     await serve(config.run_dir / f"{kernel.name}.sock", kernel.answer)
     if config.enabled("dependency_latency_monitor") and (called := callees(kernel.name)):
         kernel.spawn(Teller(kernel, called).run())
+    if kernel.on_bus:
+        kernel.spawn(report(kernel))
     beating = asyncio.create_task(beat(heartbeat, config.thresholds.heartbeat_every_s))
     await stop.wait()
     beating.cancel()
@@ -95,6 +101,13 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
     if kernel.on_bus:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(kernel.bus.close(), 0.5)
+
+
+async def report(kernel: Kernel) -> None:
+    """Publish a small message once a second, so that whoever listens knows that the kernel can still be heard."""
+    for number in count():
+        await kernel.bus.publish(f"{TELEMETRY}.{kernel.name}", {"number": number})
+        await asyncio.sleep(TELEMETRY_EVERY_S)
 
 
 async def beat(heartbeat: int, every_s: float) -> None:

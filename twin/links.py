@@ -13,11 +13,14 @@ from typing import Any
 
 from twin.config import Config
 from twin.kernels import KERNELS
-from twin.upstream import SERVICES
+from twin.upstream import MODEL, SERVICES
 
 LOOK_EVERY_S = 0.1
 ADDRESS_BYTES_MAX = 512
 FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest first
+# A message that is always answered and changes nothing: who wants to know how far away a callee is sends it.
+PING = {"id": 0, "op": "ping", "payload": {}}
+PROBES = {MODEL: {"id": 0, "op": "answer", "payload": {"text": "what is the status of the queue"}}}
 # Who calls whom; a kernel that is not named here is called by the gateway only.
 GATEWAY = ("api_server",)
 CALLERS: dict[str, tuple[str, ...]] = {
@@ -77,7 +80,7 @@ def links(config: Config) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for callee in (*KERNELS, *SERVICES):
         callers = CALLERS.get(callee, GATEWAY)
-        about = {"callee": callee, "framing": FRAMING}
+        about = {"callee": callee, "framing": FRAMING, "probe": PROBES.get(callee, PING)}
         found[callee] = {"address_file": str(folder / f"{callee}.addr"), "callers": list(callers), **about}
         for caller in callers:
             own = {"address_file": str(folder / caller / f"{callee}.addr"), "callers": [caller], **about}

@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 
+from twin.behaviour import BEHAVIOUR
 from twin.config import PLAYBOOKS, SAFEGUARDS, Config
 from twin.htm import WORKER_FUNCTION, WORKERS
 from twin.http.outsiders import ACTOR
+from twin.kernel import TELEMETRY
 from twin.kernels import KERNELS
 from twin.links import links
 from twin.memory import limited_groups
@@ -39,14 +41,28 @@ LEDGERS = {
         ("retrospectives", "/api/meta_loop/retrospectives", "retrospectives"),
     )
 }
+for one in ("intents", "retrospectives"):
+    LEDGERS[one]["proof"] = "sha256"  # `result` is a digest over what was executed
 LEDGERS["knowledge"] = {"url": "/api/knowledge/all?since={next}&limit=1000", "rows": "knowledge"}  # all, of any age
 # What the page of metrics tells, by the names under which others know it.
 COUNTERS = {
     "message_bus.acl_violations": "grace_message_bus_acl_violations_total",
+    "message_bus.messages": "grace_message_bus_messages_total",
+    "http_requests": "grace_http_requests_total",
     "htm_queue_depth": "grace_htm_queue_depth",
     "retro_queue_depth": "grace_retro_queue_depth",
     "retro_queue_bound": "grace_retro_queue_bound",
     "retro_queue_refused": "grace_retro_queue_refused_total",
+}
+# What clients notice of a playbook while it is engaged; nothing else is deferred, refused, cut off or stale.
+EFFECTS: dict[str, dict[str, Any]] = {
+    "resource_pressure_cpu": {"defers": ["intent.deferrable", "retrospective"]},
+    "resource_pressure_memory": {"defers": ["intent.deferrable", "retrospective"]},
+    "resource_pressure_disk": {"defers": ["intent.deferrable", "retrospective"]},
+    "queue_backpressure": {"defers": ["intent.deferrable"]},
+    "refuse_unrecorded": {"refuses": ["decision", "intent", "intent.deferrable", "retrospective", "knowledge"]},
+    "message_bus_acl_violation_fix": {"cuts_off": "actor"},
+    "dependency_bypass": {"serves_stale": ["GET /api/knowledge"]},
 }
 # What shows that a model is in use: its answer to this is always the same.
 QUESTIONS = {
@@ -82,6 +98,7 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
             "endpoint": config.bus_endpoint,
             "server_public_key": keys["server"]["public_key"],
             "open_topic": "telemetry.open",
+            "heartbeat_topic": TELEMETRY,
             "spare_actors": keys["spare"],
         },
         "workers": {
@@ -91,11 +108,15 @@ def write_manifest(config: Config, keys: dict[str, Any], token: str, on_paper: b
             }
         },
         "ledgers": LEDGERS,
+        "audit": {"head": LEDGERS["audit"]["last"], "digest": "sha256", "every_request": True},
+        "exclusive": True,
         "immutable_log": {"append": "/api/immutable-log", "actor": ACTOR, "secret_key": token},
         "models": QUESTIONS,
+        "behaviour": BEHAVIOUR,
         "routes": ROUTES,
         "safeguards": list(SAFEGUARDS),
         "playbooks": list(PLAYBOOKS),
+        "playbook_effects": EFFECTS,
         "signals": {
             "kernels": {"url": "/api/control-plane/kernels"},
             "events": {"url": "/api/control-plane/events?since={next}"},

@@ -33,7 +33,7 @@ class Outbox:
         self.kernel = kernel
         self.db = db
         self.commits = commits
-        self.strict = kernel.config.enabled(LogWriteGuard.name)
+        self.strict = kernel.config.enabled(LogWriteGuard.name) and "refuse_leaks" not in kernel.config.defects
         self.complaints = Complaints(kernel.log)
         self.waiting: int = db.execute("SELECT count(*) FROM outbox").fetchone()[0]
         self.arrived = asyncio.Event()

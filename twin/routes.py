@@ -33,7 +33,7 @@ ROUTES: list[Route] = [
     _route(
         "POST",
         "/api/governance/check",
-        ["immutable_log", "governance"],  # a decision is not told before it is on record
+        ["immutable_log", "governance"],  # what changes state is not answered before it is on record
         {"actor": "probe", "action": "read", "resource": "status", "payload": {}},
     ),
     _route("GET", "/api/infrastructure", ["infrastructure_manager"]),
@@ -45,7 +45,7 @@ ROUTES: list[Route] = [
     _route(
         "POST",
         "/api/meta_loop/retrospective",
-        ["meta_loop"],
+        ["immutable_log", "meta_loop"],
         {"retro_id": "probe", "subject": "probe", "events": ["a", "b"]},
     ),
     _route("POST", "/api/learning/feedback", ["learning_integration"], {"topic": "probe", "score": 1}),
@@ -65,6 +65,6 @@ ROUTES += [
         "name": "POST /api/knowledge",
         "method": "POST",
         "path": "/api/knowledge",
-        "kernels": ["api_server", "librarian", "memory_fusion"],
+        "kernels": ["api_server", "immutable_log", "librarian", "memory_fusion"],
     },
 ]

@@ -33,6 +33,8 @@ class BusFlooder:
         self.socket: zmq.Socket[bytes] = self.context.socket(zmq.DEALER)
         self.sent = self.dropped = self.refused = 0
         self.reasons: Counter[str] = Counter()
+        self.attempted = 0
+        self.first_s = self.last_s = 0.0  # when the first and the last message was attempted
 
     # What a kind of flood says.
 
@@ -125,7 +127,10 @@ class BusFlooder:
             self.heard(json.loads(self.socket.recv(zmq.NOBLOCK)))
 
     def row(self, rate: float) -> None:
-        print(json.dumps({"at": time.monotonic(), "rate": round(rate, 2), **self.counts()}), flush=True)
+        took_s = self.last_s - self.first_s
+        mean = round((self.attempted - 1) / took_s, 2) if took_s > 0 else 0.0
+        row = {"at": time.monotonic(), "rate": round(rate, 2), "mean_rate": mean, **self.counts()}
+        print(json.dumps(row), flush=True)
 
     def fail(self, why: str) -> NoReturn:
         print(json.dumps({"at": time.monotonic(), "error": why}), flush=True)
@@ -144,6 +149,9 @@ class BusFlooder:
             if target - due > BACKLOG_S * rate and most == sys.maxsize:
                 due = int(target - BACKLOG_S * rate)
             while due < min(target, most):
+                self.last_s = time.monotonic()
+                self.first_s = self.first_s or self.last_s
+                self.attempted += 1
                 self.attempt(topics[due % len(topics)])
                 due += 1
             self.collect()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.helpers.corruption import NoDamage, Wound, damage, still_wounded
+from faults.helpers.witness import Ever
 from harness.catalog import nearest
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.model import Effect, Hold, Sample, Undo
@@ -113,6 +114,12 @@ def _seen(path: Path) -> list[int]:
     except OSError:
         return []
     return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def witness(undo: Undo) -> Ever:
+    """Counts the files whose bytes are not what they were before the injection, hashed anew at each look."""
+    files = {one["path"]: one["sha256"] for one in undo.primitives if one["op"] == RESTORE_FILE}
+    return Ever(lambda: {path for path, sha256 in files.items() if digest(Path(path)) != sha256})
 
 
 def sample(undo: Undo, effect: Effect, kind: str, wound: Wound) -> Sample:

@@ -34,7 +34,7 @@ class Degrader:
     def __post_init__(self) -> None:
         self.generator = random.Random(self.seed)
 
-    def degrade(self, message: bytes) -> bytes:
+    def degrade(self, message: bytes, counted: bool = True) -> bytes:
         try:
             told = json.loads(message[LENGTH.size :])
             change_label, label = _place(told, self.label_field)
@@ -49,10 +49,11 @@ class Degrader:
         less = round(max(0.0, confidence - self.confidence_drop), 6)
         change_label(other)
         change_confidence(less)
-        self.answers += 1
-        self.changed += (other, less) != (label, confidence)
-        self.relabelled += other != label
-        self.drops.append(confidence - less)
+        if counted:
+            self.answers += 1
+            self.changed += (other, less) != (label, confidence)
+            self.relabelled += other != label
+            self.drops.append(confidence - less)
         body = json.dumps(told).encode()
         return LENGTH.pack(len(body)) + body
 

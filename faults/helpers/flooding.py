@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from faults.helpers.reading import helper_facts
+from faults.helpers.witness import Total, counter
 from harness.contracts import Hands, Target, TargetLacks
 from harness.model import Effect, Hold, Sample, Undo
 
 DROPPED_PERCENT_MAX = 1.0
+VIOLATIONS, MESSAGES = "message_bus.acl_violations", "message_bus.messages"  # counters of a manifest
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
 
 
@@ -43,6 +45,17 @@ def inject(
     }
     helper = hands.start_helper(module, arguments)
     return Effect(facts={"actor": actor, "topics": list(topics), **helper_facts(helper)})
+
+
+def counted(target: Target, name: str) -> Total:
+    """How many messages the bus counts under *name* from the injection on; and how many a second, while they came."""
+    polled = counter(target, name)
+    return Total(polled, again=polled.look)
+
+
+def with_rate(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """*detail* with the messages a second, from the first to the last, beside the count that was asked for."""
+    return {**detail, "also": {"rate": float(detail.get("mean_rate", 0.0))}}
 
 
 def judged(measured: Sample, planned: float) -> Sample:

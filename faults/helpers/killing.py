@@ -18,6 +18,15 @@ def prepare(victims: Mapping[str, ProcessId]) -> Undo:
     return Undo(primitives=tuple(gone.gone(process) for process in victims.values()))
 
 
+def victims(undo: Undo) -> dict[str, ProcessId]:
+    """{pid as text: who it is}, as they were planned."""
+    found = [one for one in undo.primitives if one["op"] == gone.OP]
+    return {
+        str(one["pid"]): ProcessId(pid=one["pid"], start_ticks=one["start_ticks"], boot_id=one["boot_id"])
+        for one in found
+    }
+
+
 def inject(undo: Undo, names: Iterable[str], method: str = "SIGKILL") -> Effect:
     """Sends *method* to the processes of *undo*, which are those of *names* in the same order."""
     victims = [one for one in undo.primitives if one["op"] == gone.OP]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faults.helpers.link_probe import LinkProbe
 from faults.helpers.reading import helper_facts, rows, sample_mean
 from harness.catalog import nearest
 from harness.contracts import Hands, Link, Target, TargetError, TargetLacks
@@ -109,6 +110,12 @@ def _proxies(address: str) -> list[int]:
         except (OSError, ValueError, KeyError, IndexError):
             continue
     return found
+
+
+def witness(target: Target, name: str, undo: Undo, kind: str, field: str = "") -> LinkProbe:
+    """The harness's own caller on the link; see link_probe.py for *kind* and *field*."""
+    link = find_link(target, name)
+    return LinkProbe(link, _upstream(target, link), undo, kind, field)
 
 
 def inject(

@@ -4,6 +4,8 @@ Requests (what callers send) are delayed, dropped, or answered by a reset of the
 are, unless "degrade" says how those of a model are made worse (see degrader.py). On a framed link a request is a
 message; else it is what one read gives. With "hole" nothing is passed on at all, and the callee is not even dialled.
 
+What the harness itself sends as a witness (from PROBE_ADDRESS) meets the same faults, and is not counted.
+
 A row every 0.25 s: {at, seen, forwarded, dropped, resets, answered, refused, connections, open}, all since the start;
 with traffic in that time also added_ms (mean, from a request's arrival to its hand-over, by this process's clock),
 dropped_percent and reset_percent (of all requests so far, once there are enough to tell).
@@ -29,6 +31,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from faults.helpers.degrader import Degrader
+from harness.loopback import PROBE_ADDRESS
 
 ROW_EVERY_S = 0.25
 DRAIN_S = 1.5
@@ -145,61 +148,66 @@ class Proxy:
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.counts.connections += 1
-        self.counts.open += 1
+        counts = Counts() if writer.get_extra_info("peername")[0] == PROBE_ADDRESS else self.counts
+        counts.connections += 1
+        counts.open += 1
         self.writers.add(writer)
         try:
             if self.hole and not self.clear.is_set():
-                await self._swallow(reader)
+                await self._swallow(reader, counts)
             else:
-                await self._pass(reader, writer)
+                await self._pass(reader, writer, counts)
         except (OSError, asyncio.IncompleteReadError):
             reset(writer)
         finally:
             self.writers.discard(writer)
-            self.counts.open -= 1
+            counts.open -= 1
             writer.close()
 
-    async def _swallow(self, reader: asyncio.StreamReader) -> None:
+    async def _swallow(self, reader: asyncio.StreamReader, counts: Counts) -> None:
         async for _ in messages(reader, self.framing):
-            self.counts.seen += 1
-            self.counts.dropped += 1
+            counts.seen += 1
+            counts.dropped += 1
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counts) -> None:
         try:
             far_reader, far_writer = await dial(self.upstream)
         except OSError:
-            self.counts.refused += 1
+            counts.refused += 1
             raise
         queue: asyncio.Queue[tuple[float, float, bytes]] = asyncio.Queue(QUEUE_MESSAGES)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._take(reader, queue))
-                group.create_task(self._hand_over(queue, far_writer))
-                group.create_task(self._answer(far_reader, writer))
+                group.create_task(self._take(reader, queue, counts))
+                group.create_task(self._hand_over(queue, far_writer, counts))
+                group.create_task(self._answer(far_reader, writer, counts))
         except* OSError:
             reset(writer)
         finally:
             reset(far_writer) if writer.transport.is_closing() else far_writer.close()
 
-    async def _take(self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, float, bytes]]) -> None:
+    async def _take(
+        self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, float, bytes]], counts: Counts
+    ) -> None:
         """Decides on each request as it comes."""
         last_s = 0.0
         async for message in messages(reader, self.framing):
             now_s = self.moved_s = time.monotonic()
-            self.counts.seen += 1
+            counts.seen += 1
             if not self.clear.is_set() and self.cuts.throw():
-                self.counts.resets += 1
+                counts.resets += 1
                 raise ConnectionResetError
             if not self.clear.is_set() and self.drops.throw():
-                self.counts.dropped += 1
+                counts.dropped += 1
                 continue
             spread_ms = self.jitter.uniform(-self.jitter_ms, self.jitter_ms)
             last_s = max(last_s, now_s + max(0.0, self.delay_ms + spread_ms) / 1000)  # never past the one before
             await queue.put((now_s, last_s, message))
         await queue.put((0.0, 0.0, b""))
 
-    async def _hand_over(self, queue: asyncio.Queue[tuple[float, float, bytes]], far: asyncio.StreamWriter) -> None:
+    async def _hand_over(
+        self, queue: asyncio.Queue[tuple[float, float, bytes]], far: asyncio.StreamWriter, counts: Counts
+    ) -> None:
         while True:
             came_s, due_s, message = await queue.get()
             if not message:
@@ -209,8 +217,9 @@ class Proxy:
             far.write(message)
             await far.drain()
             self.moved_s = time.monotonic()
-            self.added_ms.append(1000 * (self.moved_s - came_s))
-            self.counts.forwarded += 1
+            if counts is self.counts:
+                self.added_ms.append(1000 * (self.moved_s - came_s))
+            counts.forwarded += 1
 
     async def _wait_until(self, due_s: float) -> None:
         """Not after everything is to pass."""
@@ -219,14 +228,14 @@ class Proxy:
                 async with asyncio.timeout(rest_s):
                     await self.clear.wait()
 
-    async def _answer(self, far: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, far: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: Counts) -> None:
         async for message in messages(far, self.framing):
             if self.degrader and not self.clear.is_set():
-                message = self.degrader.degrade(message)
+                message = self.degrader.degrade(message, counted=counts is self.counts)
             writer.write(message)
             await writer.drain()
             self.moved_s = time.monotonic()
-            self.counts.answered += 1
+            counts.answered += 1
         writer.write_eof()
 
     def row(self) -> dict[str, Any]:

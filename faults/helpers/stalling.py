@@ -181,6 +181,11 @@ def _successor(target: Target, name: str, old: ProcessId) -> ProcessId | None:
     return new if new != old else None
 
 
+def victims(undo: Undo) -> list[ProcessId]:
+    """The workers, as they were planned."""
+    return [_process(one) for one in _loops(undo)]
+
+
 def _loops(undo: Undo) -> list[Mapping[str, Any]]:
     return [one for one in undo.primitives if one["op"] == end_loop.OP]
 

@@ -40,7 +40,9 @@ def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding
     why = f"{len(rows)} requests were refused to the end ({ids}), and that may be for {', '.join(names)}"
     events = {one.engaged.seq: one.engaged for _, one in rows}
     why += ", which was engaged and sees no fault of this plan"
-    return finding(check, Verdict.INCONCLUSIVE, why, *events.values(), *[row.place for row, _ in rows[:FEW]])
+    return finding(
+        check, Verdict.INCONCLUSIVE, why, *events.values(), *[row.place for row, _ in rows[:FEW]], code="put_off"
+    )
 
 
 def finding(
@@ -53,13 +55,15 @@ def finding(
 ) -> Finding:
     """A finding of *check*; events are cited as "timeline:SEQ", texts as they are.
 
-    *code* is the cause in stable words, such as "no_new_process"; a PASS needs none.
+    *code* is the cause in stable words, such as "no_new_process"; only a PASS, which is "shown", needs none.
     """
     cited: Iterable[str] = (
         f"timeline:{one.seq}" if isinstance(one, Event) else one for one in evidence if one is not None
     )
     name = type(check).__module__.rpartition(".")[2]
-    cause = code or ("shown" if verdict is Verdict.PASS else "not_shown")
+    cause = "shown" if verdict is Verdict.PASS else code
+    if not cause:
+        raise ValueError(f"{name}: {verdict} needs a code that names its cause: {because}")
     return Finding(
         check=name,
         verdict=verdict,
@@ -121,4 +125,5 @@ def if_looked(record: Record, observer: str, found: Finding) -> Finding:
         return found
     why = f"{observer} was lost at {event.at_s:.1f} s and never back; otherwise: {found.because}"
     evidence = (*found.evidence, f"timeline:{event.seq}")
-    return replace(found, verdict=Verdict.INCONCLUSIVE, because=why, evidence=evidence)
+    code = f"{found.check}.not_looked"
+    return replace(found, verdict=Verdict.INCONCLUSIVE, because=why, evidence=evidence, code=code)

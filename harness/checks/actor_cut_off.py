@@ -34,27 +34,37 @@ class ActorCutOff:
         run = next((one for one in runs if one.succeeded and one.started.at_s >= since_s), None)
         rows = record.signals("bus_delivered", actor).rows
         if not rows:
-            return finding(
-                self, Verdict.INCONCLUSIVE, f"the subscriber never heard {actor}, so its silence says nothing"
-            )
+            why = f"the subscriber never heard {actor}, so its silence says nothing"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="never_heard")
         if run is None or run.finished is None:
             why = f"the playbook did not run; {rows[-1][1]:.0f} messages of {actor} were delivered"
-            red = finding(self, Verdict.FAIL, why, fault.injected, f"signals.csv:{rows[-1][2]}")
+            red = finding(
+                self,
+                Verdict.FAIL,
+                why,
+                fault.injected,
+                f"signals.csv:{rows[-1][2]}",
+                record.looked("timeline"),
+                code="playbook_not_run",
+            )
             return if_looked(record, EVENTS, red)
         cut_s = run.finished.at_s + SLACK_S
         end_s = fault.ended.at_s if fault.ended else record.end_s
         before = [row for row in rows if row[0] <= cut_s]
         after = [row for row in rows if cut_s < row[0] <= end_s]
         if not before or before[-1][1] < 1:
-            return finding(self, Verdict.INCONCLUSIVE, f"{actor} was first heard after it was cut off", run.finished)
+            why = f"{actor} was first heard after it was cut off"
+            return finding(self, Verdict.INCONCLUSIVE, why, run.finished, code="heard_late")
         more = after[-1][1] - before[-1][1] if after else 0.0
         if not after or (more <= 0 and after[-1][0] - cut_s < SILENT_S):
-            return finding(self, Verdict.INCONCLUSIVE, "the fault ended before its silence could show", run.finished)
+            why = "the fault ended before its silence could show"
+            return finding(self, Verdict.INCONCLUSIVE, why, run.finished, code="too_short")
         evidence = (run.finished, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
         if more > 0:
-            return finding(self, Verdict.FAIL, f"{more:.0f} messages of {actor} came after it was cut off", *evidence)
+            why = f"{more:.0f} messages of {actor} came after it was cut off"
+            return finding(self, Verdict.FAIL, why, *evidence, code="still_heard")
         if deaf := self._deaf(record, cut_s, end_s):
-            return finding(self, Verdict.INCONCLUSIVE, deaf, *evidence)
+            return finding(self, Verdict.INCONCLUSIVE, deaf, *evidence, code="subscriber_deaf")
         why = f"{before[-1][1]:.0f} messages before, none in the {end_s - cut_s:.0f} s after; its own came throughout"
         return finding(self, Verdict.PASS, why, *evidence)
 

@@ -23,15 +23,18 @@ class AlertsRaised:
 
     def check(self, record: Record) -> Finding:
         if not record.faults or any(fault.injected is None for fault in record.faults):
-            return finding(self, Verdict.INCONCLUSIVE, "not every fault was injected: there was nothing to tell of")
+            why = "not every fault was injected: there was nothing to tell of"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         uncovered = [one.step.step_id for one in record.faults if not record.plan.coverage.get(one.step.step_id)]
         if uncovered:
-            return finding(self, Verdict.INCONCLUSIVE, f"nobody knows whose alert {', '.join(uncovered)} would be")
+            why = f"nobody knows whose alert {', '.join(uncovered)} would be"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_coverage")
         found = {fault.step.step_id: self._alert(record, fault) for fault in record.faults}
         silent = [step_id for step_id, alert in found.items() if alert is None]
         if silent:
             injected = [record.fault(step_id).injected for step_id in silent]
-            red = finding(self, Verdict.FAIL, f"no alert was raised for {', '.join(silent)}", *injected)
+            why = f"no alert was raised for {', '.join(silent)}"
+            red = finding(self, Verdict.FAIL, why, *injected, record.looked("timeline"), code="no_alert")
             return if_looked(record, EVENTS, red)
         told = [
             f"{alert.subject} for {step_id} after {alert.at_s - fault.injected.at_s:.1f} s"

@@ -17,7 +17,14 @@ class AllFaultsInjected:
         missing = [fault for fault in record.faults if fault.injected is None]
         if missing or not record.faults:
             why = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in missing) or "there is no fault"
-            return finding(self, Verdict.INCONCLUSIVE, why, *(fault.ended for fault in missing))
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                why,
+                *(fault.ended for fault in missing),
+                record.looked("timeline"),
+                code="not_injected",
+            )
         return finding(self, Verdict.PASS, f"all {len(record.faults)} injected", *(f.injected for f in record.faults))
 
 

@@ -29,7 +29,7 @@ class AllRequestsProcessed:
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         sent = [row for row in record.ledger if row.attack]
         wrong = Wrongs()
         excused = record.deferred_by_others(sent, self.deferring)
@@ -39,11 +39,11 @@ class AllRequestsProcessed:
             for row in sent
             if row.outcome == "refused" and row.line not in lines
         ]
-        wrong.add("requests were refused to the end", refused)
+        wrong.add("requests were refused to the end", refused, code="refused")
         silent = [(row.id, row) for row in sent if row.outcome == "unanswered"]
-        wrong.add("requests were never answered", silent)
+        wrong.add("requests were never answered", silent, code="unanswered")
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         if excused:
             return put_off(self, excused)
         steps = [step for step in record.plan.steps if step.asked.unit == "requests"]
@@ -53,11 +53,13 @@ class AllRequestsProcessed:
             unheard = [one.step_id for one in steps if not any(f"{one.step_id}-" in row.id for row in sent)]
             if sent and unheard:
                 why += f"; none of them is of {', '.join(unheard)}: {NO_ROWS}"
-            return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, *span(sent), record.looked("ledger.jsonl"), code="count_differs"
+            )
         once = [row.id for row in sent if row.flaw != DUPLICATE]
         if len(set(once)) < len(once):
             why = f"the ledger has {len(once) - len(set(once))} requests more than once, so others may be missing"
-            return finding(self, Verdict.INCONCLUSIVE, why, *span(sent))
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(sent), code="sent_twice")
         most = max(sent, key=lambda row: row.attempts)
         attempts = sum(row.attempts for row in sent)
         why = f"all {planned} requests have their final answer, after {attempts} attempts, {most.attempts} at most"

@@ -27,13 +27,16 @@ class AllSafeguardsTriggered:
     def check(self, record: Record) -> Finding:
         expected = record.plan.expected_safeguards
         if not expected:
-            return finding(self, Verdict.INCONCLUSIVE, "the scenario expects no safeguard")
+            why = "the scenario expects no safeguard"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="nothing_expected")
         found = {name: SafeguardEngaged(claim=self.claim, safeguard=name).check(record) for name in expected}
         for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
             bad = [name for name, one in found.items() if one.verdict is verdict]
             if bad:
                 why = "; ".join(found[name].because for name in bad)
-                return finding(self, verdict, why, *(row for name in bad for row in found[name].evidence))
+                return finding(
+                    self, verdict, why, *(row for name in bad for row in found[name].evidence), code=found[bad[0]].cause
+                )
         why = f"all {len(expected)} engaged"
         return finding(self, Verdict.PASS, why, *(row for one in found.values() for row in one.evidence))
 

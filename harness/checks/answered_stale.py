@@ -30,10 +30,13 @@ class AnsweredStale:
         outside = _outside(record, stale, [one for one in record.engagements if one.safeguard in names])
         if outside:
             why = f"{sum(row.count for row in outside)} stale answers while no dependency was said to be late"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside)))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside), code="stale_outside")
+            )
         aimed, users = self._aimed(record), [row for row in record.requests if row.user == LEGITIMATE]
         if not aimed:
-            return finding(self, Verdict.INCONCLUSIVE, f"no fault that leads to {self.playbook} was injected")
+            why = f"no fault that leads to {self.playbook} was injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         cited = []
         for (name, subject), since_s in aimed.items():
             mine = [
@@ -42,14 +45,16 @@ class AnsweredStale:
                 if (one.safeguard, one.subject) == (name, subject) and one.engaged.at_s >= since_s
             ]
             if not mine:
-                red = finding(self, Verdict.FAIL, f"{name} never engaged for {subject}, nothing was stale")
+                why = f"{name} never engaged for {subject}, nothing was stale"
+                red = finding(self, Verdict.FAIL, why, record.looked("timeline"), code="not_engaged")
                 return if_looked(record, EVENTS, red)
             cited += [one.engaged for one in mine]
             if len(_outside(record, users, mine)) == len(users):
-                return finding(self, Verdict.INCONCLUSIVE, f"no client had any answer while {subject} was late", *cited)
+                why = f"no client had any answer while {subject} was late"
+                return finding(self, Verdict.INCONCLUSIVE, why, *cited, code="no_answers")
             if len(_outside(record, stale, mine)) == len(stale):
                 why = f"no client was answered from what is stored while {subject} was late"
-                return finding(self, Verdict.FAIL, why, *cited)
+                return finding(self, Verdict.FAIL, why, *cited, code="never_stale")
         traffic = Traffic.of(stale)
         why = f"{traffic.count} stale answers, p95 {traffic.percentile(95):.0f} ms, all while it was engaged"
         return finding(self, Verdict.PASS, why, *cited, *cite_rows((stale[0], stale[-1])))

@@ -27,9 +27,10 @@ class ApiResponsive:
     def check(self, record: Record) -> Finding:
         start_s = record.first_injection_s
         if start_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+            why = "no fault was injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         if lacks := no_independent_route(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks, "plan.json:1", code="no_independent_route")
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
         end_s = max((*answers_s, record.last_fault_end_s or 0.0, record.load_end_s - STOPPING_S))
         names = self._names(record)
@@ -57,11 +58,11 @@ class ApiResponsive:
             rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S, names=names)
             lost = ("failed", "limited")
             bad = [row for row in rows if (row.outcome in lost if low else row.latency_ms[-1][0] >= slowest[0])]
-            return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows))
+            return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows), code="many_failed" if low else "slow")
         if thin:
             at_s, few = thin[0]
             why = f"only {few} legitimate requests ended from {at_s:.1f} s to {at_s + WINDOW_S:.1f} s; otherwise {why}"
-            return finding(self, Verdict.INCONCLUSIVE, why, "requests.csv:1", code="few_requests")
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("requests.csv"), code="too_few_requests")
         rows = record.request_rows(worst[1], worst[1] + WINDOW_S, names=names)
         return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))
 

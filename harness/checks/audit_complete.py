@@ -28,9 +28,10 @@ class AuditComplete:
     def check(self, record: Record) -> Finding:
         held = record.held(AUDIT)
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         if held is None:
-            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
+            why = not_read(AUDIT)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="not_read")
         decided = [row for row in record.ledger if row.kind == "decision" and row.outcome == "accepted"]
         rejected = [
             row
@@ -40,11 +41,12 @@ class AuditComplete:
         wrong = chain_problem(held, last_before(record.events, AUDIT))
         _entries(decided, rejected, held, wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         if not decided and not rejected:
-            return finding(self, Verdict.INCONCLUSIVE, "nothing was decided or rejected that had to be recorded")
+            why = "nothing was decided or rejected that had to be recorded"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("ledger.jsonl"), code="nothing_to_record")
         if lacks := unkept(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks)
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("ledger.jsonl"), code="no_attack_rows")
         why = f"{len(decided)} decisions and {len(rejected)} rejections, each once in a chain of {len(held)} entries"
         return finding(self, Verdict.PASS, why, *span([*decided, *rejected]), *span(held))
 
@@ -63,15 +65,14 @@ def chain_problem(held: Sequence[HeldRow], before: Mapping[str, Any] | None = No
     known, previous = (int(before["sequence"]), str(before["entry_hash"])) if before else (0, GENESIS)
     for number, row in enumerate(held, known + 1):
         sequence = row.fields.get("sequence")
-        why = ""
+        here = [(str(sequence), row)]
         if sequence != number:
-            why = f"entry has another number than {number}, which is missing"
+            wrong.add(f"entry has another number than {number}, which is missing", here, code="entry_missing")
         elif row.text("previous_hash") != previous:
-            why = "entry does not carry the hash of the one before it"
+            wrong.add("entry does not carry the hash of the one before it", here, code="chain_broken")
         elif row.text("entry_hash") != entry_hash(row, previous):
-            why = "entry is not what its hash was made of"
-        if why:
-            wrong.add(why, [(str(sequence), row)])
+            wrong.add("entry is not what its hash was made of", here, code="entry_changed")
+        if wrong:
             break
         previous = row.text("entry_hash")
     return wrong
@@ -85,20 +86,20 @@ def _entries(
         entries.setdefault(entry.text(REFERENCE), []).append(entry)
     for what, rows in (("decisions", decided), ("rejections", rejected)):
         nameless = [(row.id, row) for row in rows if not row.reference]
-        wrong.add(f"{what} came without the reference of an entry", nameless)
+        wrong.add(f"{what} came without the reference of an entry", nameless, code="no_reference")
         named = [row for row in rows if row.reference]
         missing = [(row.id, row) for row in named if row.reference not in entries]
-        wrong.add(f"{what} have no entry", missing)
+        wrong.add(f"{what} have no entry", missing, code="no_entry")
         twice = [(row.id, entries[row.reference][1]) for row in named if len(entries.get(row.reference, ())) > 1]
-        wrong.add(f"{what} have more than one entry", twice)
+        wrong.add(f"{what} have more than one entry", twice, code="entered_twice")
         shared = [row for row in named if row.reference in entries]
         others = [(_difference(row, entries[row.reference][0]), row) for row in shared]
-        wrong.add(f"{what} stand there otherwise", [(told, row) for told, row in others if told])
+        wrong.add(f"{what} stand there otherwise", [(told, row) for told, row in others if told], code="entry_differs")
     owners: dict[str, list[LedgerRow]] = {}
     for row in (*decided, *rejected):
         owners.setdefault(row.reference, []).append(row)
     same = [(rows[1].id, rows[1]) for reference, rows in owners.items() if reference and len(rows) > 1]
-    wrong.add("answers have the reference of another one", same)
+    wrong.add("answers have the reference of another one", same, code="reference_shared")
 
 
 def _difference(row: LedgerRow, entry: HeldRow) -> str:

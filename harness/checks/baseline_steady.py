@@ -17,7 +17,10 @@ class BaselineSteady:
         baseline = record.baseline
         if baseline is None:
             why = record.aborted.detail.get("reason", "") if record.aborted else "it was never reached"
-            return finding(self, Verdict.INCONCLUSIVE, f"no steady baseline: {why}", record.aborted)
+            why = f"no steady baseline: {why}"
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, record.aborted, record.looked("timeline"), code="never_steady"
+            )
         told = baseline.detail
         why = (
             f"{told.get('requests')} requests, p95 {told.get('latency_ms_p95')} ms,"
@@ -27,7 +30,7 @@ class BaselineSteady:
         cpu = float(told.get("cpu_percent", 100.0))
         failed = float(told.get("failure_percent", 100.0))
         fine = cpu <= slo.baseline_cpu_percent_max and failed <= slo.failure_percent_max
-        return finding(self, Verdict.PASS if fine else Verdict.INCONCLUSIVE, why, baseline)
+        return finding(self, Verdict.PASS if fine else Verdict.INCONCLUSIVE, why, baseline, code="unsteady")
 
 
 CHECK = BaselineSteady

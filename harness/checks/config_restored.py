@@ -24,9 +24,10 @@ class ConfigRestored:
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "config_corruption", "config")
         if not faults:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan damages the configuration")
-        verdict, because, rows = sum_up([one for fault in faults for one in mendings(record, fault)])
-        return finding(self, verdict, because, *rows)
+            why = "no fault of this plan damages the configuration"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
+        whole = sum_up([one for fault in faults for one in mendings(record, fault)])
+        return finding(self, whole.verdict, whole.because, *whole.rows, code=whole.code)
 
 
 CHECK = ConfigRestored

@@ -32,22 +32,24 @@ class ConfigValue:
     def check(self, record: Record) -> Finding:
         rows = [e for e in record.of_kind(Kind.FILE_CHANGED) if e.subject == "config" and "values" in e.detail]
         if not rows:
-            return finding(self, Verdict.INCONCLUSIVE, "nobody saw the configuration change, so nobody read it")
+            why = "nobody saw the configuration change, so nobody read it"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="change_not_seen")
         last, values = rows[-1], rows[-1].detail["values"]
         if blind := lost(record, FILES):
             why = "nobody looked at the configuration to the end"
-            return finding(self, Verdict.INCONCLUSIVE, why, last, blind)
+            return finding(self, Verdict.INCONCLUSIVE, why, last, blind, code="not_looked")
         if self.key not in values:
-            return finding(self, Verdict.FAIL, f"the configuration has no {self.key} at the end", last)
+            why = f"the configuration has no {self.key} at the end"
+            return finding(self, Verdict.FAIL, why, last, code="key_missing")
         found = values[self.key]
         seen = ", ".join(dict.fromkeys(repr(row.detail["values"].get(self.key)) for row in rows))
         told = f"{self.key} is {found!r} at the end (it was seen as {seen})"
         if not _same(found, self.value):
-            return finding(self, Verdict.FAIL, told, rows[0], last)
+            return finding(self, Verdict.FAIL, told, rows[0], last, code="other_value")
         back = _back(rows, self.key, found)
         if back is None:
             why = f"nobody saw {self.key} as anything but {found!r}: what is said of it was not tried"
-            return finding(self, Verdict.INCONCLUSIVE, why, last)
+            return finding(self, Verdict.INCONCLUSIVE, why, last, code="never_otherwise")
         return self._by_whom(record, back, told)
 
     def _by_whom(self, record: Record, back: Event, told: str) -> Finding:
@@ -55,15 +57,15 @@ class ConfigValue:
         faults = damaged(record, "config_corruption", "config")
         if not any(fault.injected for fault in faults):
             why = f"{told}; no fault of this plan damages the configuration, so it was not tried"
-            return finding(self, Verdict.INCONCLUSIVE, why, back)
+            return finding(self, Verdict.INCONCLUSIVE, why, back, code="no_such_fault")
         for fault in faults:
             if fault.ended is None or fault.healed is None:
                 why = f"{told}; {fault.step.step_id} did not come to its end, so who did it is not known"
-                return finding(self, Verdict.INCONCLUSIVE, why, fault.planned, back)
+                return finding(self, Verdict.INCONCLUSIVE, why, fault.planned, back, code="fault_not_ended")
             if _gave_back(fault) and back.at_s >= fault.ended.at_s:
                 why = f"{told}, and it was this harness that gave the file back when {fault.step.step_id} had ended"
                 verdict = Verdict.FAIL if fault.ended_by == "plan" else Verdict.INCONCLUSIVE
-                return finding(self, verdict, why, fault.ended, fault.healed, back)
+                return finding(self, verdict, why, fault.ended, fault.healed, back, code="given_back_by_harness")
         ends = [fault.ended for fault in faults]
         return finding(self, Verdict.PASS, f"{told}, by the target's doing", *ends, back)
 

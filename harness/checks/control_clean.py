@@ -20,8 +20,9 @@ class ControlClean:
         if record.engagements:
             names = ", ".join(sorted({one.safeguard for one in record.engagements}))
             evidence = [one.engaged for one in record.engagements]
-            return finding(self, Verdict.FAIL, f"engaged without a fault: {names}", *evidence)
-        return finding(self, Verdict.INCONCLUSIVE, "control: no fault was injected, and no safeguard engaged")
+            return finding(self, Verdict.FAIL, f"engaged without a fault: {names}", *evidence, code="engaged")
+        why = "control: no fault was injected, and no safeguard engaged"
+        return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="control_run")
 
 
 CHECK = ControlClean

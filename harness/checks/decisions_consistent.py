@@ -16,7 +16,7 @@ class DecisionsConsistent:
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         decided = [row for row in record.ledger if row.kind == "decision" and row.outcome == "accepted"]
         silent = [(row.id, row) for row in decided if not row.answer]
         by_question: dict[str, list[LedgerRow]] = {}
@@ -26,24 +26,24 @@ class DecisionsConsistent:
         if differ:
             few = [f"{question!r}: {', '.join(sorted(first))}" for question, first in differ.items()][:FEW]
             why = f"{len(differ)} of {len(by_question)} questions got more than one answer: {'; '.join(few)}"
-            return finding(self, Verdict.FAIL, why, *_cited(differ))
+            return finding(self, Verdict.FAIL, why, *_cited(differ), code="answers_differ")
         if silent:
             wrong = Wrongs()
-            wrong.add("decisions came without an answer that could be compared", silent)
-            return finding(self, Verdict.INCONCLUSIVE, str(wrong), *wrong.cited)
+            wrong.add("decisions came without an answer that could be compared", silent, code="no_answer")
+            return finding(self, Verdict.INCONCLUSIVE, str(wrong), *wrong.cited, code="no_answer")
         again = {question: rows for question, rows in by_question.items() if len(rows) > 1}
         if not again:
             why = f"no question was asked twice, of {len(by_question)}"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("ledger.jsonl"), code="nothing_asked_twice")
         asked = [row for row in record.ledger if row.attack and row.kind == "decision"]
         stormed = {question: rows for question, rows in again.items() if sum(row.attack for row in rows) > 1}
         if asked and not stormed:  # the users' own questions say nothing of those that were asked all at once
             had = sum(row.outcome == "accepted" for row in asked)
             why = "no question of the attacks was answered twice: "
             why += f"{had} of the {len(asked)} that they asked had an answer"
-            return finding(self, Verdict.INCONCLUSIVE, why, *span(asked))
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(asked), code="attack_unanswered")
         if lacks := unkept(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks)
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("ledger.jsonl"), code="no_attack_rows")
         count = sum(map(len, again.values()))
         most = max(again.values(), key=len)
         why = (

@@ -32,23 +32,35 @@ class DeedsLogged:
     def check(self, record: Record) -> Finding:
         event = record.first(Kind.DEEDS_LOGGED)
         if event is None:
-            return finding(self, Verdict.INCONCLUSIVE, "it was not written")
+            why = "it was not written"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_written")
         if early := _early(record, event):
             why = f"written before the last reading of the verdict: {early}"
-            return finding(self, Verdict.INCONCLUSIVE, why, event)
+            return finding(self, Verdict.INCONCLUSIVE, why, event, code="written_early")
         for key, words in UNDECIDED.items():
             if key in event.detail:
-                return finding(self, Verdict.INCONCLUSIVE, f"{words}{event.detail[key]}", event)
+                why = f"{words}{event.detail[key]}"
+                return finding(
+                    self,
+                    Verdict.INCONCLUSIVE,
+                    why,
+                    event,
+                    code="not_read_back"
+                    if key == "unread"
+                    else "not_taken"
+                    if key == "unwritten"
+                    else "nothing_written",
+                )
         if unsent := _unsent(record, event):
-            return finding(self, Verdict.INCONCLUSIVE, unsent, event)
+            return finding(self, Verdict.INCONCLUSIVE, unsent, event, code="sent_otherwise")
         before, after = record.held(AUDIT), record.held(AFTER)
         if before is None or after is None:
-            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT), event)
+            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT), event, code="not_read")
         wrong = chain_problem([*before, *after], last_before(record.events, AUDIT))
         entries, actor = list(event.detail["entries"]), str(event.detail["actor"])
         _compare(entries, actor, after, wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), event, *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), event, *wrong.cited, code=wrong.code)
         why = f"{len(entries)} entries of {actor}, each once in a chain of {len(before) + len(after)}"
         return finding(self, Verdict.PASS, why, event)
 
@@ -104,12 +116,17 @@ def _compare(entries: Sequence[Mapping[str, Any]], actor: str, after: Sequence[H
     if missing:
         wrong.words.append(f"{len(missing)} entries were taken and are not there ({', '.join(missing[:3])})")
         wrong.cited += [row.place for row in place]
-    wrong.add("entries stand there more than once", [(n, rows[1]) for n, rows in found.items() if len(rows) > 1])
+        wrong.code = wrong.code or "entry_missing"
+    wrong.add(
+        "entries stand there more than once",
+        [(n, rows[1]) for n, rows in found.items() if len(rows) > 1],
+        code="entered_twice",
+    )
     there = [(one, found[str(one["reference"])][0]) for one in entries if found[str(one["reference"])]]
     strange = [(str(one["reference"]), row) for one, row in there if row.text("actor") != actor]
-    wrong.add(f"entries are not of {actor}", strange)
+    wrong.add(f"entries are not of {actor}", strange, code="other_actor")
     others = [(str(one["reference"]), row) for one, row in there if not _same(one, row)]
-    wrong.add("entries stand there otherwise", others)
+    wrong.add("entries stand there otherwise", others, code="entry_differs")
 
 
 def _same(one: Mapping[str, Any], row: HeldRow) -> bool:

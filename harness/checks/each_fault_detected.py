@@ -37,10 +37,16 @@ class EachFaultDetected:
         real = [step for step in late if step not in short and step not in uncovered]
         if real:
             why = f"not detected within {limit_s:g} s: {', '.join(real)}"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *evidence))
+            return if_looked(
+                record,
+                EVENTS,
+                finding(self, Verdict.FAIL, why, *evidence, record.looked("timeline"), code="not_detected"),
+            )
         if uncovered or short or not record.faults:
             why = f"cannot be judged for {', '.join(uncovered + short) or 'no fault'}"
-            return finding(self, Verdict.INCONCLUSIVE, why, *evidence)
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, *evidence, record.looked("plan.json"), code="not_to_be_judged"
+            )
         return finding(self, Verdict.PASS, "; ".join(told), *evidence)
 
 

@@ -30,9 +30,11 @@ class GeneratorHealthy:
         for process in ("", *workers):
             found = self._windows(record, process)
             if not found:
-                return finding(self, Verdict.INCONCLUSIVE, f"the {_named(process)} lag was not measured")
+                why = f"the {_named(process)} lag was not measured"
+                return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="not_measured")
             if silent := self._silence(record, process):
-                return finding(self, Verdict.INCONCLUSIVE, f"the {_named(process)} lag was not measured for {silent}")
+                why = f"the {_named(process)} lag was not measured for {silent}"
+                return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="measured_with_gaps")
             worst = max(found, key=lambda name: found[name][0])
             windows |= {f"{worst} on {process}": found[worst]} if process else found
         bound = record.plan.slo.loop_lag_ms_p99_max
@@ -40,7 +42,7 @@ class GeneratorHealthy:
         verdict = Verdict.PASS if windows[worst][0] <= bound else Verdict.INCONCLUSIVE
         told = ", ".join(f"{lag_ms:.0f} ms {name}" for name, (lag_ms, _) in windows.items())
         why = f"p99 of the event loop's lag: {told}; at most {bound:g} ms"
-        return finding(self, verdict, why, f"signals.csv:{windows[worst][1]}")
+        return finding(self, verdict, why, f"signals.csv:{windows[worst][1]}", code="held_up")
 
     @staticmethod
     def _windows(record: Record, process: str) -> Windows:

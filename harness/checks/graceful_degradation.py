@@ -30,17 +30,19 @@ class GracefulDegradation:
         baseline, slo = record.baseline, record.plan.slo
         start_s, end_s = record.first_injection_s, record.last_fault_end_s
         if baseline is None or start_s is None or end_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "there is no baseline, or a fault has not ended")
+            why = "there is no baseline, or a fault has not ended"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="no_baseline")
         if lacks := no_independent_route(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks, "plan.json:1", code="no_independent_route")
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         names = record.bystander_routes if record.faulted_kernels else None
         before = record.traffic(baseline.at_s - slo.baseline_s, baseline.at_s, names=names)
         good_before = before.served / slo.baseline_s
         if before.served < BASELINE_REQUESTS_MIN:
-            return finding(self, Verdict.INCONCLUSIVE, f"only {before.served} requests were served in the baseline")
+            why = f"only {before.served} requests were served in the baseline"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("requests.csv"), code="too_few_requests")
         if end_s - start_s < WINDOW_S / 2:
             why = f"faults were in force for {end_s - start_s:.1f} s: too short to tell"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="too_short")
         length_s = min(WINDOW_S, end_s - start_s)
         count = max(1, int((end_s - start_s - length_s) / STEP_S) + 1)
         windows = [start_s + STEP_S * number for number in range(count)]
@@ -60,7 +62,11 @@ class GracefulDegradation:
         if few or slowest >= slo.degraded_latency_ms_p95_max or rude:
             at_s = least_at_s if few else slow_at_s
             return finding(
-                self, Verdict.FAIL, why, *cite_rows(rude or record.request_rows(at_s, at_s + length_s, names=names))
+                self,
+                Verdict.FAIL,
+                why,
+                *cite_rows(rude or record.request_rows(at_s, at_s + length_s, names=names)),
+                code="few_served" if few else "errors" if rude else "slow",
             )
         rows = record.request_rows(least_at_s, least_at_s + length_s, names=names)
         return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))

@@ -32,18 +32,18 @@ class HeartbeatFresh:
         states = [event for event in told if event.subject == self.kernel]
         if states and states[-1].detail.get("to") == UNLISTED:
             why = f"the target tells of its kernels' hearts at the end, and not of that of {self.kernel}"
-            return finding(self, Verdict.FAIL, why, states[-1])
+            return finding(self, Verdict.FAIL, why, states[-1], code="unlisted")
         after = [] if since_s is None else [row for row in series.rows if row[0] > since_s]
         if not after:
             why = f"nobody told of the heartbeat of {self.kernel} after the faults had ended"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="not_told")
         if stale := early(record, series):
             why = f"the heartbeat of {self.kernel} {stale}"
-            return finding(self, Verdict.INCONCLUSIVE, why, f"signals.csv:{after[-1][2]}")
+            return finding(self, Verdict.INCONCLUSIVE, why, f"signals.csv:{after[-1][2]}", code="told_early")
         at_s, age_s, line = max((row for row in after if row[0] >= after[-1][0] - FRESH_S), key=lambda row: row[1])
         verdict = Verdict.PASS if age_s <= FRESH_S else Verdict.FAIL
         why = f"the heartbeat of {self.kernel} is at most {age_s:.1f} s old at the end, as told at {at_s:.1f} s"
-        return finding(self, verdict, why, f"signals.csv:{line}")
+        return finding(self, verdict, why, f"signals.csv:{line}", code="stale")
 
 
 CHECK = HeartbeatFresh

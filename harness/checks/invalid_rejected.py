@@ -27,7 +27,7 @@ class InvalidRejected:
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         invalid = [row for row in record.ledger if not row.valid]
         sent = [row for row in invalid if row.attempts]
         wrong, unread = Wrongs(), ""
@@ -39,21 +39,22 @@ class InvalidRejected:
             held = record.held(name)
             if held is not None:
                 kept = [(row.text(field), row) for row in held if row.text(field) in own]
-                wrong.add(f"invalid ones are among the target's {name}", kept)
+                wrong.add(f"invalid ones are among the target's {name}", kept, code="invalid_held")
             elif any(row.kind == kind for row in invalid):
                 unread = not_read(name)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         if excused:
             return put_off(self, excused)
         if not sent:
-            return finding(self, Verdict.INCONCLUSIVE, "no invalid request was sent")
+            why = "no invalid request was sent"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("ledger.jsonl"), code="nothing_sent")
         if unread:
-            return finding(self, Verdict.INCONCLUSIVE, unread)
+            return finding(self, Verdict.INCONCLUSIVE, unread, record.looked("ledger.jsonl"), code="not_read")
         unsent = [row for row in invalid if not row.attempts]
         if unsent:
             why = f"{len(unsent)} of {len(invalid)} invalid requests were never sent"
-            return finding(self, Verdict.INCONCLUSIVE, why, *span(unsent))
+            return finding(self, Verdict.INCONCLUSIVE, why, *span(unsent), code="not_sent")
         flaws = Counter(row.flaw for row in sent)
         told = ", ".join(f"{flaw} {count}" for flaw, count in sorted(flaws.items()))
         return finding(self, Verdict.PASS, f"all {len(sent)} invalid requests were rejected: {told}", *span(sent))
@@ -62,15 +63,15 @@ class InvalidRejected:
 def _answers(sent: Sequence[LedgerRow], wrong: Wrongs) -> None:
     accepted = [(f"{row.id}: {row.flaw}", row) for row in sent if row.outcome == "accepted"]
     flaws = sorted({row.flaw for row in sent if row.outcome == "accepted"})
-    wrong.add(f"invalid requests were accepted, with {', '.join(flaws)}", accepted)
+    wrong.add(f"invalid requests were accepted, with {', '.join(flaws)}", accepted, code="invalid_accepted")
     others = [
         (f"{row.id}: {row.status}", row) for row in sent if row.outcome == "rejected" and row.status not in REJECTIONS
     ]
-    wrong.add("invalid requests were not told that they are", others)
+    wrong.add("invalid requests were not told that they are", others, code="not_told_invalid")
     open_ones = [
         (f"{row.id}: {row.outcome}, {row.status}", row) for row in sent if row.outcome in ("refused", "unanswered")
     ]
-    wrong.add("invalid requests never got a final answer", open_ones)
+    wrong.add("invalid requests never got a final answer", open_ones, code="no_final_answer")
 
 
 CHECK = InvalidRejected

@@ -33,17 +33,17 @@ class KernelState:
         state = str(edges[-1].detail["to"]) if edges else RUNNING  # the first look tells of any other
         if state == UNLISTED:
             why = f"the target lists its kernels at the end, and {self.kernel} is not among them"
-            return finding(self, Verdict.FAIL, why, edges[-1])
+            return finding(self, Verdict.FAIL, why, edges[-1], code="unlisted")
         since_s = record.last_fault_end_s
         if since_s is None or not told.rows or told.rows[-1][0] <= since_s:
             why = f"nobody told of {self.kernel} after the faults had ended"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="not_told")
         line = f"signals.csv:{told.rows[-1][2]}"
         if stale := early(record, told):
-            return finding(self, Verdict.INCONCLUSIVE, f"{self.kernel} {stale}", line)
+            return finding(self, Verdict.INCONCLUSIVE, f"{self.kernel} {stale}", line, code="told_early")
         evidence = (edges[-1] if edges else None, line)
         if state != self.state:
-            return finding(self, Verdict.FAIL, f"{self.kernel} is {state} at the end", *evidence)
+            return finding(self, Verdict.FAIL, f"{self.kernel} is {state} at the end", *evidence, code="other_state")
         if state == RUNNING and (unfit := self._by_proc(record, evidence)):
             return unfit
         return finding(self, Verdict.PASS, f"{self.kernel} is {state} at the end", *evidence)
@@ -53,14 +53,15 @@ class KernelState:
         blind, pids = lost(record, PROCESSES), record.signals("kernel_pid", self.kernel).rows
         if blind is not None:
             why = f"{self.kernel} is said to run, and nobody looked at /proc to the end"
-            return finding(self, Verdict.INCONCLUSIVE, why, *evidence, blind)
+            return finding(self, Verdict.INCONCLUSIVE, why, *evidence, blind, code="not_looked")
         if not pids or not pids[-1][1]:
             verdict = Verdict.FAIL if pids else Verdict.INCONCLUSIVE
-            return finding(self, verdict, f"{self.kernel} is said to run, and /proc shows no process", *evidence)
+            why = f"{self.kernel} is said to run, and /proc shows no process"
+            return finding(self, verdict, why, *evidence, code="no_process" if pids else "process_unseen")
         looks = _edges(record, self.kernel, PROC)
         if looks and looks[-1].detail.get("to") == STOPPED:
             why = f"{self.kernel} is said to run, and /proc shows that it stands still"
-            return finding(self, Verdict.FAIL, why, *evidence, looks[-1])
+            return finding(self, Verdict.FAIL, why, *evidence, looks[-1], code="stands_still")
         return None
 
 

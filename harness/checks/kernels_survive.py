@@ -40,18 +40,23 @@ class KernelsSurvive:
         if gone or ill:
             names = {**dict.fromkeys(gone, "gone"), **{event.subject: event.detail.get("to") for event in ill}}
             told = ", ".join(f"{kernel} is {state}" for kernel, state in sorted(names.items()))
-            red = finding(self, Verdict.FAIL, f"at the end {told}", *ill, *(lines[kernel] for kernel in gone))
+            why = f"at the end {told}"
+            red = finding(
+                self, Verdict.FAIL, why, *ill, *(lines[kernel] for kernel in gone), code="gone" if gone else "ill"
+            )
             return if_looked(record, PROCESSES, red)
         if blind := lost(record, PROCESSES):
-            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind)
+            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind, code="not_looked")
         untold = [kernel for kernel in record.subjects(HEART) if early(record, record.signals(HEART, kernel))]
         if untold:
             why = f"the target told nothing of {', '.join(untold)} at the end"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="not_told")
         if unseen or not record.plan.kernels:
-            return finding(self, Verdict.INCONCLUSIVE, f"nobody saw a process of {', '.join(unseen) or 'any kernel'}")
+            why = f"nobody saw a process of {', '.join(unseen) or 'any kernel'}"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="process_unseen")
         if record.finished is None:
-            return finding(self, Verdict.INCONCLUSIVE, "the run did not come to its end")
+            why = "the run did not come to its end"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="run_not_finished")
         restarts = sum(e.detail.get("what") == "process" for e in record.of_kind(Kind.KERNEL_CHANGED))
         why = f"all {len(record.plan.kernels)} run at the end, after {restarts} restarts"
         return finding(self, Verdict.PASS, why, *list(lines.values())[:1], *list(lines.values())[-1:])

@@ -32,32 +32,35 @@ class KnowledgeWhole:
     def check(self, record: Record) -> Finding:
         held = record.held(KNOWLEDGE)
         if held is None:
-            return finding(self, Verdict.INCONCLUSIVE, not_read(KNOWLEDGE))
+            why = not_read(KNOWLEDGE)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/knowledge.jsonl"), code="not_read")
         if not held:
-            return finding(self, Verdict.INCONCLUSIVE, "the target knows nothing, so nothing of it can be wrong")
+            why = "the target knows nothing, so nothing of it can be wrong"
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, record.looked("target/knowledge.jsonl"), code="nothing_known"
+            )
         unnumbered = [row.place for row in held if isnan(_number(row, "number"))]
         if unnumbered:
-            return finding(
-                self, Verdict.INCONCLUSIVE, "not each piece has a number, so none is missed", *unnumbered[:1]
-            )
+            why = "not each piece has a number, so none is missed"
+            return finding(self, Verdict.INCONCLUSIVE, why, *unnumbered[:1], code="not_numbered")
         wrong = Wrongs()
         firsts: dict[str, HeldRow] = {}
         for row in held:
             firsts.setdefault(row.text("id"), row)
         twice = [(row.text("id"), row) for row in held if firsts[row.text("id")] is not row]
-        wrong.add("pieces are there twice", twice)
+        wrong.add("pieces are there twice", twice, code="held_twice")
         bare = [(row.text("id"), row) for row in held if not row.text("id") or not row.text("content")]
-        wrong.add("pieces have no id or no content", bare)
+        wrong.add("pieces have no id or no content", bare, code="incomplete")
         gaps = [
             (f"between {before.text('number')} and {row.text('number')}", row)
             for before, row in pairwise(held)
             if _number(row, "number") != _number(before, "number") + 1
         ]
-        wrong.add("times a piece is gone", gaps)
+        wrong.add("times a piece is gone", gaps, code="gap")
         odd = [(f"{row.text('id')}: {why}", row) for row in held if (why := _mistrusted(row))]
-        wrong.add("pieces are trusted as their parts do not allow", odd)
+        wrong.add("pieces are trusted as their parts do not allow", odd, code="trust_wrong")
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
         scored = sum(row.fields.get("trust") is not None for row in held)
         why = (
             f"{len(held)} pieces of knowledge, each once, none gone from between, {scored} trusted as their parts allow"

@@ -45,10 +45,14 @@ class LoadShed:
         outside = [row for row in deferred if not _within(row.at_s, [*spans, *others])]
         if outside:
             why = f"{sum(row.count for row in outside)} deferred while no safeguard was engaged"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside)))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, why, *cite_rows(outside), code="deferred_outside")
+            )
         if not spans:
             why = f"{', '.join(sorted(names))} never engaged for {', '.join(sorted(subjects))}, nothing was deferred"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, why, record.looked("timeline"), code="not_engaged")
+            )
         cited = [one.engaged for one in mine]
         told = _reasons(record)
         if told:
@@ -59,12 +63,15 @@ class LoadShed:
             why = f"{sum(row.count for row in alone)} deferred, all while it was engaged"
             return finding(self, Verdict.PASS, why, *cited, *cite_rows((alone[0], alone[-1])))
         if not any(row.user == LEGITIMATE and _within(row.at_s, spans) for row in record.requests):
-            return finding(self, Verdict.INCONCLUSIVE, "no client had any answer while it was engaged", *cited)
+            why = "no client had any answer while it was engaged"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cited, code="no_answers")
         shared = [row for row in deferred if _within(row.at_s, spans)]
         if not shared or (alone_s := _alone_s(spans, others)) >= ALONE_S:
-            return finding(self, Verdict.FAIL, "no client saw anything deferred for it", *cited)
+            why = "no client saw anything deferred for it"
+            return finding(self, Verdict.FAIL, why, *cited, code="nothing_deferred")
         why = f"what was deferred may be for another reason: it was engaged alone for {alone_s:.1f} s"
-        return finding(self, Verdict.INCONCLUSIVE, f"{why}, at least {ALONE_S:g} s", *cited, *cite_rows(shared))
+        why = f"{why}, at least {ALONE_S:g} s"
+        return finding(self, Verdict.INCONCLUSIVE, why, *cited, *cite_rows(shared), code="reason_unclear")
 
     def _by_reason(
         self,
@@ -83,10 +90,10 @@ class LoadShed:
         outside = [row for row in mine if not _within(row.at_s, spans)]
         if outside:
             why = f"{len(outside)} deferred for it while it was not engaged"
-            return finding(self, Verdict.FAIL, why, *span(outside))
+            return finding(self, Verdict.FAIL, why, *span(outside), code="deferred_outside")
         if not mine:
             why = f"no client saw anything deferred for it: {len(told)} were told of other reasons"
-            return finding(self, Verdict.FAIL, why, *cited, *span(told))
+            return finding(self, Verdict.FAIL, why, *cited, *span(told), code="nothing_deferred")
         why = f"{len(mine)} deferred for it by the target's own word, all while it was engaged"
         return finding(self, Verdict.PASS, why, *cited, *span(mine))
 

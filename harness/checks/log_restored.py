@@ -29,32 +29,36 @@ class LogRestored:
     def check(self, record: Record) -> Finding:
         faults = [one for one in record.faults if one.step.type == TYPE]
         if not faults:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan changes the log")
+            why = "no fault of this plan changes the log"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
         unseen = next((one for one in faults if one.injected is None or one.ended is None), None)
         if unseen is not None:
-            return finding(self, Verdict.INCONCLUSIVE, f"{unseen.step.step_id} did not come to its end", unseen.planned)
+            why = f"{unseen.step.step_id} did not come to its end"
+            return finding(self, Verdict.INCONCLUSIVE, why, unseen.planned, code="fault_not_ended")
         for fault in faults:
             if fault.ended_by == "target":
                 continue
             if fault.ended_by != "plan":
                 why = f"nobody can say whether the target would have restored the entries: {_ending(fault)}"
-                return finding(self, Verdict.INCONCLUSIVE, why, fault.injected, fault.ended)
+                return finding(self, Verdict.INCONCLUSIVE, why, fault.injected, fault.ended, code="fault_ended_early")
             why = f"{_left(fault)} changed entries were not made what they were by the target in its time"
-            return finding(self, Verdict.FAIL, why, fault.injected, fault.ended)
+            return finding(self, Verdict.FAIL, why, fault.injected, fault.ended, code="not_restored")
         held = record.held(AUDIT)
         if held is None:
-            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
+            why = not_read(AUDIT)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="not_read")
         if wrong := chain_problem(held):
-            return finding(self, Verdict.FAIL, f"the log: {wrong}", *wrong.cited)
+            return finding(self, Verdict.FAIL, f"the log: {wrong}", *wrong.cited, code=wrong.code)
         rows = {row.fields.get("sequence"): row for row in held}
         for fault in faults:
             for entry, column in _entries(fault):
                 row = rows.get(entry["key"])
                 if row is None:
-                    return finding(self, Verdict.FAIL, f"entry {entry['key']} is gone from the log", fault.injected)
+                    why = f"entry {entry['key']} is gone from the log"
+                    return finding(self, Verdict.FAIL, why, fault.injected, code="entry_gone")
                 if hashlib.sha256(row.text(column).encode()).hexdigest() != entry["sha256"]:
                     why = f"entry {entry['key']} does not say what it said before it was changed"
-                    return finding(self, Verdict.FAIL, why, fault.injected, row.place)
+                    return finding(self, Verdict.FAIL, why, fault.injected, row.place, code="entry_differs")
         count = sum(len(_entries(fault)) for fault in faults)
         why = f"{count} changed entries say again what they said, in a chain of {len(held)} that is whole"
         return finding(self, Verdict.PASS, why, *(fault.ended for fault in faults), *span(held))

@@ -44,11 +44,19 @@ class Metric:
         found = METRICS[self.metric](record)
         if found is None:
             of = f" on at least {REQUESTS_MIN} requests" if self.metric in PERCENTILES else ""
-            return finding(self, Verdict.INCONCLUSIVE, f"{self.metric} was not measured{of}")
+            why = f"{self.metric} was not measured{of}"
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                why,
+                record.looked("timeline"),
+                record.looked("signals.csv"),
+                code="not_measured",
+            )
         value, evidence = found
         held = OPERATORS[self.op](value, self.number)
         verdict = Verdict.PASS if held else Verdict.FAIL
-        return finding(self, verdict, f"{self.metric} is {value:.6g}", *evidence)
+        return finding(self, verdict, f"{self.metric} is {value:.6g}", *evidence, code="out_of_bounds")
 
 
 CHECK = Metric

@@ -26,17 +26,18 @@ class ModelsRestored:
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "model_corruption", "models")
         if not faults:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault of this plan damages a model")
+            why = "no fault of this plan damages a model"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
         found = [one for fault in faults for one in mendings(record, fault)]
         signals = {one.name: record.signals("model_answers_same", one.name) for one in found}
         checked = [_answering(record, one, signals[one.name]) if one.mended else one for one in found]
-        verdict, because, rows = sum_up(checked)
+        whole = sum_up(checked)
         lines = [
             f"signals.csv:{signals[one.name].rows[-1][2]}"
             for one in checked
-            if one.verdict is verdict and signals[one.name].rows
+            if one.verdict is whole.verdict and signals[one.name].rows
         ]
-        return finding(self, verdict, because, *rows, *lines)
+        return finding(self, whole.verdict, whole.because, *whole.rows, *lines, code=whole.code)
 
 
 def _answering(record: Record, one: Mending, series: Series) -> Mending:
@@ -44,16 +45,18 @@ def _answering(record: Record, one: Mending, series: Series) -> Mending:
     assert one.mended is not None
     after = [row for row in series.rows if row[0] > one.mended.at_s]
     if not after:
-        return replace(one, verdict=Verdict.INCONCLUSIVE, because=f"nobody asked {one.name} after it was restored")
+        why = f"nobody asked {one.name} after it was restored"
+        return replace(one, verdict=Verdict.INCONCLUSIVE, because=why, code="model_not_asked")
     if after[0][0] > one.mended.at_s + ANSWERS_WITHIN_S:
         why = f"nobody asked {one.name} in the {ANSWERS_WITHIN_S:g} s after it was restored"
-        return replace(one, verdict=Verdict.INCONCLUSIVE, because=why)
+        return replace(one, verdict=Verdict.INCONCLUSIVE, because=why, code="model_not_asked")
     back = next((row for row in after if row[1]), None)
     if back is None or back[0] > one.mended.at_s + ANSWERS_WITHIN_S or not after[-1][1]:
         why = f"{one.name} is whole on the disk, and the target does not answer by it as before"
-        return replace(one, verdict=Verdict.FAIL, because=why)
+        return replace(one, verdict=Verdict.FAIL, because=why, code="model_not_in_use")
     if stale := early(record, series):
-        return replace(one, verdict=Verdict.INCONCLUSIVE, because=f"whether it answers by {one.name} {stale}")
+        why = f"whether it answers by {one.name} {stale}"
+        return replace(one, verdict=Verdict.INCONCLUSIVE, because=why, code="told_early")
     return replace(one, because=f"{one.because}; it answers as before {back[0] - one.mended.at_s:.1f} s later")
 
 

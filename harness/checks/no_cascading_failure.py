@@ -22,7 +22,8 @@ class NoCascadingFailure:
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, self._end_s(record)
         if start_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+            why = "no fault was injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         spared = ({*record.plan.kernels} - record.faulted_kernels) | _spared_workers(record)
         dragged = [
             event
@@ -34,18 +35,16 @@ class NoCascadingFailure:
         if dragged:
             names = ", ".join(sorted({event.subject for event in dragged}))
             who = "kernels" if {event.subject for event in dragged} <= {*record.plan.kernels} else "workers"
-            return finding(self, Verdict.FAIL, f"{who} without a fault changed: {names}", *dragged)
+            why = f"{who} without a fault changed: {names}"
+            return finding(self, Verdict.FAIL, why, *dragged, code="bystander_changed")
         others = record.bystander_routes
         traffic = record.traffic(start_s, end_s, names=others)
         if lacks := no_independent_route(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks, "plan.json:1", code="no_independent_route")
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         if traffic.count < REQUESTS_MIN:
             why = f"only {traffic.count} requests went to routes without a faulted kernel, from {start_s:.1f} s to"
             why += f" {end_s:.1f} s, at least {REQUESTS_MIN} are needed"
-            rows = record.request_rows(start_s, end_s, names=others)
-            return finding(
-                self, Verdict.INCONCLUSIVE, why, *cite_rows(rows) or ("requests.csv:1",), code="few_requests"
-            )
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("requests.csv"), code="too_few_requests")
         bound = record.plan.slo.bystander_success_percent_min
         success = _success_percent(traffic)
         worst = {name: _success_percent(record.traffic(start_s, end_s, names=frozenset({name}))) for name in others}
@@ -56,15 +55,15 @@ class NoCascadingFailure:
         rows = record.request_rows(start_s, end_s, names=others)
         if low or success < bound:
             refused = (row for row in rows if row.outcome in ("failed", "limited") and (not low or row.name in low))
-            return finding(self, Verdict.FAIL, why, *cite_rows(refused))
+            return finding(self, Verdict.FAIL, why, *cite_rows(refused), code="bystander_routes_failed")
         silent = sorted(name for name in others if _silent(record, name, start_s, end_s))
         if silent:
             why = f"nobody has had any answer of {', '.join(silent)} since the first fault; otherwise {why}"
-            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows(rows[:1]))
+            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows(rows[:1]), code="route_silent")
         last = max(rows, key=lambda row: row.at_s)
         if (silent_s := min(end_s, record.load_end_s) - last.at_s) > SILENT_S:
             why = f"nobody has had any answer in the last {silent_s:.1f} s; otherwise {why}"
-            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows((last,)))
+            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows((last,)), code="silent_at_end")
         return finding(self, Verdict.PASS, why, *cite_rows((rows[0], rows[-1])))
 
     @staticmethod

@@ -29,12 +29,19 @@ class NoRaceConditions:
         audit = record.held(AUDIT)
         if not asked or audit is None:
             lacks = "no decision was asked for" if not asked else "the target's audit trail was not read"
-            return finding(self, Verdict.INCONCLUSIVE, lacks)
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                lacks,
+                record.looked("ledger.jsonl"),
+                record.looked("target/audit.jsonl"),
+                code="nothing_asked" if not asked else "not_read",
+            )
         told = Counter(row.reference for row in asked)
         twice = [row for row in asked if told[row.reference] > 1]
         if twice:
             why = f"{len(twice)} answers share a decision with another question: {_ids(twice)}"
-            return finding(self, Verdict.FAIL, why, *(row.place for row in twice[:SHOWN]))
+            return finding(self, Verdict.FAIL, why, *(row.place for row in twice[:SHOWN]), code="decision_shared")
         on_record: dict[str, list[HeldRow]] = {}
         for entry in audit:
             on_record.setdefault(entry.text("reference"), []).append(entry)
@@ -44,18 +51,21 @@ class NoRaceConditions:
             told_as, held_as = (mixed[0].question, mixed[0].answer), (_question(first), first.text("result"))
             why = f"{len(mixed)} of {len(asked)} are on record as something else: "
             why += f"{' -> '.join(told_as)} as {' -> '.join(held_as)}"
-            return finding(self, Verdict.FAIL, why, mixed[0].place, first.place)
+            return finding(self, Verdict.FAIL, why, mixed[0].place, first.place, code="record_differs")
         seen = [row for row in asked if row.reference in on_record]
         if not seen:
-            return finding(self, Verdict.INCONCLUSIVE, "none of the decisions is on record", asked[0].place)
+            why = "none of the decisions is on record"
+            return finding(self, Verdict.INCONCLUSIVE, why, asked[0].place, code="none_on_record")
         attacks = [row for row in record.ledger or () if row.attack and _decided(row)]
         unseen = [row for row in attacks if row.reference not in on_record]
         if unseen:
             why = f"{len(unseen)} of {len(attacks)} decisions of the attacks are not on record, so whose they are"
             why += f" is not known: {_ids(unseen)}"
-            return finding(self, Verdict.INCONCLUSIVE, why, *(row.place for row in unseen[:SHOWN]))
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, *(row.place for row in unseen[:SHOWN]), code="some_not_on_record"
+            )
         if lacks := unkept(record):
-            return finding(self, Verdict.INCONCLUSIVE, lacks, asked[0].place)
+            return finding(self, Verdict.INCONCLUSIVE, lacks, asked[0].place, code="no_attack_rows")
         why = f"{len(seen)} decisions, each told once and on record as what was asked and answered"
         return finding(self, Verdict.PASS, why, seen[0].place, on_record[seen[0].reference][0].place)
 

@@ -24,7 +24,8 @@ class NoResourceExhaustion:
     def check(self, record: Record) -> Finding:
         start_s, grown_mb_max = record.first_injection_s, record.plan.slo.grown_mb_max
         if start_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+            why = "no fault was injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         weighed = {name: record.signals("resident_mb", name) for name in record.subjects("resident_mb")}
         found = {name: _growth(series, start_s) for name, series in weighed.items()}
         grown = {name: one for name, one in found.items() if one is not None}
@@ -38,7 +39,8 @@ class NoResourceExhaustion:
         cut = {one for one in peaks if early(record, record.signals("memory_percent", one))}
         if not grown or "" not in peaks:
             lacks = "the memory of any process" if not grown else "the machine's memory"
-            return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured")
+            why = f"{lacks} was not measured"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="not_measured")
         worst = max(grown, key=lambda name: grown[name][0])
         fullest = max(peaks, key=lambda one: peaks[one][0])
         where = "the target's memory" if fullest else "the machine's memory"
@@ -50,8 +52,9 @@ class NoResourceExhaustion:
         lines = (f"signals.csv:{grown[worst][1]}", f"signals.csv:{peaks[fullest][1]}")
         if held and (unseen or cut):
             lacks = f"the memory of {', '.join(sorted(unseen)[:3] or [one or 'the machine' for one in sorted(cut)])}"
-            return finding(self, Verdict.INCONCLUSIVE, f"{lacks} was not measured to the end; otherwise: {why}", *lines)
-        return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines)
+            why = f"{lacks} was not measured to the end; otherwise: {why}"
+            return finding(self, Verdict.INCONCLUSIVE, why, *lines, code="not_measured_to_end")
+        return finding(self, Verdict.PASS if held else Verdict.FAIL, why, *lines, code="grew_or_full")
 
 
 def _growth(series: Series, start_s: float) -> tuple[float, int] | None:

@@ -24,7 +24,8 @@ class NoSecondDeath:
         struck = {kernel: _strikes(record, kernel) for kernel in sorted(record.faulted_kernels)}
         struck = {kernel: times for kernel, times in struck.items() if times}
         if not struck:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected into a kernel")
+            why = "no fault was injected into a kernel"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         wrong, told, unseen, evidence = [], [], [], []
         for kernel, times in struck.items():
             edges = _edges(record, kernel)
@@ -38,11 +39,14 @@ class NoSecondDeath:
             elif not edges:
                 unseen.append(told[-1])
         if wrong:
-            return finding(self, Verdict.FAIL, "; ".join(wrong), *evidence)
+            return finding(self, Verdict.FAIL, "; ".join(wrong), *evidence, code="replaced_again_or_dead")
         if blind := lost(record, PROCESSES):
-            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind)
+            return finding(self, Verdict.INCONCLUSIVE, "nobody looked at /proc to the end", blind, code="not_looked")
         if unseen:
-            return finding(self, Verdict.INCONCLUSIVE, f"no process was seen to change: {'; '.join(unseen)}", *evidence)
+            why = f"no process was seen to change: {'; '.join(unseen)}"
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, *evidence, record.looked("timeline"), code="change_not_seen"
+            )
         return finding(self, Verdict.PASS, "; ".join(told), *evidence)
 
 

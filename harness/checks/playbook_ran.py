@@ -28,7 +28,8 @@ class PlaybookRan:
     def check(self, record: Record) -> Finding:
         steps = [step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]
         if not steps:
-            return finding(self, Verdict.INCONCLUSIVE, f"no fault of this plan leads to {self.playbook}")
+            why = f"no fault of this plan leads to {self.playbook}"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
         evidence = []
         for step_id in steps:
             fault = record.fault(step_id)
@@ -43,12 +44,18 @@ class PlaybookRan:
             ]
             if not runs:
                 why = f"{self.playbook} was never started for {subject}"
-                return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, fault.injected))
+                return if_looked(
+                    record,
+                    EVENTS,
+                    finding(self, Verdict.FAIL, why, fault.injected, record.looked("timeline"), code="not_started"),
+                )
             good = next((run for run in runs if run.succeeded), None)
             if good is None:
                 told = runs[-1].finished
                 why = f"{self.playbook} for {subject} did not succeed"
-                return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, runs[-1].started, told))
+                return if_looked(
+                    record, EVENTS, finding(self, Verdict.FAIL, why, runs[-1].started, told, code="not_succeeded")
+                )
             evidence += [good.started, good.finished]
         return finding(self, Verdict.PASS, f"{self.playbook} ran and succeeded", *evidence)
 

@@ -48,8 +48,22 @@ class PlaybooksConcurrent:
         short = [fault.step.step_id for fault in record.faults if fault.shortfall]
         if short or not any(_differ(*pair) for pair in combinations(self._expected(record), 2)):
             lack = f"not as asked: {', '.join(short)}" if short else "the plan has no two faults with playbooks"
-            return finding(self, Verdict.INCONCLUSIVE, f"{why}; {lack}")
-        red = finding(self, Verdict.FAIL, why, *(event for one in spans for event in one.events))
+            why = f"{why}; {lack}"
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                why,
+                record.looked("timeline"),
+                code="fault_not_as_asked" if short else "no_two_faults",
+            )
+        red = finding(
+            self,
+            Verdict.FAIL,
+            why,
+            *(event for one in spans for event in one.events),
+            record.looked("timeline"),
+            code="not_together",
+        )
         return if_looked(record, EVENTS, red)
 
     @staticmethod

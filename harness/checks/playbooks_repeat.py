@@ -31,7 +31,14 @@ class PlaybooksRepeat:
         names = record.plan.expected_playbooks
         if start_s is None or end_s is None or not names:
             lacks = "no playbook is expected" if not names else "a fault was not injected, or has not ended"
-            return finding(self, Verdict.INCONCLUSIVE, lacks)
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                lacks,
+                record.looked("plan.json"),
+                record.looked("timeline"),
+                code="nothing_expected" if not names else "not_injected",
+            )
         runs = [run for run in record.playbook_runs if start_s <= run.started.at_s <= end_s]
         done = {name: [run for run in runs if run.playbook == name and run.succeeded] for name in names}
         failed: list[Event | None] = [
@@ -40,10 +47,13 @@ class PlaybooksRepeat:
         told = ", ".join(f"{name} {len(found)}" for name, found in done.items())
         cited = [run.started for found in done.values() for run in (found[:1] + found[1:][-1:])]
         if failed:
-            return finding(self, Verdict.FAIL, f"{len(failed)} runs did not succeed; of the others {told}", *failed)
+            why = f"{len(failed)} runs did not succeed; of the others {told}"
+            return finding(self, Verdict.FAIL, why, *failed, code="not_succeeded")
         if any(len(found) < self.times_min for found in done.values()):
             why = f"at least {self.times_min} times each asked: {told}"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why, *cited))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, why, *cited, record.looked("timeline"), code="too_few_runs")
+            )
         return finding(self, Verdict.PASS, f"times carried out: {told}", *cited)
 
 

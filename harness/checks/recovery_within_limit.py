@@ -21,17 +21,21 @@ class RecoveryWithinLimit:
     def check(self, record: Record) -> Finding:
         ended_s, limit_s, well = record.last_fault_end_s, record.plan.recovery_limit_s, record.recovered
         if ended_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "not every fault has ended")
+            why = "not every fault has ended"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="fault_not_ended")
         took_s = (record.end_s if well is None else well.at_s) - ended_s
         if well is None and took_s < limit_s:
             why = f"no recovery yet when the run ended, {took_s:.0f} s after the last fault"
-            return finding(self, Verdict.INCONCLUSIVE, why, record.aborted)
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, record.aborted, record.looked("timeline"), code="run_too_short"
+            )
         if took_s < -EARLY_S:
-            return finding(self, Verdict.INCONCLUSIVE, "the recovery was seen before the last fault had ended", well)
+            why = "the recovery was seen before the last fault had ended"
+            return finding(self, Verdict.INCONCLUSIVE, why, well, code="seen_before_end")
         relapse = record.relapse
         if relapse is not None:
             why = f"well {took_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
-            return finding(self, Verdict.FAIL, why, well, relapse)
+            return finding(self, Verdict.FAIL, why, well, relapse, code="relapse")
         if well is None or took_s > limit_s:
             return self._late(record, ended_s, took_s)
         return finding(self, Verdict.PASS, f"recovered {_told(took_s, limit_s)}", well)
@@ -45,14 +49,15 @@ class RecoveryWithinLimit:
         if own is not None:
             guard = f"{own.subject} ({own.detail.get('subject', '')})"
             why = f"{guard} was still engaged {limit_s:g} s after the last fault"
-            return finding(self, Verdict.FAIL, why, own, well)
+            return finding(self, Verdict.FAIL, why, own, well, code="still_engaged")
         undisturbed_s = took_s - max(0.0, _others_end_s(record) - ended_s)
         if undisturbed_s <= limit_s:
             why = f"well {_told(took_s, limit_s)}, of which {undisturbed_s:.1f} s without a fault of another scenario"
-            return finding(self, Verdict.INCONCLUSIVE, why, well)
+            return finding(self, Verdict.INCONCLUSIVE, why, well, record.looked("timeline"), code="others_disturbed")
         if well is None:
-            return finding(self, Verdict.FAIL, f"no recovery in {limit_s:g} s", record.finished)
-        return finding(self, Verdict.FAIL, f"recovered {_told(took_s, limit_s)}", well)
+            why = f"no recovery in {limit_s:g} s"
+            return finding(self, Verdict.FAIL, why, record.finished, record.looked("timeline"), code="no_recovery")
+        return finding(self, Verdict.FAIL, f"recovered {_told(took_s, limit_s)}", well, code="too_late")
 
 
 def _told(took_s: float, limit_s: float) -> str:

@@ -31,16 +31,19 @@ class RefusedUnrecorded:
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         start_s, end_s = record.first_injection_s, record.end_s
         if start_s is None:
-            return finding(self, Verdict.INCONCLUSIVE, "no fault was injected")
+            why = "no fault was injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         names = {name for rows in record.plan.coverage.values() for name, playbook in rows if playbook == self.playbook}
         mine = [one for one in record.engagements if one.safeguard in names]
         cited = [one.engaged for one in mine if one.engaged.at_s >= start_s]
         if not cited:
             why = f"{', '.join(sorted(names))} never engaged, nothing was refused"
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, why))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, why, record.looked("timeline"), code="not_engaged")
+            )
         decisions = [row for row in record.ledger if row.kind == "decision"]
         refused = [row for row in decisions if row.outcome == "refused" and row.status == 503]
         spans = [
@@ -48,23 +51,29 @@ class RefusedUnrecorded:
         ]
         wrong = Wrongs()
         outside = [row for row in refused if not _within(row, spans)]
-        wrong.add("decisions were refused while the log could be written", _named(outside))
+        wrong.add("decisions were refused while the log could be written", _named(outside), code="refused_outside")
         curt = [row for row in decisions if row.outcome == "unanswered" and row.status >= 500 and row.at_s >= start_s]
-        wrong.add("decisions ended in an error that does not say when to come again", _named(curt))
+        wrong.add(
+            "decisions ended in an error that does not say when to come again", _named(curt), code="error_without_time"
+        )
         held = [self._held(one, record) for one in mine]
         later = [(start_s + CLIENT_WAITS_S, end_s) for start_s, end_s in held]
         mute = [row for row in decisions if row.outcome == "unanswered" and not row.status and _within(row, later)]
-        wrong.add("decisions got no answer at all while nothing could be recorded", _named(mute))
+        wrong.add("decisions got no answer at all while nothing could be recorded", _named(mute), code="no_answer")
         kinds = ("decision", "intent")
         done = [r for r in record.ledger if r.kind in kinds and r.outcome == "accepted" and _within(r, held)]
-        wrong.add("requests were taken although nothing could be recorded", _named(done))
+        wrong.add("requests were taken although nothing could be recorded", _named(done), code="taken_unrecorded")
         if wrong:
-            return if_looked(record, EVENTS, finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited))
+            return if_looked(
+                record, EVENTS, finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited, code=wrong.code)
+            )
         if not any(_within(row, spans) for row in decisions):
-            return finding(self, Verdict.INCONCLUSIVE, "nobody asked for a decision while it was engaged", *cited)
+            why = "nobody asked for a decision while it was engaged"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cited, code="nothing_asked")
         inside = [row for row in refused if _within(row, spans) and row.at_s >= start_s]
         if not inside:
-            return finding(self, Verdict.FAIL, "no client was refused while it was engaged", *cited)
+            why = "no client was refused while it was engaged"
+            return finding(self, Verdict.FAIL, why, *cited, code="nothing_refused")
         why = f"{len(inside)} of {len(decisions)} decisions were refused with a time to come again, all while the log"
         return finding(self, Verdict.PASS, f"{why} could not be written", *cited, *span(inside))
 

@@ -30,12 +30,13 @@ class Restarted:
         hit = [one for one in record.faults if self.kernel in (one.step.subject, *one.step.kernels)]
         injected = [one.injected for one in hit if one.injected]
         if not injected:
-            return finding(self, Verdict.INCONCLUSIVE, f"no fault was injected into {self.kernel}")
+            why = f"no fault was injected into {self.kernel}"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         found = [self._after(record, strike) for strike in sorted(injected, key=lambda event: event.at_s)]
         worst = Verdict.worst([one.verdict for one in found])
         told = [one for one in found if one.verdict is worst]
         because = "; ".join(one.because for one in told)
-        return finding(self, worst, because, *[row for one in told for row in one.evidence])
+        return finding(self, worst, because, *[row for one in told for row in one.evidence], code=told[0].cause)
 
     def _after(self, record: Record, strike: Event) -> Finding:
         """What became of the kernel after it was struck."""
@@ -50,27 +51,31 @@ class Restarted:
         ]
         if not changes:
             why = f"/proc shows no new process for {self.kernel}"
-            red = finding(self, Verdict.FAIL, why, strike, code="no_new_process")
-            return if_looked(record, PROCESSES, red)
+            return if_looked(
+                record,
+                PROCESSES,
+                finding(self, Verdict.FAIL, why, strike, record.looked("timeline"), code="no_new_process"),
+            )
         route = record.witness_route(self.kernel)
         series = record.signals("route_up", route)
         if not route or not series.rows:
-            return finding(self, Verdict.INCONCLUSIVE, f"no route shows whether {self.kernel} answers", changes[0])
+            why = f"no route shows whether {self.kernel} answers"
+            return finding(self, Verdict.INCONCLUSIVE, why, changes[0], code="no_route")
         up = next((row for row in series.rows if row[0] > changes[0].at_s and row[1] > 0), None)
         limit_s = strike.at_s + self.within_s
         if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series, record.load_end_s)):
-            return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0])
+            return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0], code="told_early")
         if up and up[0] > limit_s and up[0] - _looked_s(series, changes[0].at_s, up[0]) > LOOKED_S:
             why = f"{route} answered at {up[0]:.1f} s, and nobody had asked for so long before that it may have earlier"
-            return finding(self, Verdict.INCONCLUSIVE, why, changes[0], f"signals.csv:{up[2]}")
+            return finding(self, Verdict.INCONCLUSIVE, why, changes[0], f"signals.csv:{up[2]}", code="asked_seldom")
         if up is None:
-            return finding(self, Verdict.FAIL, f"{route} did not answer again", changes[0])
+            return finding(self, Verdict.FAIL, f"{route} did not answer again", changes[0], code="route_not_answering")
         verdict = Verdict.PASS if up[0] <= limit_s else Verdict.FAIL
         why = (
             f"pid {changes[0].detail.get('old_pid')} became {changes[0].detail.get('pid')}"
             f" and {route} answered again {up[0] - strike.at_s:.1f} s after the injection"
         )
-        return finding(self, verdict, why, changes[0], f"signals.csv:{up[2]}")
+        return finding(self, verdict, why, changes[0], f"signals.csv:{up[2]}", code="too_late")
 
 
 def _looked_s(series: Series, since_s: float, until_s: float) -> float:

@@ -31,25 +31,34 @@ class RetriesRefusedCheaply:
         begun = [fault.injected.at_s for fault in aimed if fault.injected]
         routes = {f"POST {step.params.get('endpoint')}" for step in record.plan.steps if "endpoint" in step.params}
         if not begun or not routes:
-            return finding(self, Verdict.INCONCLUSIVE, "no kernel was struck while clients asked for it")
+            why = "no kernel was struck while clients asked for it"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         since_s = min(begun)
         rows = [row for row in record.requests if row.user != LEGITIMATE and row.name in routes and row.at_s >= since_s]
         shed, limited, failed = (_of(rows, word) for word in ("shed", "limited", "failed"))
         unserved = _count(shed) + _count(failed)
         if unserved < UNSERVED_MIN:
             why = f"only {unserved} answers were for want of a kernel, at least {UNSERVED_MIN} make a storm"
-            return finding(self, Verdict.INCONCLUSIVE, why, *cite_rows(rows))
+            return finding(
+                self, Verdict.INCONCLUSIVE, why, *cite_rows(rows), record.looked("requests.csv"), code="too_few_retries"
+            )
         percent = 100.0 * _count(failed) / unserved
         why = f"{_count(shed)} x 503 with Retry-After, {_count(limited)} x 429, and {_count(failed)} failed"
         why += f", {percent:.1f} % of what was for want of a kernel, at most {FAILED_PERCENT_MAX:g} %"
         if percent > FAILED_PERCENT_MAX:
-            return finding(self, Verdict.FAIL, why, *cite_rows(failed))
+            return finding(self, Verdict.FAIL, why, *cite_rows(failed), code="many_failed")
         slow, longest_ms = _slow(shed, limited), max(_longest_ms(row) for row in rows)
         why += f"; {slow[0]:.1f} % of the refusals{slow[1]} took more than {CHEAP_MS_MAX} ms, at most"
         why += f" {SLOW_PERCENT_MAX:g} % may; the longest retry took {longest_ms} ms, at most {LONGEST_MS_MAX} ms"
         if slow[0] > SLOW_PERCENT_MAX or longest_ms > LONGEST_MS_MAX:
             worst = sorted(rows, key=_longest_ms, reverse=True)
-            return finding(self, Verdict.FAIL, why, *cite_rows(worst))
+            return finding(
+                self,
+                Verdict.FAIL,
+                why,
+                *cite_rows(worst),
+                code="refusals_slow" if slow[0] > SLOW_PERCENT_MAX else "retry_hung",
+            )
         return finding(self, Verdict.PASS, why, *cite_rows((shed[0], shed[-1], *limited[:1])))
 
 

@@ -29,13 +29,20 @@ class RetroQueueManaged:
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
-            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER)
+            return finding(self, Verdict.INCONCLUSIVE, NO_LEDGER, record.looked("ledger.jsonl"), code="no_ledger")
         users = {row.user for row in record.ledger if row.kind == KIND and row.attack}
         rows = [row for row in record.requests if row.user in users]
         depth, bounds = record.signals(DEPTH).rows, record.signals(BOUND).rows
         if not rows or not depth or not bounds:
             lacks = "no attack asked for retrospectives" if not rows else "the target tells no depth or no bound of it"
-            return finding(self, Verdict.INCONCLUSIVE, lacks)
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                lacks,
+                record.looked("requests.csv"),
+                record.looked("signals.csv"),
+                code="nothing_asked" if not rows else "depth_unknown",
+            )
         bound = min(value for _, value, _ in bounds)  # one that is raised while the queue grows is none
         peak_s, peak, peak_line = max(depth, key=lambda row: row[1])
         last_s, last, last_line = depth[-1]
@@ -54,14 +61,23 @@ class RetroQueueManaged:
             wrong.append(f"{_total(unsaid)} were answered 503 and not told when to come again")
         cited = (f"signals.csv:{peak_line}", f"signals.csv:{last_line}")
         if wrong:
-            return finding(self, Verdict.FAIL, "; ".join(wrong), *cited, *cite_rows(unsaid))
+            why = "; ".join(wrong)
+            return finding(
+                self,
+                Verdict.FAIL,
+                why,
+                *cited,
+                *cite_rows(unsaid),
+                code="too_deep" if peak > bound else "not_drained" if last and not untold else "error_without_time",
+            )
         if untold:
-            return finding(self, Verdict.INCONCLUSIVE, untold, *cited)
+            return finding(self, Verdict.INCONCLUSIVE, untold, *cited, code="depth_told_early")
         if not refused or not deferred:
             why = f"the end of the queue at {bound:.0f} was never met: {peak:.0f} waited at most"
-            return finding(self, Verdict.INCONCLUSIVE, why, *cited)
+            return finding(self, Verdict.INCONCLUSIVE, why, *cited, code="bound_not_met")
         if last_s < max(row.at_s for row in rows):
-            return finding(self, Verdict.INCONCLUSIVE, "its depth was not told after the last request", *cited)
+            why = "its depth was not told after the last request"
+            return finding(self, Verdict.INCONCLUSIVE, why, *cited, code="depth_told_early")
         why = f"{peak:.0f} waited at most, {bound:.0f} may; {_total(deferred)} were told to come again, and at"
         return finding(self, Verdict.PASS, f"{why} {last_s:.1f} s none waited", *cited, *cite_rows(deferred))
 

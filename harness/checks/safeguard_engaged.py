@@ -27,7 +27,7 @@ class SafeguardEngaged:
         covered = [step for step, rows in record.plan.coverage.items() if self.safeguard in dict(rows)]
         if not covered:
             why = f"no fault of this plan is covered by {self.safeguard}"
-            return finding(self, Verdict.INCONCLUSIVE, why)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
         start_s = record.first_injection_s
         early = [
             one
@@ -38,14 +38,21 @@ class SafeguardEngaged:
         ]
         if early:
             why = f"{self.safeguard} was engaged before any fault"
-            return finding(self, Verdict.INCONCLUSIVE, why, early[0].engaged)
+            return finding(self, Verdict.INCONCLUSIVE, why, early[0].engaged, code="engaged_early")
         found = {step_id: record.detection(step_id, self.safeguard) for step_id in covered}
         missed = [step_id for step_id, detection in found.items() if detection is None]
         seen = [detection for detection in found.values() if detection is not None]
         if missed:
             steps = ", ".join(missed)
             why = f"{self.safeguard} did not engage for {steps} within its time"
-            red = finding(self, Verdict.FAIL, why, *(record.fault(step).injected for step in covered))
+            red = finding(
+                self,
+                Verdict.FAIL,
+                why,
+                *(record.fault(step).injected for step in covered),
+                record.looked("timeline"),
+                code="not_engaged",
+            )
             return if_looked(record, EVENTS, red)
         first = min(seen, key=lambda one: one.event.at_s)
         why = f"{self.safeguard} engaged {first.after_injected_s:.2f} s after the injection"

@@ -35,8 +35,23 @@ class SignalsComplete:
                 problems.append(f"{what} was not sampled for {gap[1]:.1f} s")
                 evidence.append(f"signals.csv:{gap[0]}")
         if problems:
-            return finding(self, Verdict.INCONCLUSIVE, "; ".join(problems), *evidence)
-        return finding(self, Verdict.PASS, f"no gap above {GAP_S:g} s")
+            why = "; ".join(problems)
+            return finding(
+                self,
+                Verdict.INCONCLUSIVE,
+                why,
+                *evidence,
+                record.looked("signals.csv"),
+                code="silent" if evidence else "never_measured",
+            )
+        return finding(self, Verdict.PASS, f"no gap above {GAP_S:g} s", *_heard(record))
+
+
+def _heard(record: Record) -> Iterator[str]:
+    """The rows that were looked at: all events, and the samples from the first to the last of these series."""
+    yield record.looked("timeline")
+    lines = [line for _, times in _series(record) for _, line in times]
+    yield f"signals.csv:{min(lines)}-{max(lines)}"
 
 
 def _lost(record: Record) -> tuple[list[str], list[Event | str]]:

@@ -23,22 +23,26 @@ class StateConsistent:
     def check(self, record: Record) -> Finding:
         held = record.held(AUDIT)
         if held is None:
-            return finding(self, Verdict.INCONCLUSIVE, not_read(AUDIT))
+            why = not_read(AUDIT)
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="not_read")
         broken = chain_problem(held, last_before(record.events, AUDIT))
         if broken:
-            return finding(self, Verdict.FAIL, f"the log: {broken}", *broken.cited)
+            return finding(self, Verdict.FAIL, f"the log: {broken}", *broken.cited, code=broken.code)
         if not held:
-            return finding(self, Verdict.INCONCLUSIVE, "the target's log has no entry, so its chain says nothing")
+            why = "the target's log has no entry, so its chain says nothing"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="log_empty")
         queues = QueueDrained(claim=self.claim).check(record)
         if queues.verdict is not Verdict.PASS:
-            return finding(self, queues.verdict, f"the queues: {queues.because}", *queues.evidence)
+            return finding(self, queues.verdict, f"the queues: {queues.because}", *queues.evidence, code="queues")
         sealed = {str(e.detail["path"]): e for e in record.of_kind(Kind.FILE_CHANGED) if e.detail.get("keys")}
         wrong = [e for e in sealed.values() if not all(one["valid"] for one in e.detail["keys"].values())]
         if wrong:
-            return finding(self, Verdict.FAIL, "a snapshot's keys do not fit their checksums at the end", *wrong)
+            why = "a snapshot's keys do not fit their checksums at the end"
+            return finding(self, Verdict.FAIL, why, *wrong, code="snapshot_checksum")
         knowledge = KnowledgeWhole(claim=self.claim).check(record) if _is_told(record) else None
         if knowledge is not None and knowledge.verdict is not Verdict.PASS:
-            return finding(self, knowledge.verdict, f"the knowledge: {knowledge.because}", *knowledge.evidence)
+            why = f"the knowledge: {knowledge.because}"
+            return finding(self, knowledge.verdict, why, *knowledge.evidence, code="knowledge")
         snapshots = f"{len(sealed)} snapshots whose keys fit" if sealed else "no snapshot was written meanwhile"
         known = knowledge.because if knowledge else "the target does not tell what it knows"
         why = f"a chain of {len(held)} entries; {queues.because}; {known}; {snapshots}"

@@ -19,7 +19,8 @@ class SymptomSeen:
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)
         if fault.injected is None:
-            return finding(self, Verdict.INCONCLUSIVE, "the fault was not injected")
+            why = "the fault was not injected"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         until_s = (fault.ended.at_s if fault.ended else record.end_s) + LATE_S
         seen = [
             event
@@ -32,11 +33,13 @@ class SymptomSeen:
         if own:
             after_s = own[0].at_s - fault.injected.at_s
             return finding(self, Verdict.PASS, f"{own[0].detail.get('what')} after {after_s:.1f} s", own[0])
-        why = f"the route of {fault.step.subject} never failed: the fault touched nobody"
         if seen:
             others = ", ".join(self._others(record, seen[0]))
             why = f"the route of {fault.step.subject} was only slow, which may be the work of {others}"
-        return finding(self, Verdict.INCONCLUSIVE, why, fault.injected, *seen)
+            return finding(self, Verdict.INCONCLUSIVE, why, fault.injected, *seen, code="only_slow")
+        why = f"the route of {fault.step.subject} never failed: the fault touched nobody"
+        evidence = (fault.injected, record.looked("timeline"))
+        return finding(self, Verdict.INCONCLUSIVE, why, *evidence, code="never_failed")
 
     def _others(self, record: Record, event: Event) -> list[str]:
         """The other faults of the plan that were in force at *event*, or had ended just before."""

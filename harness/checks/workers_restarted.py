@@ -30,24 +30,38 @@ class WorkersRestarted:
             for worker in fault.injected.detail.get("workers", ())
         ]
         if not hit:
-            return finding(self, Verdict.INCONCLUSIVE, "no worker was held up or ended")
+            why = "no worker was held up or ended"
+            return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
         found = [(worker, _replaced(record, worker, injected)) for worker, injected in hit]
         missed = sorted({worker for worker, event in found if event is None})
         if missed:
             why = f"/proc shows no new process in time for {', '.join(missed)}"
-            return if_looked(record, PROCESSES, finding(self, Verdict.FAIL, why, *(injected for _, injected in hit)))
+            return if_looked(
+                record,
+                PROCESSES,
+                finding(
+                    self,
+                    Verdict.FAIL,
+                    why,
+                    *(injected for _, injected in hit),
+                    record.looked("timeline"),
+                    code="no_new_process",
+                ),
+            )
         ill = {worker: edge for worker, _ in hit if (edge := _ill(record, worker))}
         if ill:
             told = ", ".join(f"{worker} is {edge.detail['to']}" for worker, edge in ill.items())
-            return finding(self, Verdict.FAIL, f"replaced, and at the end {told}", *ill.values())
+            return finding(self, Verdict.FAIL, f"replaced, and at the end {told}", *ill.values(), code="ill_at_end")
         events = [event for _, event in found if event is not None]
         last = max(events, key=lambda event: event.at_s)
         first_s = min(injected.at_s for _, injected in hit)
         after = _done_after(record, last)
         if after is None:
-            return finding(self, Verdict.INCONCLUSIVE, "the target tells nothing of its finished work", *events)
+            why = "the target tells nothing of its finished work"
+            return finding(self, Verdict.INCONCLUSIVE, why, *events, code="work_unknown")
         if not after:
-            return finding(self, Verdict.FAIL, "no work was finished after the last of them was replaced", *events)
+            why = "no work was finished after the last of them was replaced"
+            return finding(self, Verdict.FAIL, why, *events, code="no_work_after")
         why = (
             f"{len(found)} replaced, the last {last.at_s - first_s:.1f} s after the injection; {len(after)} done since"
         )

@@ -33,7 +33,9 @@ class BusListener:
     """What has come over the bus since the start, cumulative.
 
     bus_delivered: how many messages of each other actor. bus_canary: how many of its own, which it publishes on the
-    same topic twice a second; while they come, the silence of another actor is that actor's.
+    same topic twice a second; while they come, the silence of another actor is that actor's. bus_heartbeats: how many
+    messages each kernel has published on its own topic below `bus.heartbeat_topic`, counted only as long as they come
+    from the actor that was heard there first, so that nobody else can stand in for it.
     """
 
     every_s: ClassVar[float] = 0.25
@@ -49,6 +51,10 @@ class BusListener:
         self.keys = list(reversed(bus["spare_actors"]))  # whoever comes after the listener finds another one
         self.context = zmq.Context()
         self.topic = bus["open_topic"]
+        self.heartbeats = f"{bus['heartbeat_topic']}." if bus.get("heartbeat_topic") else ""
+        self.beats: Counter[str] = Counter()  # by kernel
+        self.told: dict[str, int] = {}
+        self.actors: dict[str, str] = {}  # kernel → the actor that publishes its heartbeats
         self.token = uuid.uuid4().hex  # another run may listen with the same key at the same time
         self.heard: Counter[str] = Counter()
         self.canaries = 0
@@ -77,7 +83,8 @@ class BusListener:
         if now_s - self.renewed_s >= RENEW_EVERY_S:  # the broker may be a new one
             self.renewed_s = now_s
             self._send({"op": "hello", "actor": self.actor})
-            self._send({"op": "subscribe", "topics": [self.topic]})
+            topics = [self.topic, self.heartbeats] if self.heartbeats else [self.topic]
+            self._send({"op": "subscribe", "topics": topics})
         if self.welcome and now_s - self.canary_s >= CANARY_EVERY_S:
             self.canary_s = now_s
             self._send({"op": "publish", "message": self._canary()})
@@ -90,11 +97,18 @@ class BusListener:
         yield Reading(at_s=at_s, name="bus_canary", value=self.canaries)
         for actor, count in self.heard.items():
             yield Reading(at_s=at_s, name="bus_delivered", subject=actor, value=count)
+        for kernel, count in self.beats.items():
+            if count > self.told.get(kernel, 0):  # a sample for each that came: twenty kernels would fill the file
+                self.told[kernel] = count
+                yield Reading(at_s=at_s, name="bus_heartbeats", subject=kernel, value=count)
 
     def _take(self, content: Mapping[str, Any]) -> None:
         if content.get("op") == "deliver":
             message = content["message"]
-            if message["source"] != self.actor:
+            if self.heartbeats and str(message["topic"]).startswith(self.heartbeats):
+                kernel, source = str(message["topic"]).removeprefix(self.heartbeats), str(message["source"])
+                self.beats[kernel] += self.actors.setdefault(kernel, source) == source
+            elif message["source"] != self.actor:
                 self.heard[str(message["source"])] += 1
             elif message["payload"].get("canary") == self.token:
                 self.canaries += 1

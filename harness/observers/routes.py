@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from harness.contracts import Route, Target, View
-from harness.loopback import Client
-from harness.model import Kind, Posted, Reading
+from harness.loopback import Client, encoded
+from harness.model import Kind, Reading
 
 SLOW_MS = 1000.0
 SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
@@ -43,9 +43,7 @@ class RouteProbe:
             self.posting = False
             return
         start_s, begun_at_s = time.monotonic(), view.now_s()
-        status, error, sent = 0, "", self._body()
-        headers: Mapping[str, str] = {}
-        body = b""
+        status, error, deferred, body, sent = 0, "", False, b"", self._body()
         self.posting = self.route.method not in SAFE
         try:
             status, headers, body = self.client.send(self.route.method, self.route.path, sent)
@@ -55,10 +53,10 @@ class RouteProbe:
             up, error = False, type(problem).__name__
         latency_ms = 1000 * (time.monotonic() - start_s)
         at_s, name = view.now_s(), self.route.name
-        if self.posting and sent is not None:
-            yield Reading(
-                at_s=at_s, name="routes", subject=name, posted=self._posted(sent, status, headers, body, begun_at_s)
-            )
+        if sent is not None:
+            asked = {"method": self.route.method, "path": self.route.path, "data": encoded(sent), "begun_s": begun_at_s}
+            answer = {"status": status, "retry_after": deferred, "content": body}
+            yield Reading(at_s=at_s, name="asked", subject=name, asked={**asked, **answer})
         self.posting = False
         yield Reading(at_s=at_s, name="route_up", subject=name, value=float(up))
         yield Reading(at_s=at_s, name="route_latency_ms", subject=name, value=latency_ms)
@@ -83,14 +81,6 @@ class RouteProbe:
         self.posts += 1
         own = {key: f"{self.mark}-{self.posts}" for key in ID_FIELDS if key in self.route.body}
         return {**self.route.body, **own}
-
-    def _posted(
-        self, body: Mapping[str, Any], status: int, headers: Mapping[str, str], answer: bytes, begun_s: float
-    ) -> Posted:
-        method, path = self.route.method, self.route.path
-        return Posted(
-            method=method, path=path, body=body, status=status, headers=headers, answer=answer, begun_s=begun_s
-        )
 
     def _names_a_kernel(self, body: bytes) -> bool:
         """Whether an answer says that one of the route's kernels is away: that is no work deferred by it."""

@@ -44,4 +44,4 @@ def generate(
             note = {**asked, "request": own, "note": pool.sentence(generator, 5)}
             body = {"actor": actor, "action": action, "resource": resource, "payload": note}
             question = f"{actor}|{action}|{resource}"
-            yield Payload(number=number, kind=KIND, id=own, body=encoded(body), question=question)
+            yield Payload(number=number, kind=KIND, id=own, body=encoded(body), question=question, work=KIND)

@@ -11,13 +11,14 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from locustfiles.attacks.payload import Payload, encoded, pick, shares
+from locustfiles.attacks.payload import Payload, encoded, nonce, pick, shares
 from locustfiles.attacks.words import Words, words
 
 KIND = "intent"
 BLOCK = 20  # a duplicate and the one whose id it takes are in the same block, and so in the same share
 BODY_BYTES_MAX = 16 * 1024
 LARGE_EVERY = 50  # so often a valid one is large, and still not too large
+NORMAL, DEFERRABLE = 5, "intent.deferrable"  # what is less urgent than NORMAL may wait
 PRIORITIES = (0, 1, 3, 5, 8, 10)
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security", "unknown")
 RISKS = ("low", "medium", "high", "critical")
@@ -143,7 +144,8 @@ def _payload(number: int, tag: str, flaw: str, good: list[str], generator: rando
         good.append(own)
         if number % LARGE_EVERY == LARGE_EVERY - 1:
             body = _grown(body, BODY_BYTES_MAX // 2, generator, pool)
-        return Payload(number=number, kind=KIND, id=own, body=encoded(body))
+        work = DEFERRABLE if body["priority"] < NORMAL else KIND
+        return Payload(number=number, kind=KIND, id=own, body=encoded(body), work=work)
     after = ""
     if flaw == "duplicate_id":
         after = own = body["intent_id"] = pick(generator, good)
@@ -159,7 +161,7 @@ def _body(intent_id: str, generator: random.Random, pool: Words) -> Body:
         "sla_ms": pick(generator, SLAS_MS),
         "priority": pick(generator, PRIORITIES),
         "domain": pick(generator, DOMAINS),
-        "context": {"department": pick(generator, pool.jobs)},
+        "context": {"department": pick(generator, pool.jobs), "nonce": nonce(generator)},
         "created_by": pick(generator, pool.people),
         "confidence": round(generator.random(), 2),
         "risk_level": pick(generator, RISKS),

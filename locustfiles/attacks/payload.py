@@ -16,12 +16,13 @@ class Payload:
     """A body under an id of our own, and whether the target should take it."""
 
     number: int  # its place in the whole list
-    kind: str  # intent, decision, retrospective
+    kind: str  # intent, decision, retrospective, knowledge
     id: str
     body: bytes
     valid: bool = True
     flaw: str = ""  # by name; "" = none
     question: str = ""  # of a decision: "actor|action|resource"
+    work: str = ""  # its kind as a playbook of the target names it
     after: str = ""  # the id that must have been accepted before this is sent: without it this would be no flaw
 
 
@@ -39,6 +40,11 @@ def shares(total: int, index: int, of: int, block: int = 1) -> Iterator[range]:
 def pick(generator: random.Random, choices: Sequence[T]) -> T:
     """One of *choices*. random() gives the same numbers for a seed on every version of Python."""
     return choices[int(generator.random() * len(choices))]
+
+
+def nonce(generator: random.Random) -> str:
+    """Text that the target cannot guess: what it gives back as a result must have been computed from the request."""
+    return f"{int(generator.random() * 2**53):014x}"
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

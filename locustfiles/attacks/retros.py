@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from locustfiles.attacks.payload import Payload, encoded, pick, shares
+from locustfiles.attacks.payload import Payload, encoded, nonce, pick, shares
 from locustfiles.attacks.words import words
 
 KIND = "retrospective"
@@ -25,5 +25,6 @@ def generate(seed: int, total: int, tag: str = "", index: int = 0, of: int = 1) 
                 "retro_id": own,
                 "subject": pool.sentence(generator, 5),
                 "events": [pick(generator, few) for _ in range(count)],
+                "nonce": nonce(generator),
             }
-            yield Payload(number=number, kind=KIND, id=own, body=encoded(body))
+            yield Payload(number=number, kind=KIND, id=own, body=encoded(body), work=KIND)

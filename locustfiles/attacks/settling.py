@@ -12,7 +12,7 @@ take_rows().
 from __future__ import annotations
 
 import heapq
-import json
+import math
 import random
 import time
 from collections import Counter, deque
@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.ledger import NAMED_IN
+from harness.ledger_row import answer_fields, error_word, mapping_of, request_fields
 from locustfiles.attacks.payload import Payload
 
 REJECTIONS = (400, 409, 413, 422)  # the right answers to an invalid request
@@ -30,7 +32,6 @@ LOST_WAIT_MAX_S = 2.0
 IMPATIENT_S = 0.05  # between two tries of a client that does not care what it was told
 LAST_TRY_S = 0.5  # before the deadline: what chance would have sent later still gets its answer
 GIVEN_UP_AT_ONCE = 200  # so many payloads are given up in one call, then others may run
-OWN_ID = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
 NS = 1_000_000_000
 
 
@@ -62,6 +63,10 @@ class _Open:
     doubtful: bool = False  # an answer was lost: the target may hold it, whatever it says later
     status: int = 0
     why: str = ""  # the last attempt was lost
+    sent_ns: int = 0  # the last attempt
+    lost: int = 0  # attempts of which nobody knows what became
+    refusals: dict[str, int] | None = None  # error word → answers that told to come again
+    refusal: dict[str, Any] | None = None  # the answer to the last attempt, if it told to come again
 
 
 class Settling:
@@ -85,6 +90,9 @@ class Settling:
         self.name = f"POST {path}"
         self.safe_to_repeat = repeatable  # by its id: a connection that was closed meanwhile decides nothing
         self.begun = self.replied = 0  # payloads that were written, or answered, at least once; and those answered
+        self.attempts = self.resends = 0  # how often any was handed out; of that by the engine itself
+        self.invalid = 0  # payloads that were written, or answered, and are invalid
+        self._first_ns = self._fresh_ns = self._fresh_attempts = 0
         self.done = self.given_up = 0  # payloads that are settled; and those of them without a last answer
         self.unreached: Counter[str] = Counter()  # of payloads that never left, though it was tried: why
         self.outcomes: Counter[str] = Counter()  # of attempts: ok, limited, shed, rejected, failed
@@ -110,12 +118,12 @@ class Settling:
         if self.deadline_ns is not None and now_ns >= self.deadline_ns:
             return now_ns + NS // 1000 if self._settle_some() else None
         if self._due and self._due[0][0] <= now_ns:
-            return self._send(heapq.heappop(self._due)[2])
+            return self._send(heapq.heappop(self._due)[2], now_ns)
         if self._ready:
-            return self._send(self._ready.popleft())
+            return self._send(self._ready.popleft(), now_ns)
         one = self._next()
         if one is not None:
-            return self._send(one)
+            return self._send(one, now_ns)
         if self._due:
             return self._due[0][0] if self.deadline_ns is None else min(self._due[0][0], self.deadline_ns)
         return None
@@ -136,12 +144,14 @@ class Settling:
         if self._out.pop(token.payload.number, None) is not None:
             token.status, token.why = 0, why
             self.outcomes["failed"] += 1
+            token.lost += 1  # also one that was not written whole: the target may have a word for that
             self._doubt(token) if token.written else self._once_more(token)
 
     def written(self, token: _Open) -> None:
         """All of it was handed over on an open connection: from now on the target may hold it."""
         token.written = True
         self.begun += not token.reached
+        self.invalid += not token.reached and not token.payload.valid
         token.reached = True
 
     def due_of(self, token: _Open) -> int:
@@ -151,11 +161,30 @@ class Settling:
         """The engine sends it once more by itself, after a connection that was closed under it."""
         if token.payload.number in self._out:
             token.attempts += 1
+            token.lost += 1
+            self.attempts += 1
+            self.resends += 1
             token.doubtful = True
 
     @property
     def settled(self) -> bool:
         return not (self._out or self._due or self._ready or self._parked or self._fresh is not None)
+
+    @property
+    def busy(self) -> int | None:
+        """How many are under way while there is more to send than is asked for; None when there is not.
+
+        -1: the engine knows. Of impatient clients each has one request, under way or about to be tried again.
+        """
+        if self._fresh is None:
+            return None
+        return len(self._out) + len(self._due) if self._impatient else -1
+
+    @property
+    def rate(self) -> float:
+        """Attempts a second, from the first one to the last request's first one."""
+        took_s = (self._fresh_ns - self._first_ns) / NS
+        return (self._fresh_attempts - 1) / took_s if took_s > 0 else 0.0
 
     # What the caller takes
 
@@ -170,14 +199,20 @@ class Settling:
         while self._out:
             _, token = self._out.popitem()
             token.doubtful = token.doubtful or token.written
+            token.lost += 1
             self._settle(token, _unfinished(token))
         while self._settle_some():
             pass
 
     # Inside
 
-    def _send(self, token: _Open) -> tuple[_Open, bytes]:
+    def _send(self, token: _Open, now_ns: int) -> tuple[_Open, bytes]:
+        self.attempts += 1
+        if not token.attempts:
+            self._fresh_ns, self._fresh_attempts = self._clock_ns(), self.attempts
+            self._first_ns = self._first_ns or self._fresh_ns
         token.attempts += 1
+        token.sent_ns, token.refusal = now_ns, None
         token.written = False
         self._out[token.payload.number] = token
         body = token.payload.body
@@ -207,13 +242,17 @@ class Settling:
         return None
 
     def _judge(self, token: _Open, status: int, body: bytes, retry_after_s: float | None) -> str:
+        answer = mapping_of(body)
         if status == 429 or (status == 503 and retry_after_s is not None):
+            word, token.refusals = error_word(answer), token.refusals or {}
+            token.refusals[word] = token.refusals.get(word, 0) + 1
+            token.refusal = answer
             self._again_after(token, self._bounds.retry_s_default if retry_after_s is None else retry_after_s)
             return "limited" if status == 429 else "shed"
-        answer = _mapping(body)
         if 200 <= status < 300:
-            told = answer.get(OWN_ID.get(token.payload.kind, ""), token.payload.id)
+            told = answer.get(NAMED_IN.get(token.payload.kind, ""), token.payload.id)
             if token.payload.valid and told != token.payload.id:
+                token.lost += 1
                 self._doubt(token)  # an answer for somebody else says nothing of this one
                 return "failed"
             self._settle(token, "accepted", answer)
@@ -221,6 +260,7 @@ class Settling:
         if 400 <= status < 500 and status != 408:
             self._settle(token, "rejected", answer)
             return "rejected" if status in REJECTIONS and not token.payload.valid else "failed"
+        token.lost += 1
         self._doubt(token)  # a server's error: it may have been done all the same
         return "failed"
 
@@ -266,7 +306,7 @@ class Settling:
         heapq.heappush(self._due, (token.due_ns, self._order, token))
 
     def _settle(self, token: _Open, outcome: str, answer: dict[str, Any] | None = None) -> None:
-        payload, said = token.payload, answer or {}
+        payload, said = token.payload, answer or token.refusal or {}
         self.done += 1
         self.given_up += outcome not in ("accepted", "rejected")
         if token.why and not token.reached:
@@ -279,21 +319,34 @@ class Settling:
                 self._ready.append(waiting)
             else:
                 self._settle(waiting, "refused")  # never sent: without the other one it would be no duplicate
+        self._rows.append(self._row(token, outcome, said))
+
+    def _row(self, token: _Open, outcome: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """The ledger's row; what it takes to compute is computed here, once, and not when a request is sent."""
+        payload, now_s = token.payload, self._now_s()
         row = {
-            "at_s": round(self._now_s(), 3),
+            "at_s": round(now_s, 3),
             "user": self._user,
             "kind": payload.kind,
+            "work": payload.work,
             "id": payload.id,
             "valid": payload.valid,
             "flaw": payload.flaw,
             "attempts": token.attempts,
             "outcome": outcome,
             "status": token.status,
-            "reference": str(said.get("rejection_id") or said.get("decision_id") or ""),
+            "lost": token.lost,
+            **answer_fields(payload.kind, answer),
+            **request_fields(payload.kind, payload.body, payload.valid),
         }
+        if token.attempts:
+            begun_s = now_s - (self._clock_ns() - token.sent_ns) / NS
+            row["begun_s"] = math.floor(begun_s * 1000) / 1000
+        if token.refusals:
+            row["refusals"] = token.refusals
         if payload.kind == "decision":
-            row |= {"question": payload.question, "answer": str(said.get("decision", ""))}
-        self._rows.append(row)
+            row["question"] = payload.question
+        return row
 
     def _settle_some(self) -> bool:
         """Settles a few of what waits, or was never sent, as it stands; whether there may be more."""
@@ -311,11 +364,3 @@ class Settling:
 def _unfinished(token: _Open) -> str:
     """What a payload is that has no final answer: the target surely has it not, or nobody knows."""
     return "unanswered" if token.doubtful else "refused"
-
-
-def _mapping(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

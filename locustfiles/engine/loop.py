@@ -73,12 +73,24 @@ class Engine:
         self._hub: Any = None
         self._tick_ns = 0
         self._ticks = 0
+        self._busy: list[int] = []  # how many were under way, at each tick with more to send
 
     # What is known of it
 
     @property
     def counts(self) -> Counts:
         return self._exchange.counts
+
+    @property
+    def in_flight(self) -> float:
+        """How many requests were under way at a time, in the mean from the first tick on that had nearly the most.
+
+        Only while the source had more to send: a source says so by `busy` (see sources.py).
+        """
+        enough = 0.95 * max(self._busy, default=0)
+        since = next((at for at, count in enumerate(self._busy) if count >= enough), 0)
+        counted = self._busy[since:]
+        return sum(counted) / len(counted) if counted else 0.0
 
     @property
     def send_lag(self) -> Histogram:
@@ -175,11 +187,17 @@ class Engine:
     def _tick(self, now_ns: int) -> None:
         self._tick_ns = now_ns + TICK_NS
         self._exchange.expire(now_ns)
+        self._count_busy()
         self._ticks += 1
         if self._ticks % FLUSH_TICKS == 0:
             self._flush()
         else:
             self._exchange.counts.fold()
+
+    def _count_busy(self) -> None:
+        busy: int | None = getattr(self._source, "busy", None)
+        if busy is not None:
+            self._busy.append(self._exchange.outstanding if busy < 0 else busy)
 
     def _flush(self) -> None:
         batches = self._exchange.counts.flush()

@@ -19,6 +19,8 @@ class Source(Protocol):
     connection that was closed meanwhile left unanswered may be sent again, because of its id or key); `encode(token)`;
     `written(token)`, to be told when all of a request was handed over on an open connection: before, nothing was sent;
     `due_of(token) -> int`, from when on it was to be sent, so that in an open loop a retry is not late before that;
+    `busy`, how many of its requests are under way while it has more than is asked for: None when it has not, -1 when
+    the engine is to count them;
     `resent(token)`, to be told when it is sent once more on a new connection: the first sending may have been read.
     """
 

@@ -84,7 +84,7 @@ class Attack:
 
     def told(self) -> Told:
         source = self.user.source()
-        problem = self.user.problem
+        problem, engine = self.user.problem, self.user.engine
         if not len(self._group) and not source.settled and not problem:
             problem = "the flood ended before all of it was settled"
         return Told(
@@ -93,6 +93,12 @@ class Attack:
             answered=source.replied,
             settled=source.done,
             given_up=source.given_up,
+            attempts=source.attempts,
+            resent=source.resends,
+            counted=sum(engine.counts.totals.values()) if engine is not None else 0,
+            invalid=source.invalid,
+            in_flight=engine.in_flight if engine is not None else 0.0,
+            rate=source.rate,
             unreached=dict(source.unreached),
             problem=problem,
         )

@@ -1,12 +1,14 @@
 """The people and agents that Grace exists for: mixed work at a human pace, from an address of their own.
 
-What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A fifth of
-what they send is work that may wait (low-priority intents, retrospectives): a busy Grace may defer it with a
-503 and Retry-After, which is counted as `shed`, never as a failure. What they change is in the ledger of the run.
+What they meet before, during and after the faults is the steady-state hypothesis of every scenario. A third of
+what they send is work that may wait (low-priority intents, retrospectives), so that a short pressure meets enough of
+it: a busy Grace may defer it with a 503 and Retry-After, which is counted as `shed`, never as a failure. What they
+change is in the ledger of the run.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from itertools import count
@@ -16,6 +18,9 @@ from faker import Faker
 from locust import HttpUser, between, events, task
 from locust.clients import ResponseContextManager
 
+from harness.ledger import NAMED_IN
+from harness.ledger_row import answer_fields, error_word, request_fields
+from locustfiles.attacks.payload import encoded, nonce
 from locustfiles.guarded import keep_here
 
 LEGITIMATE_ADDRESS = "127.0.0.2"  # a per-client limiter must not punish these users for what an attacker does
@@ -25,8 +30,9 @@ READ_TIMEOUT_S = 5.0
 DEFERRABLE_PRIORITIES = (0, 1, 3)  # IDLE, MINIMUM, LOW
 PROMPT_PRIORITIES = (5, 5, 5, 8, 8, 10)  # NORMAL, HIGH, CRITICAL
 DOMAINS = ("ingestion", "query", "learning", "analysis", "orchestration", "maintenance", "security")
-
-NAMED_IN = {"intent": "intent_id", "retrospective": "id"}  # kind → where an answer names whom it is for
+TOPICS = ("platform", "operations", "security", "incident", "knowledge")
+KNOWLEDGE = "/api/knowledge"
+RESOURCES_OWN = 2  # resources that one user asks governance about, so that equal questions come back
 
 _numbers = count()
 
@@ -72,17 +78,19 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
     outcome = ledger_outcome(status, response.headers.get("Retry-After"))
     if outcome == "accepted" and told.get(NAMED_IN.get(row["kind"], ""), row["id"]) != row["id"]:
         outcome = "unanswered"
-    reference = str(told.get("rejection_id") or told.get("decision_id") or "")
-    answer = {"answer": str(told.get("decision", ""))} if row["kind"] == "decision" else {}
-    why = told.get("shedding") if outcome == "refused" else None
-    deferred = {"deferred_for": ",".join(sorted(map(str, why)))} if isinstance(why, list) and why else {}
-    return {"outcome": outcome, "status": status, "reference": reference, **answer, **deferred}
+    found = {"outcome": outcome, "status": status, "lost": int(outcome == "unanswered")}
+    found |= answer_fields(row["kind"], told)
+    if outcome == "refused":
+        found["refusals"] = {error_word(told): 1}
+        if isinstance(why := told.get("shedding"), list) and why:
+            found["deferred_for"] = ",".join(sorted(map(str, why)))
+    return found
 
 
 class LegitimateUser(HttpUser):
     """One legitimate client. Same seed and number, same words."""
 
-    wait_time = between(0.5, 1.5)
+    wait_time = between(0.3, 0.9)
     user_name = "legitimate"
 
     def on_start(self) -> None:
@@ -96,43 +104,69 @@ class LegitimateUser(HttpUser):
         self.me = f"user-{number}"
         # of the run: a target that lives on must not take one run's requests for those of another
         self.prefix = getattr(options, "run_prefix", f"{seed}-") + self.me
+        self.routes = getattr(options, "run_routes", None)  # names of the target's routes; None: not known
+        self.asked_about = [f"{self.faker.word()}_service" for _ in range(RESOURCES_OWN)]
+        self.activity = getattr(self.environment, "activity", None)
+        if self.activity is not None:
+            self.activity.joined(self.me)
         keep_here(self.client, LEGITIMATE_ADDRESS, permitted=getattr(options, "permitted", ()))
+
+    def on_stop(self) -> None:
+        if self.activity is not None:
+            self.activity.left(self.me)
 
     @task(15)
     def urgent_intent(self) -> None:
         self._intent(self.random.choice(PROMPT_PRIORITIES), deferrable=False)
 
-    @task(15)
+    @task(18)
     def patient_intent(self) -> None:
         self._intent(self.random.choice(DEFERRABLE_PRIORITIES), deferrable=True)
 
-    @task(5)
+    @task(17)
     def retrospective(self) -> None:
         body = {
             "retro_id": self._new_id("r"),
             "subject": self.faker.sentence(nb_words=4),
             "events": [self.faker.word() for _ in range(5)],
+            "nonce": nonce(self.random),
         }
-        row = {"kind": "retrospective", "id": body["retro_id"]}
+        row = {"kind": "retrospective", "id": body["retro_id"], "work": "retrospective"}
         self._send("POST", "/api/meta_loop/retrospective", body, deferrable=True, row=row)
 
-    @task(20)
+    @task(15)
     def governance_check(self) -> None:
         body = {
             "actor": self.me,
             "action": self.random.choice(["read", "write", "deploy", "delete"]),
-            "resource": f"{self.faker.word()}_service",
+            "resource": self.random.choice(self.asked_about),
             "payload": {"note": self.faker.sentence(nb_words=6)},
         }
         question = f"{body['actor']}|{body['action']}|{body['resource']}"
-        row = {"kind": "decision", "id": self._new_id("d"), "question": question}
+        row = {"kind": "decision", "id": self._new_id("d"), "question": question, "work": "decision"}
         self._send("POST", "/api/governance/check", body, row=row)
 
-    @task(30)
+    @task(25)
     def ask_knowledge(self) -> None:
-        self._send("GET", "/api/knowledge", query={"q": self.faker.word(), "limit": "3"})
+        self._send("GET", KNOWLEDGE, query={"q": self.faker.word(), "limit": "3"})
 
-    @task(15)
+    @task(4)
+    def share_knowledge(self) -> None:
+        if self.routes is not None and f"POST {KNOWLEDGE}" not in self.routes:
+            self.ask_knowledge()  # the target takes in no knowledge
+            return
+        body: dict[str, Any] = {
+            "knowledge_id": self._new_id("k"),
+            "content": self.faker.sentence(nb_words=12),
+            "source": self.me,
+            "confidence": round(self.random.uniform(0.5, 0.99), 2),
+            "tags": self.faker.words(nb=3),
+        }
+        if self.random.random() < 0.5:  # else the target itself says what it is about
+            body["category"] = self.random.choice(TOPICS)
+        self._send("POST", KNOWLEDGE, body, row={"kind": "knowledge", "id": body["knowledge_id"]})
+
+    @task(10)
     def chat(self) -> None:
         self._send("POST", "/api/chat", {"message": self.faker.sentence(), "user": self.me})
 
@@ -144,12 +178,12 @@ class LegitimateUser(HttpUser):
             "sla_ms": self.random.choice([1000, 5000, 30000]),
             "priority": priority,
             "domain": self.random.choice(DOMAINS),
-            "context": {"department": self.faker.job()},
+            "context": {"department": self.faker.job(), "nonce": nonce(self.random)},
             "created_by": self.me,
             "confidence": round(self.random.uniform(0.5, 1.0), 2),
             "risk_level": self.random.choice(["low", "medium"]),
         }
-        row = {"kind": "intent", "id": body["intent_id"]}
+        row = {"kind": "intent", "id": body["intent_id"], "work": "intent.deferrable" if deferrable else "intent"}
         self._send("POST", "/api/htm/intents", body, deferrable=deferrable, row=row)
 
     def _new_id(self, letter: str) -> str:
@@ -164,28 +198,40 @@ class LegitimateUser(HttpUser):
         deferrable: bool = False,
         row: dict[str, Any] | None = None,
     ) -> None:
-        """One request under the name "METHOD PATH"; tells deferral, limiting and failure apart.
+        """Send one request under the name "METHOD PATH"; tell deferral, limiting and failure apart.
 
-        *row* is what the ledger says of it, without its answer.
+        *row* is what the ledger says of it, without its answer. The body is encoded here, so that its digest is that
+        of the bytes that were sent.
         """
-        answer: dict[str, Any] = {"outcome": "unanswered", "status": 0, "reference": ""}
+        answer: dict[str, Any] = {"outcome": "unanswered", "status": 0, "reference": "", "lost": 1}
+        data = None if body is None else encoded(body)
+        clock_s = getattr(self.environment, "clock_s", None)
+        begun = {} if clock_s is None else {"begun_s": math.floor(clock_s() * 1000) / 1000}
+        ended = False
+        if self.activity is not None:
+            self.activity.begin(self.me)
         try:
             with self.client.request(
                 method,
                 path,
                 name=path,
                 params=query,
-                json=body,
+                data=data,
+                headers=None if data is None else {"Content-Type": "application/json"},
                 catch_response=True,
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
             ) as response:
                 self._judge(response, deferrable)
                 if row is not None:
                     answer = answer_of(row, response)
+            ended = True
         finally:  # also when the run is over and this user is stopped in the middle of it
+            if self.activity is not None:
+                self.activity.end(self.me, ended)
             tell = getattr(self.environment, "ledger", None)
-            if row is not None and tell is not None:
-                tell({"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **answer})
+            if row is not None and data is not None and tell is not None:
+                mine = {"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **begun}
+                tell({**mine, **request_fields(row["kind"], data, body=body), **answer})
 
     def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
         status = response.status_code or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.ledger_row import request_fields
 from locustfiles.attacks import governance, intents, retros
 from locustfiles.attacks.payload import Payload
 from locustfiles.attacks.settling import Bounds, Settling
@@ -387,9 +389,53 @@ def test_a_decision_keeps_question_answer_and_reference() -> None:
     source.answered(found[0], 200, b'{"decision": "deny", "decision_id": "d1", "allowed": false}', None, MS)
     (row,) = source.take_rows()
     said = {"outcome": "accepted", "status": 200, "reference": "d1", "answer": "deny"}
-    sent = {"kind": "decision", "id": "gov-7-000000", "valid": True, "flaw": "", "attempts": 1}
+    sent = {"kind": "decision", "work": "decision", "id": "gov-7-000000", "valid": True, "flaw": "", "attempts": 1}
     who = {"at_s": 3.0, "user": "governance_storm", "question": found[0].payload.question}
-    assert row == {**who, **sent, **said}
+    told = {"decision": "deny", "allowed": False}
+    more = {"told": told, "lost": 0, "begun_s": 3.0, **request_fields("decision", found[0].payload.body)}
+    assert row == {**who, **sent, **said, **more}
+    assert "|".join((row["actor"], row["action"], row["resource"])) == row["question"]
+
+
+def test_refusals_by_their_word_and_lost_answers_are_counted() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=6))
+    answers: list[tuple[int, bytes, float | None]] = [
+        (429, b'{"error": "rate_limited", "audit_id": "a1"}', 1.0),
+        (503, b"<html>", 1.0),
+        (504, b"{}", None),
+        (429, b'{"error": "rate_limited", "audit_id": "a2"}', 1.0),
+    ]
+    for status, body, retry_after_s in answers:
+        while isinstance(found := source.take(drive.now_ns), int):
+            drive.now_ns = found
+        assert found is not None
+        source.answered(found[0], status, body, retry_after_s, MS)
+    while isinstance(found := source.take(drive.now_ns), int):
+        drive.now_ns = found
+    assert found is not None
+    begun_s = drive.now_ns / S
+    source.written(found[0])
+    source.resent(found[0])
+    drive.now_ns += 2 * S
+    source.answered(found[0], 200, b'{"audit_id": "a3"}', None, MS)
+    (row,) = source.take_rows()
+    assert (row["refusals"], row["lost"], row["attempts"]) == ({"rate_limited": 2, "unnamed": 1}, 2, 6)
+    assert row["reference"] == "a3" and begun_s - 0.001 <= row["begun_s"] <= begun_s
+    assert row["proof"] and row["digest"] == hashlib.sha256(found[0].payload.body).hexdigest()
+
+
+def test_who_is_refused_to_the_end_names_the_last_refusal() -> None:
+    drive = Drive()
+    source = drive.source(intents.generate(7, 1, 0.0), bounds=Bounds(attempts_max=2))
+    for number in (1, 2):
+        while isinstance(found := source.take(drive.now_ns), int):
+            drive.now_ns = found
+        assert found is not None
+        body = json.dumps({"error": "queue_full", "audit_id": f"a{number}"}).encode()
+        source.answered(found[0], 503, body, 1.0, MS)
+    (row,) = source.take_rows()
+    assert (row["outcome"], row["reference"], row["error"]) == ("refused", "a2", "queue_full")
 
 
 def test_who_waits_for_nobody_is_not_waited_for() -> None:

@@ -12,6 +12,7 @@ from harness.judge import judge, verdict
 from harness.model import Verdict
 from harness.record import Record
 from tests.checks.test_backlog import CASES as BACKLOG_CASES
+from tests.checks.test_bystanders import COLOURS as BYSTANDER_CASES
 from tests.checks.test_classic_checks import CASES as CLASSIC_CASES
 from tests.checks.test_deeds_logged import CASES as DEED_CASES
 from tests.checks.test_deep_checks import CASES as DEEP_CASES
@@ -19,8 +20,10 @@ from tests.checks.test_drift_checks import CASES as DRIFT_CASES
 from tests.checks.test_file_checks import CASES as FILE_CASES
 from tests.checks.test_knowledge_whole import CASES as KNOWLEDGE_CASES
 from tests.checks.test_ledger_checks import CASES as LEDGER_CASES
+from tests.checks.test_load_accounted import CASES as LOAD_CASES
 from tests.checks.test_log_checks import CASES as LOG_CASES
 from tests.checks.test_playbook_spans import CASES as SPAN_CASES
+from tests.checks.test_playbooks_effective import COLOURS as EFFECT_CASES
 from tests.checks.test_refused import CASES as REFUSED_CASES
 from tests.checks.test_retro_queue import CASES as RETRO_CASES
 from tests.checks.test_retry_checks import CASES as RETRY_CASES
@@ -119,6 +122,7 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
         *DEED_CASES,
     )
     others = (*others, *CLASSIC_CASES, *LOG_CASES, *BACKLOG_CASES, *KNOWLEDGE_CASES)
+    others = (*others, *BYSTANDER_CASES, *EFFECT_CASES, *LOAD_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
     seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes

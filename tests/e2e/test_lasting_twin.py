@@ -31,7 +31,8 @@ def test_the_second_storm_reads_no_decision_of_the_first(tmp_path: Path) -> None
             assert code == 0, said[-4000:]
             records.append(Record.load(next(out.glob("*/*/timeline.jsonl")).parent))
     first, second = (record.held("audit") or () for record in records)
-    assert began(records[0]) == {} and first[0].fields["sequence"] == 1, "a short ledger is read from its beginning"
+    assert set(began(records[0])) == {"rows_before"}, "a short ledger is read from its beginning"
+    assert first[0].fields["sequence"] == 1
     since = began(records[1])["since"]
     assert since >= len(first) > TOTAL and second[0].fields["sequence"] == since + 1
     assert len(second) < 1.5 * len(first), json.dumps([len(first), len(second)])

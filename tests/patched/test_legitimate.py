@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import gevent
 import pytest
 from locust.env import Environment
 
+from harness.digests import field_digests
 from harness.ledger import LedgerRow
 from harness.traffic import RequestRow, Traffic
 from locustfiles.users.legitimate import LegitimateUser, ledger_outcome, outcome_of
@@ -26,8 +28,10 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def user_of(server: FakeServer, rows: list[dict[str, Any]] | None) -> LegitimateUser:
-    options = SimpleNamespace(run_seed=7, run_prefix="run1-", permitted=())
+def user_of(
+    server: FakeServer, rows: list[dict[str, Any]] | None, routes: tuple[str, ...] | None = None
+) -> LegitimateUser:
+    options = SimpleNamespace(run_seed=7, run_prefix="run1-", permitted=(), run_routes=routes)
     environment = Environment(parsed_options=options)
     if rows is not None:
         environment.ledger = rows.append
@@ -69,6 +73,67 @@ def test_what_was_accepted_is_told_under_the_id_that_was_sent(server: FakeServer
     assert decision.question == f"{asked['actor']}|{asked['action']}|{asked['resource']}"
     assert (decision.answer, decision.reference) == ("review", "d1")
     assert len({intent.id, retro.id, decision.id}) == 3
+
+
+def test_the_digests_are_those_of_the_bytes_that_were_sent(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    told = {"allowed": True, "decision": "allow", "risk_score": 0.2, "decision_id": "d1", "audit_id": "a1"}
+    server.answers = {INTENTS: as_json({"audit_id": "a0"}), RETRO: as_json({}), CHECK: as_json(told)}
+    server.answers["/api/knowledge"] = as_json({})
+    user = user_of(server, rows)
+    user.environment.clock_s = lambda: 7.0129
+    for task in (user.urgent_intent, user.retrospective, user.governance_check, user.share_knowledge):
+        task()
+    bodies = [json.loads(data) for _, _, _, data in server.seen]
+    for row, (_, _, _, data), body in zip(read(rows), server.seen, bodies, strict=True):
+        assert row.digest == hashlib.sha256(data).hexdigest() and row.begun_s == 7.012
+        assert row.sent == field_digests(body) and row.lost == 0
+    intent, retro, decision, knowledge = read(rows)
+    assert intent.proof == hashlib.sha256(json.dumps(bodies[0], sort_keys=True).encode()).hexdigest()
+    assert bodies[0]["context"]["nonce"] and bodies[1]["nonce"] and retro.proof and not decision.proof
+    assert (intent.actor, intent.action, intent.resource) == (user.me, "create_intent", intent.id)
+    assert (retro.actor, retro.action, retro.resource) == ("", "create_retrospective", retro.id)
+    assert "|".join((decision.actor, decision.action, decision.resource)) == decision.question
+    assert (knowledge.actor, knowledge.action, knowledge.resource) == (user.me, "add_knowledge", knowledge.id)
+    assert decision.told == {"allowed": True, "decision": "allow", "risk_score": 0.2}
+    assert (intent.reference, decision.reference) == ("a0", "a1")
+
+
+def test_refusals_and_lost_answers_are_counted(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    user, retry = user_of(server, rows), (("Retry-After", "2"),)
+    for answer in (
+        Answer(status=429, body=b'{"error": "rate_limited", "audit_id": "a9"}'),
+        Answer(status=503, headers=retry, body=b"<html>"),
+        Answer(status=504),
+        Answer(status=422, body=b'{"error": "invalid_field"}'),
+    ):
+        server.answers[INTENTS] = answer
+        user.urgent_intent()
+    found = [(dict(row.refusals), row.lost, row.error, row.reference) for row in read(rows)]
+    assert found[0] == ({"rate_limited": 1}, 0, "rate_limited", "a9")
+    assert found[1:] == [({"unnamed": 1}, 0, "", ""), ({}, 1, "", ""), ({}, 0, "invalid_field", "")]
+
+
+def test_knowledge_is_shared_only_where_there_is_a_route(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers["/api/knowledge"] = lambda path: as_json({"id": body_of(server).get("knowledge_id", "")})
+    for routes in (None, ("POST /api/knowledge",)):
+        user_of(server, rows, routes).share_knowledge()
+    assert [(row.kind, row.outcome) for row in read(rows)] == [("knowledge", "accepted")] * 2
+    server.answers["/api/knowledge"] = as_json({})
+    user_of(server, rows, ("GET /api/knowledge",)).share_knowledge()
+    assert server.seen[-1][0] == "GET" and len(rows) == 2
+
+
+def test_a_user_asks_equal_questions_again(server: FakeServer) -> None:
+    rows: list[dict[str, Any]] = []
+    server.answers[CHECK] = as_json({"decision": "allow"})
+    user = user_of(server, rows)
+    for _ in range(12):
+        user.governance_check()
+    questions = [row.question for row in read(rows)]
+    assert len(set(questions)) < len(questions) == len({row.digest for row in read(rows)})
 
 
 @pytest.mark.parametrize(

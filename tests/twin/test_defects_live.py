@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.twin.test_kernels_state import kill
 from tests.twin.test_twin import pid_of
 from twin.config import ConfigError, Thresholds, load_config
 from twin.defects import DEFECTS, Defects
+from twin.htm.spoil import CANNED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 OFF = "rate_limiter"
@@ -40,7 +42,7 @@ def test_without_any_nothing_is_lost_doubled_or_unlogged(tmp_path: Path) -> None
             assert retro(client, f"r{n}")[0] == 202
         drained(client)
         assert client.finished() == {("completed", 1): 120}
-        wait_for(lambda: len(client.audit()) == 240, 5, "all audit entries")
+        wait_for(lambda: len(client.audit()) == 3 * 120 + 60, 5, "all audit entries")
         wait_for(lambda: retros(client) == {"completed": 60}, 10, "all retrospectives")
         assert not mixed_up(tmp_path, client)
 
@@ -123,8 +125,11 @@ def test_two_that_ask_at_the_same_time_get_each_other_s_answer(tmp_path: Path) -
 
 
 def retro(client: Client, identity: str) -> tuple[int, dict[str, object], str]:
+    """The answer, without the name of its audit entry, which is another one each time."""
     body = {"subject": "s", "events": ["a", "b", "a"], "retro_id": identity}
-    return client.ask("POST", "/api/meta_loop/retrospective", body)
+    status, content, again = client.ask("POST", "/api/meta_loop/retrospective", body)
+    assert content.pop("audit_id")
+    return status, content, again
 
 
 def retros(client: Client) -> dict[str, int]:
@@ -138,6 +143,40 @@ def test_a_retrospective_is_dropped(tmp_path: Path) -> None:
             (202, {"id": f"r{n}", "status": "queued"}) for n in range(45)
         ]
         wait_for(lambda: retros(client) == {"completed": 43}, 10, "all but two")
+
+
+MANY = "intent_unfinished,result_canned,retro_faked,knowledge_changed,told_otherwise,accepted_unlogged"
+
+
+def test_several_defects_of_work_and_trail_strike_together(tmp_path: Path) -> None:
+    with running(tmp_path, off=OFF, plant=f"{MANY},history_rewritten") as client:
+        references = [client.submit(f"i{n}")[1]["audit_id"] for n in range(60)]
+        piece = {"content": "content", "source": "s"}
+        for n in range(10):
+            assert retro(client, f"r{n}")[0] == 202
+            assert client.ask("POST", "/api/knowledge", {**piece, "knowledge_id": f"k{n}"})[0] == 200
+        told = [client.ask("POST", "/api/governance/check", CHECK)[1] for _ in range(60)]
+        wait_for(lambda: len(client.audit()) == 60 + 10 + 10 + 60 - 2, 5, "all entries but two")
+        seen = client.get("/api/immutable-log?last=1")["entries"][0]
+        drained(client)
+        rows = client.intents()
+        assert [name for name, row in rows.items() if row["status"] != "completed"] == ["i6", "i56"]
+        assert {row["result"] for name, row in rows.items() if name not in ("i6", "i56")} == {CANNED}
+        wait_for(lambda: retros(client) == {"completed": 10}, 10, "all retrospectives")
+        held = client.rows("/api/meta_loop/retrospectives", "retrospectives")
+        assert [row["id"] for row in held if not row["findings"]] == ["r6"]
+        pieces = {row["id"]: row["content"] for row in client.rows("/api/knowledge/all", "knowledge")}
+        assert {name for name in pieces if pieces[name] == "content."} == {"k6"}
+        entries = {row["reference"]: row for row in client.audit()}
+        assert [n for n, reference in enumerate(references) if reference not in entries] == [6, 56]
+        logged = [json.loads(entries[one["audit_id"]]["payload"])["told"]["approved"] for one in told]
+        assert [n for n in range(60) if told[n]["approved"] != logged[n]] == [6, 26, 46]
+
+        def now() -> dict[str, object]:
+            return client.audit()[seen["sequence"] - 1]
+
+        wait_for(lambda: now()["entry_hash"] != seen["entry_hash"], 15, "another history")
+        assert now()["reference"] == seen["reference"] and client.get("/api/immutable-log/verify")["valid"]
 
 
 def flooded(folder: Path, plant: str = "") -> tuple[list[int], float, float]:

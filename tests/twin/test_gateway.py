@@ -142,7 +142,7 @@ def test_governance_answers_the_same_question_the_same_way(client: Client) -> No
     def decided(action: str) -> dict[str, Any]:
         body = {"actor": "a", "action": action, "resource": "production_database", "payload": {}}
         answer = client.ask("POST", "/api/governance/check", body)[1]
-        answer.pop("decision_id")
+        assert answer.pop("decision_id") == answer.pop("audit_id")
         return answer
 
     assert decided("deploy") == decided("deploy")

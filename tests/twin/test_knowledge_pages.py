@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def page(kernel: MemoryFusion, **payload: Any) -> dict[str, Any]:
 
 
 def add(kernel: MemoryFusion, content: str) -> None:
-    kernel._insert(kernel.db, "platform", content, "handbook", 0.5, [])
+    kernel._insert(kernel.db, uuid.uuid4().hex, "platform", content, "handbook", 0.5, [])
 
 
 def test_each_piece_comes_once_in_its_order(kernel: MemoryFusion) -> None:

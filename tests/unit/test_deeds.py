@@ -156,9 +156,10 @@ def settled(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> tuple[li
     run: Any = object.__new__(Run)
     run.plan, run.folder, run.phase, run.clock, run.target = mf01_plan(), folder, "done", Clock(), log.target
     run.facts, run.reading, run.enough, run._finished = {"harness_version": "9"}, False, "", True
+    run._take_blamed = lambda: None
     run.journal = Journal(folder, run.clock)
     run.journal.append(Kind.STEADY_STATE_MET, "baseline", "run", {})
-    for name in ("conductor", "ledger", "watcher", "guardian", "signals", "requests", "stacks"):
+    for name in ("conductor", "ledger", "watcher", "guardian", "signals", "requests", "stacks", "state"):
         setattr(run, name, Part(name))
     run._keep_target = lambda: None
     monkeypatch.setattr(run_module, "conclude", lambda folder: (Verdict.PASS, []))

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from harness.hosts import HostRefused, Permit, is_loopback, lapsed, resolve
+from harness.hosts import HostRefused, Permit, is_loopback, lapsed, off_limits, resolve
 from harness.loopback import Client
-from harness.target import off_limits
 from locustfiles.guarded import keep_here
 from tests.fake_target import Answer, FakeServer, as_json, serving
 

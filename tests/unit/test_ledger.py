@@ -40,6 +40,13 @@ BAD: list[tuple[dict[str, Any] | str, str]] = [
     ({"outcome": "acepted"}, "no outcome is called 'acepted'. Did you mean 'accepted'?"),
     ({"kind": "intents"}, "no kind is called 'intents'. Did you mean 'intent'?"),
     ({"flaw": "unknown_enum"}, "a flaw of just what is invalid"),
+    ({"begun_s": "1"}, "begun_s: '1' does not fit"),
+    ({"begun_s": float("inf")}, "begun_s: inf does not fit"),
+    ({"sent": ["goal"]}, "sent: ['goal'] does not fit"),
+    ({"sent": {"goal": 7}}, "sent: a digest of each field is expected"),
+    ({"lost": -1}, "refusals, lost: whole numbers are expected"),
+    ({"refusals": {"rate_limited": 0}}, "refusals, lost: whole numbers are expected"),
+    ({"told": {f"n{number}": 1 for number in range(101)}}, "at most 100 names are expected"),
     ({"referense": "x"}, "no field is called 'referense'. Did you mean 'reference'?"),
 ]
 
@@ -49,6 +56,8 @@ def test_a_row_is_what_was_written() -> None:
     assert {name: getattr(row, name) for name in ROW} == ROW
     assert row.place == "ledger.jsonl:7" and row.attack and (row.question, row.answer) == ("", "")
     assert not LedgerRow.from_json(json.dumps({**ROW, "user": "legitimate"})).attack
+    assert not LedgerRow.from_json(json.dumps({**ROW, "user": "probe"})).attack
+    assert (row.sent, row.told, row.refusals, row.lost, row.begun_s, row.digest) == ({}, {}, {}, 0, None, "")
 
 
 @pytest.mark.parametrize(("bent", "words"), BAD, ids=[words for _, words in BAD])
@@ -136,6 +145,11 @@ def test_what_the_target_must_come_to_hold() -> None:
         row(id="r-3", outcome="rejected", valid=False, flaw="oversized", reference="x1"),
         row(id="d-1", kind="decision", reference="d1"),
         row(id="t-1", kind="retrospective"),
+        row(id="k-1", kind="knowledge"),
+        row(id="k-2", kind="knowledge", outcome="unanswered"),
+        row(id="p-1", kind="retrospective", user="probe", reference="p1"),
+        row(id="p-2", kind="retrospective", user="probe", outcome="unanswered"),
     ]
-    assert awaited(rows) == {"intents": {"r-1"}, "audit": {"x1", "d1"}, "retrospectives": {"t-1"}}
-    assert maybe_held(rows) == {"intents": {"r-2"}, "retrospectives": set()}
+    held = {"intents": {"r-1"}, "retrospectives": {"t-1"}, "knowledge": {"k-1"}}
+    assert awaited(rows) == {**held, "audit": {"x1", "d1", "p1"}}
+    assert maybe_held(rows) == {"intents": {"r-2"}, "retrospectives": set(), "knowledge": {"k-2"}}

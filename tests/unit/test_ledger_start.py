@@ -14,7 +14,7 @@ import pytest
 from harness.checks.audit_complete import chain_problem
 from harness.contracts import LedgerPage
 from harness.ledger import HeldRow
-from harness.ledger_start import cursors, last_before, ledger_starts
+from harness.ledger_start import cursors, last_before, ledger_starts, rows_before
 from harness.model import Event, Kind
 from harness.read_back import PAGES_MAX, read_back
 from tests.drafts import PaperTarget
@@ -86,20 +86,38 @@ def test_without_its_beginning_the_long_one_cannot_be_read(server: FakeServer, t
 
 
 @pytest.mark.parametrize(
-    ("entries", "page", "whole"),
+    ("entries", "page", "whole", "asked"),
     [
-        (0, LEDGER, ()),
-        (PAGE, LEDGER, ()),
-        (5 * PAGE, replace(LEDGER, last=""), ()),
-        (5 * PAGE, LEDGER, ("audit",)),
+        (0, LEDGER, (), 1),
+        (PAGE, LEDGER, (), 2),
+        (5 * PAGE, replace(LEDGER, last=""), (), 6),
+        (5 * PAGE, LEDGER, ("audit",), 1),
     ],
     ids=["empty", "one page", "no `last` in the manifest", "a fault changes what is older"],
 )
 def test_what_is_short_or_must_be_whole_is_read_from_its_beginning(
-    server: FakeServer, entries: int, page: LedgerPage, whole: tuple[str, ...]
+    server: FakeServer, entries: int, page: LedgerPage, whole: tuple[str, ...], asked: int
 ) -> None:
-    server.answers["/audit"] = LongLog(entries).answer
-    assert ledger_starts(target(server, page), whole) == {}
+    log = LongLog(entries)
+    server.answers["/audit"] = log.answer
+    found = ledger_starts(target(server, page), whole)
+    assert found == {"audit": {"rows_before": entries}} and len(log.asked) == asked
+    assert cursors(began(found)) == {} and rows_before(began(found), "audit") == entries
+
+
+def test_how_many_rows_were_there_before_is_known_or_none() -> None:
+    assert rows_before(began({"audit": {"since": 7}}), "audit") == 0, "only later ones are read"
+    for told in ({}, {"audit": {"problem": "answers 503"}}, {"audit": {"rows_before": "7"}}):
+        assert rows_before(began(told), "audit") is None
+
+
+def test_a_ledger_that_is_too_long_to_be_counted_is_not_known(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.ledger_start.COUNT_LIMIT_S", 0.0)
+    server.answers["/audit"] = LongLog(PAGE).answer
+    found = ledger_starts(target(server, replace(LEDGER, last="")))
+    assert "counted for 0 s" in found["audit"]["problem"]
 
 
 @pytest.mark.parametrize(

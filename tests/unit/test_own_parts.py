@@ -22,7 +22,7 @@ from harness.model import Verdict
 class Mine:
     claim: str
     def check(self, record):
-        return finding(self, Verdict.INCONCLUSIVE, "it is only a test")
+        return finding(self, Verdict.INCONCLUSIVE, "it is only a test", code="a_test")
 CHECK = Mine
 '''
 FAULT_LACKS = "FAULT lacks prepare, inject, sample, subject, asked, duration_field, min_duration_s, the field 'target'"

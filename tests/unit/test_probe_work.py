@@ -6,22 +6,19 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gevent
 import pytest
 
 from harness.checks.queue_drained import QueueDrained
-from harness.checks.retros_completed import RetrosCompleted
 from harness.checks.signals_complete import SignalsComplete
-from harness.checks.valid_processed import ValidProcessed
 from harness.clock import Clock
 from harness.contracts import View
 from harness.journal import Journal, SignalWriter
-from harness.ledger import LedgerRow, LedgerWriter, awaited, maybe_held, read_ledger
-from harness.model import Kind, Posted, Reading, Verdict
+from harness.model import Kind, Reading, Verdict
 from harness.observers.routes import RouteProbe
-from harness.probe_row import probe_row
+from harness.probe_rows import probe_rows
 from harness.watcher import Watcher
 from tests.drafts import END, KNOWLEDGE, healthy
 from tests.fake_target import BASE, FakeView, as_json, serving, target
@@ -32,37 +29,11 @@ BODY = {"retro_id": "probe", "subject": "s", "events": ["a"]}
 ROUTE = {"name": f"POST {RETRO}", "method": "POST", "path": RETRO, "kernels": ["a"], "witness_of": "a"}
 
 
-def posted(path: str, body: dict[str, object], status: int = 202, answer: object = None, **headers: str) -> Posted:
-    told = json.dumps(answer or {}).encode()
-    return Posted(method="POST", path=path, body=body, status=status, headers=headers, answer=told)
-
-
-@pytest.mark.parametrize(
-    ("one", "kind", "identity", "outcome"),
-    [
-        (posted(RETRO, {"retro_id": "p-1"}), "retrospective", "p-1", "accepted"),
-        (posted(RETRO, {}, answer={"id": "given"}), "retrospective", "given", "accepted"),
-        (posted("/api/htm/intents", {"intent_id": "p-2"}, 0), "intent", "p-2", "unanswered"),
-        (posted("/api/htm/intents", {"intent_id": "p-3"}, 503, **{"retry-after": "1"}), "intent", "p-3", "refused"),
-        (posted("/api/htm/intents", {"intent_id": "p-4"}, 503), "intent", "p-4", "unanswered"),
-        (posted(RETRO, {"retro_id": "p-5"}, 422), "retrospective", "p-5", "rejected"),
-        (posted("/api/governance/check?x=1", {"actor": "a"}, 200, {"decision_id": "d"}), "decision", "d", "accepted"),
-    ],
-)
-def test_a_probes_request_has_a_row(one: Posted, kind: str, identity: str, outcome: str) -> None:
-    row = probe_row(one, 3.0)
-    assert row is not None
-    read = LedgerRow.from_json(json.dumps(row))
-    assert (read.user, read.kind, read.id, read.outcome, read.attack) == ("probe", kind, identity, outcome, False)
-    assert read.valid is (outcome != "rejected")
-
-
-@pytest.mark.parametrize(
-    "one",
-    [posted("/api/chat", {}), posted(RETRO, {}), posted(RETRO, {"retro_id": "x"}, 404), posted(RETRO, BODY, 403)],
-)
-def test_what_changes_nothing_that_is_held_has_none(one: Posted) -> None:
-    assert probe_row(one, 3.0) is None
+def asked(identity: str, status: int = 202) -> dict[str, Any]:
+    """A request for a retrospective, as an observer tells of it."""
+    data = json.dumps({**BODY, "retro_id": identity}).encode()
+    answer = {"status": status, "retry_after": False, "content": json.dumps({"id": identity}).encode()}
+    return {"method": "POST", "path": RETRO, "data": data, "begun_s": 1.0, **answer}
 
 
 def test_each_request_has_an_id_of_its_own(tmp_path: Path) -> None:
@@ -71,9 +42,9 @@ def test_each_request_has_an_id_of_its_own(tmp_path: Path) -> None:
         known = target(tmp_path, base_url=server.base_url, routes=[{**ROUTE, "body": BODY}])
         view = FakeView(known)
         probe, other = (RouteProbe.instances(known)[0] for _ in range(2))
-        told = [one.posted for each in (probe, probe, other) for one in each.observe(view) if one.posted]
+        told = [one.asked for each in (probe, probe, other) for one in each.observe(view) if one.asked]
         sent = [json.loads(body)["retro_id"] for _, _, _, body in server.seen]
-        assert [one.body["retro_id"] for one in told] == sent and len(set(sent)) == 3
+        assert [json.loads(one["data"])["retro_id"] for one in told] == sent and len(set(sent)) == 3
         assert all(one.startswith("probe-") for one in sent)
         probe.stop_posting()
         assert not list(probe.observe(view)) and len(server.seen) == 3
@@ -88,7 +59,7 @@ def test_a_probe_that_only_looks_goes_on(tmp_path: Path) -> None:
         probe = RouteProbe.instances(known)[0]
         probe.stop_posting()
         readings = list(probe.observe(FakeView(known)))
-        assert readings and not [one for one in readings if one.posted]
+        assert readings and not [one for one in readings if one.asked]
         probe.close()
 
 
@@ -107,7 +78,7 @@ class Slow:
         self.posting = True
         gevent.sleep(0.2)
         self.ids.append(f"slow-{len(self.ids)}")
-        yield Reading(at_s=view.now_s(), name="slow", posted=posted(RETRO, {"retro_id": self.ids[-1]}))
+        yield Reading(at_s=view.now_s(), name="slow", asked=asked(self.ids[-1]))
         self.posting = False
 
     def stop_posting(self) -> None:
@@ -118,42 +89,36 @@ class Slow:
 
 
 def test_nothing_is_posted_after_the_watcher_was_told(tmp_path: Path) -> None:
-    journal, signals, ledger = Journal(tmp_path, Clock()), SignalWriter(tmp_path), LedgerWriter(tmp_path)
+    journal, signals = Journal(tmp_path, Clock()), SignalWriter(tmp_path)
     slow = Slow()
-    watcher = Watcher([slow], FakeView(target(tmp_path)), journal, signals, ledger)
+    noted: list[str] = []
+    watcher = Watcher(
+        [slow],
+        FakeView(target(tmp_path)),
+        journal,
+        signals,
+        lambda one: noted.append(json.loads(one["data"])["retro_id"]),
+    )
     watcher.start()
     with gevent.Timeout(10):
         while not slow.posting:
             gevent.sleep(0.01)
     watcher.stop_posting()
-    ledger.close()
-    rows = read_ledger(tmp_path, []) or ()
-    assert slow.ids and [row.id for row in rows] == slow.ids
+    ended = list(noted)
+    assert slow.ids and ended == slow.ids
     watcher.stop()
-    assert [row.id for row in rows] == slow.ids and not journal.events
+    assert noted == ended and not journal.events
 
 
-def probe_of(folder: Path) -> LedgerRow:
-    row = probe_row(posted(RETRO, {"retro_id": "probe-1"}), 30.0)
-    assert row is not None
-    return LedgerRow.from_json(json.dumps(row))
-
-
-def test_a_probes_work_is_not_waited_for(tmp_path: Path) -> None:
-    row = probe_of(tmp_path)
-    assert not any(awaited([row]).values()) and not any(maybe_held([row]).values())
-
-
-@pytest.mark.parametrize("check", [QueueDrained, RetrosCompleted, ValidProcessed])
 @pytest.mark.parametrize(("owner", "expected"), [("probe", Verdict.PASS), ("legitimate", Verdict.FAIL)])
-def test_only_a_probes_open_work_is_left_out(tmp_path: Path, check: type, owner: str, expected: Verdict) -> None:
+def test_only_a_probes_open_work_is_left_out(tmp_path: Path, owner: str, expected: Verdict) -> None:
     one = world()
-    row = probe_row(posted(RETRO, {"retro_id": "late-1"}), 30.0)
-    assert row is not None
+    (row,) = probe_rows(30.0, asked("late-1"))
+    assert row["user"] == "probe" and one.sent is not None
     one.sent.append({**row, "user": owner})
     one.held["retrospectives"].append({"id": "late-1", "status": "queued"})
     record = one.record(tmp_path)
-    assert check(claim="").check(record).verdict is expected
+    assert QueueDrained(claim="").check(record).verdict is expected
 
 
 def test_routes_are_heard_until_the_target_is_read_back(tmp_path: Path) -> None:

@@ -135,6 +135,23 @@ def test_work_that_failed_for_good_is_not_waited_for(server: FakeServer, tmp_pat
     assert clock.waits == 0
 
 
+def test_knowledge_is_awaited_and_has_no_state(server: FakeServer, tmp_path: Path) -> None:
+    clock, rows = Clock(), [{"id": "k-1", "content": "c"}]
+    page = LedgerPage(url="/knowledge?since={next}", rows="knowledge")
+
+    def answer(path: str) -> Answer:
+        since = int(path.rpartition("=")[2])
+        rows.extend([{"id": "k-2", "content": "c"}] if clock.waits and len(rows) == 1 else [])
+        return as_json({"knowledge": rows[since:], "next": len(rows)})
+
+    server.answers["/knowledge"] = answer
+    where, wanted = target(server, knowledge=page), {"knowledge": {"k-1", "k-2"}}
+    assert read_back(where, tmp_path, wanted, 30.0, clock.now, clock.pause) == [] and clock.waits == 1
+    assert [row["id"] for row in rows_of(tmp_path, "knowledge")] == ["k-1", "k-2"]
+    problems = read_back(where, tmp_path, {"knowledge": {"k-3"}}, 30.0, clock.now, clock.pause)
+    assert problems == ["ledger knowledge still lacked 1 of 1 at the end: k-3"]
+
+
 def slow(clock: Clock, seconds: float) -> Callable[[str], Answer]:
     """Pages without end, each of which takes its time."""
 

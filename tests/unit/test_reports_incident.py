@@ -49,7 +49,10 @@ def test_a_healthy_run(tmp_path: Path) -> None:
     assert data["safeguards_triggered"] == ["acl_violation_monitor", "kernel_watchdog", "resource_pressure_monitor"]
     assert data["metrics"]["cpu_peak"] == 91.0
     assert data["metrics"]["requests"] == sum(row.count for row in record.requests)
-    assert len(data["verifications"]) + len(data["criteria"]) == len(record.plan.claims)
+    rows = [*data["verifications"], *data["criteria"], *data["invariants"]]
+    assert len(rows) == len(record.plan.claims)
+    assert [one["name"] for one in flood["magnitudes"]] == ["rate", "duration"]
+    assert flood["magnitudes"][0]["witnessed"] == 1000.4
 
 
 def test_what_did_not_happen_is_null_and_never_zero(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 from harness.clock import Clock
 from harness.contracts import LedgerPage
 from harness.journal import Journal
+from harness.ledger import LedgerWriter, read_ledger
 from harness.model import Event, Kind
 from harness.run import LAST_LOOK_S, Run
+from harness.state_taker import StateTaker
 from tests.drafts import PaperTarget, mf01_plan
 from tests.fake_target import FakeServer, as_json, serving
 
@@ -31,6 +33,7 @@ def run_of(folder: Path, server: FakeServer) -> Any:
     run.target = PaperTarget(base_url=server.base_url, ledgers={"intents": PAGE})
     run.journal = Journal(folder, run.clock)
     run.reading, run.enough = False, ""
+    run.state = StateTaker(run.target, folder, run.clock, lambda: bool(run.enough), lambda reading: None)
     return run
 
 
@@ -71,3 +74,14 @@ def test_an_abort_meanwhile_ends_it_soon_and_is_told(tmp_path: Path) -> None:
     assert not run.reading and not [one for one in run.journal.events if one.kind is Kind.RUN_ABORTED]
     run.abort("too late")
     assert run.enough == "interrupted", "what comes when all is read changes nothing"
+
+
+def test_a_probe_that_changes_state_is_in_the_ledger(tmp_path: Path) -> None:
+    run: Any = object.__new__(Run)
+    run.ledger, run.clock = LedgerWriter(tmp_path), Clock()
+    asked = {"method": "POST", "data": b"{}", "status": 200, "retry_after": False, "content": b"{}", "begun_s": 1.0}
+    for path in ("/api/governance/check", "/api/chat"):
+        run._asked({**asked, "path": path})
+    run.ledger.close()
+    rows = read_ledger(tmp_path, [])
+    assert rows is not None and [(row.user, row.kind) for row in rows] == [("probe", "decision")]

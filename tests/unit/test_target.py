@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.contracts import TargetError
+from harness.contracts import AuditTrail, TargetError
 from harness.process import read_process
 from harness.target import ANSWERED, BUS_KEYS, KEYS, SIGNALS, load_target
 from tests.fake_target import BASE, target, write_manifest
@@ -185,6 +185,17 @@ def test_workers_and_ledgers_are_read(tmp_path: Path) -> None:
     assert target(tmp_path).workers == {} and target(tmp_path).ledgers == {}
 
 
+def test_audit_trail_proof_and_exclusive_are_read(tmp_path: Path) -> None:
+    trail = {"head": "/log?last=1", "digest": "sha256", "every_request": True}
+    one = target(tmp_path, ledgers={"things": {**LEDGER, "proof": "sha256"}}, audit=trail, exclusive=True)
+    assert one.audit == AuditTrail(head="/log?last=1", digest="sha256", every_request=True)
+    assert one.exclusive and one.ledgers["things"].proof == "sha256"
+    assert {"audit.head", "audit.digest", "audit.every_request", "exclusive", "ledgers.things.proof"} <= {*one.offers}
+    bare = target(tmp_path, ledgers={"things": LEDGER}, audit={"every_request": False}, exclusive=False)
+    assert bare.audit == AuditTrail() and not bare.exclusive and bare.ledgers["things"].proof == ""
+    assert not {"audit.every_request", "exclusive"} & {*bare.offers} and target(tmp_path).audit is None
+
+
 def test_questions_to_models_are_read(tmp_path: Path) -> None:
     ask = {"method": "POST", "path": "/classify", "body": {"text": "x"}}
     models = target(tmp_path, models={"a.pkl": ask, "b.pkl": {"method": "GET", "path": "/b"}}).models
@@ -283,6 +294,12 @@ DEEP: list[tuple[dict[str, Any], str]] = [
     ({"ledgers": {"l": {"url": "/x?since={next}"}}}, "ledgers.l.rows is missing"),
     ({"ledgers": {"l": {**LEDGER, "url": "/x"}}}, "ledgers.l.url: '/x' needs the cursor {next} once"),
     ({"ledgers": {"l": {**LEDGER, "url": "/x?{next}{a}"}}}, "needs the cursor {next} once and no other brace"),
+    ({"ledgers": {"l": {**LEDGER, "proof": "md5"}}}, "ledgers.l.proof: 'md5' is not known"),
+    ({"audit": {"hed": "/x"}}, "audit: no key is called 'hed'. Did you mean 'head'?"),
+    ({"audit": {"head": "http://192.0.2.7/x"}}, "audit.head: a path from / on is expected"),
+    ({"audit": {"digest": "md5"}}, "audit.digest: 'md5' is not known"),
+    ({"audit": {"every_request": "x"}}, "audit.every_request: "),
+    ({"exclusive": 5}, "exclusive: "),
     ({"ledgers": {"l": {**LEDGER, "url": "http://192.0.2.7/{next}"}}}, "ledgers.l.url: a path from / on is expected"),
 ]
 

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from harness.clock import Clock
-from harness.worker import Reports, orphaned, read
+from harness.worker import Reports, in_run_time, orphaned, read
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -90,6 +91,7 @@ def test_a_worker_tells_how_late_it_is_and_what_it_has_counted(held_s: float) ->
     assert rows == [["flood", "POST /y", "limited", 429, 3], ["legitimate", "GET /x", "ok", 200, 1]]
     assert [row["id"] for one in sent for row in one["ledger"]] == ["a", "b"]
     attack = {"total": 4, "sent": 3, "answered": 0, "settled": 2, "given_up": 0, "unreached": {}}
+    attack |= {"attempts": 0, "resent": 0, "counted": 0, "invalid": 0, "in_flight": 0.0, "rate": 0.0}
     attack |= {"problem": "", "shut": True}
     assert all((one["prefix"], one["attacks"]) == ("p-", {"f": attack}) for one in sent)
     assert all(one["at_s"] > 0 for one in sent), "it tells also when it has counted nothing"
@@ -139,9 +141,12 @@ def test_a_worker_without_a_master_is_told_from_an_idle_one(heard_s: float | Non
 def test_what_it_sends_is_read_in_the_time_of_the_run() -> None:
     clock = Clock(monotonic_base_s=0.0, wall_base_s=1000.0)
     row = [1003.2, "legitimate", "GET /x", "ok", 200, 2, [[5, 2]]]
-    assert read({"at_s": 1003.5, "lag_ms": None, "rows": []}, clock.from_wall)[0] == [("worker_requests", 3.5, 0.0)]
-    samples, rows = read({"at_s": 1003.5, "lag_ms": 12, "rows": [row]}, clock.from_wall)
-    assert samples == [("worker_requests", 3.5, 2.0), ("loop_lag_ms", 3.5, 12.0)]
+    activity = {"present": 2, "started": 5, "waiting": 1, "idle_s": 0.5}
+    users = [(f"users_{name}", 3.5, float(value)) for name, value in activity.items()]
+    told: dict[str, Any] = {"at_s": 1003.5, "lag_ms": None, "rows": [], "activity": activity}
+    assert read(told, clock.from_wall)[0] == [("worker_requests", 3.5, 0.0), *users]
+    samples, rows = read({**told, "lag_ms": 12, "rows": [row]}, clock.from_wall)
+    assert samples == [("worker_requests", 3.5, 2.0), *users, ("loop_lag_ms", 3.5, 12.0)]
     (one,) = rows
     assert one.at_s == pytest.approx(3.2) and (one.count, one.latency_ms) == (2, ((5, 2),))
 
@@ -161,3 +166,15 @@ def test_messages_that_are_missing_and_ends_that_never_came_are_told() -> None:
     for number in (1, 2, 5):
         gap.heard("a", told(number, last=number == 5))
     assert gap.missing() == "2 messages of worker a are missing"
+
+
+def test_times_of_a_ledger_row_become_those_of_the_run() -> None:
+    def shifted(at_s: float) -> float:
+        return at_s - 100.0
+
+    assert in_run_time({"at_s": 107.0, "begun_s": 106.5, "id": "x"}, shifted) == {
+        "at_s": 7.0,
+        "begun_s": 6.5,
+        "id": "x",
+    }
+    assert in_run_time({"at_s": 107.0}, shifted) == {"at_s": 7.0}, "an attempt that was never sent did not begin"

@@ -16,6 +16,7 @@ from twin.defects import Defects
 MESSAGE_FIELDS = ("id", "source", "topic", "payload")
 ROWS_MAX = 1000  # who makes up topics must not make the counts grow: beyond, they are counted by the rule they break
 OTHERS = "others"
+INNOCENT = {"innocent_cut_off": "voice_conversation", "blacklist_kept": "sandbox"}  # defect → the kernel that it harms
 Send = Callable[[bytes, dict[str, Any]], bool]
 
 
@@ -43,6 +44,7 @@ class Broker:
         self.subscriptions: dict[bytes, tuple[str, tuple[str, ...]]] = {}  # peer -> (actor, topic prefixes)
         self.window: Counter[tuple[str, str, str]] = Counter()
         self.log_rows: list[str] = []
+        self.published = 0  # messages that came, taken or refused, in this life
         self.urgent = False  # a binding or the blacklist has changed: write it now
 
     def take(self, peer: bytes, key: str, body: bytes) -> None:
@@ -90,6 +92,7 @@ class Broker:
     def _publish(self, peer: bytes, key: str, message: dict[str, Any], ack: bool) -> None:
         actor = self.actor(key)
         topic, message_id = str(message["topic"]), message["id"]
+        self.published += 1
         reason = self._refusal(actor, message)
         if reason:
             self._refuse(actor or "unknown", topic, reason)
@@ -127,10 +130,17 @@ class Broker:
         action, actor = order.get("action"), str(order.get("actor"))
         if action == "actor_blacklisted" and actor not in self.platform:
             self.ledger.blacklist[actor] = time.time()
+            self._harm("innocent_cut_off")
             self.urgent = True
         elif action == "actor_released":
             self.ledger.blacklist.pop(actor, None)
+            self._harm("blacklist_kept")
             self.urgent = True
+
+    def _harm(self, defect: str) -> None:
+        """Where *defect* is planted, cut off a kernel that did nothing."""
+        if defect in self.defects.planted:
+            self.ledger.blacklist[INNOCENT[defect]] = time.time()
 
     def deliver(self, message: dict[str, Any]) -> None:
         """To all who subscribed, but for those that are cut off."""

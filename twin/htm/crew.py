@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.htm.queue import HtmQueue
+from twin.htm.spoil import CANNED
 from twin.rpc import KernelError
 from twin.safeguards.worker_watchdog import WorkerLife
 
@@ -115,7 +116,8 @@ class Crew:
         if done is not None and done["failed"]:
             self._suspect(life, self.queue.give_back(done["lease"]))
         elif done is not None:
-            completed = self.queue.finish(life.name, done["lease"], done["result"], time.time())
+            result = CANNED if "result_canned" in self.defects.planted else done["result"]
+            completed = self.queue.finish(life.name, done["lease"], result, time.time())
         if completed:
             self._clear(life, completed)
         if not self._asks(life, hellos):

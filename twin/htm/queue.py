@@ -13,6 +13,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from twin.paging import fitting
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS htm (seq INTEGER PRIMARY KEY AUTOINCREMENT, intent_id TEXT UNIQUE, body TEXT,
     priority INTEGER, status TEXT, accepted_at REAL, completed_at REAL, executions INTEGER DEFAULT 0,
@@ -21,7 +23,7 @@ CREATE TABLE IF NOT EXISTS htm (seq INTEGER PRIMARY KEY AUTOINCREMENT, intent_id
 CREATE INDEX IF NOT EXISTS unfinished ON htm (status) WHERE status IN ('created', 'executing');
 CREATE TABLE IF NOT EXISTS leases (last INTEGER);
 """
-ROWS = "seq, intent_id, status, executions, priority, accepted_at, completed_at"
+ROWS = "seq, intent_id, status, executions, priority, accepted_at, completed_at, body, result"
 BEHIND_ALL = -1  # the order of an intent that was given back again and again: what works goes first
 
 
@@ -115,6 +117,10 @@ class HtmQueue:
     def drop(self, intent_id: str) -> None:
         """Forgets an intent as if it had never come."""
         self.db.execute("DELETE FROM htm WHERE intent_id = ?", (intent_id,))
+        self.shelve(intent_id)
+
+    def shelve(self, intent_id: str) -> None:
+        """Hands an intent to no worker any more."""
         self._heap = [one for one in self._heap if one[2] != intent_id]
         heapq.heapify(self._heap)
 
@@ -179,9 +185,11 @@ class HtmQueue:
         return [one.number for one in self.leases.values() if one.worker == worker]
 
     def page(self, since: int, limit: int) -> dict[str, Any]:
-        """The ledger from a cursor on."""
-        rows = self.db.execute(f"SELECT {ROWS} FROM htm WHERE seq > ? ORDER BY seq LIMIT ?", (since, limit)).fetchall()
-        intents = [{key: row[key] for key in row.keys() if key != "seq"} for row in rows]  # noqa: SIM118
+        """The ledger from a cursor on: each intent as it is stored, and the result of its execution."""
+        sql = f"SELECT {ROWS} FROM htm WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = fitting(self.db.execute(sql, (since, limit)), "body")
+        plain = [one for one in ROWS.split(", ") if one not in ("seq", "body")]
+        intents = [{**{key: row[key] for key in plain}, "intent": json.loads(row["body"])} for row in rows]
         return {"intents": intents, "next": rows[-1]["seq"] if rows else since}
 
     def status(self, intent_id: str) -> dict[str, Any] | None:

@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from twin.bus.client import BusClient
-from twin.http.body import parse, read_body
+from twin.defects import Defects
+from twin.http.body import ClientGone, parse, read_body, read_hashed
+from twin.http.broken import BrokenGateway
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import WARNING, KnowledgeCopy, wants_fresh
 from twin.http.metrics import Gauges, render
 from twin.http.outsiders import Outsiders
+from twin.http.recorded import KINDS, Answer, Attempt, RequestTrail
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
 from twin.safeguards.rate_limiter import RateLimiter
 
@@ -27,11 +30,10 @@ DEFERRABLE_BELOW = 5  # priorities IDLE, MINIMUM and LOW
 WHOLE_MAX = 1 << 62  # a cursor or a limit that SQLite can take
 INTENTS = "/api/htm/intents"
 KNOWLEDGE = "/api/knowledge"
-DECISION = ("POST", "/api/governance/check")
+DECISION = "/api/governance/check"
 APPEND = ("POST", "/api/immutable-log")
 RETROSPECTIVE = "/api/meta_loop/retrospective"
 QUEUE = "htm_queue"  # the subject under which a full queue defers intents; retrospectives go elsewhere
-Answer = tuple[int, dict[str, Any]]
 
 # method, path → kernel, operation
 CALLS: dict[tuple[str, str], tuple[str, str]] = {
@@ -43,6 +45,7 @@ CALLS: dict[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/verify"): ("verification_framework", "verify"),
     ("POST", "/api/secrets/sign"): ("secret_manager", "sign"),
     ("POST", "/api/governance/check"): ("governance", "check"),
+    ("GET", "/api/governance/rules"): ("governance", "rules"),
     ("GET", "/api/infrastructure"): ("infrastructure_manager", "describe"),
     ("GET", KNOWLEDGE): ("memory_fusion", "search"),
     ("POST", KNOWLEDGE): ("librarian", "add"),
@@ -71,7 +74,8 @@ class App:
     """One gateway: rate limiter, then what the path asks for. While *shedding* names something, work may be deferred.
 
     While *bypassed* names the kernel behind a read, it is answered from a copy, if the client takes a stored answer.
-    While *refusing* names a log that cannot be written, nothing is done that would have to be in it.
+    While *refusing* names a log that cannot be written, nothing is done that would have to be in it. Each request to a
+    route that changes state (recorded.KINDS) gets an entry in the *trail*.
 
     *limited* is called with a client that goes on although it is refused.
     """
@@ -81,13 +85,17 @@ class App:
         rpc: RpcClient,
         bus: BusClient,
         intents: Intents,
+        trail: RequestTrail,
         limiter: RateLimiter | None,
         limited: Callable[[str], None],
         outsiders: Outsiders,
+        broken: BrokenGateway | None = None,
     ) -> None:
+        self.broken = broken or BrokenGateway(Defects(()))
         self.rpc = rpc
         self.bus = bus
         self.intents = intents
+        self.trail = trail
         self.limiter = limiter
         self.limited = limited
         self.outsiders = outsiders
@@ -109,6 +117,8 @@ class App:
         headers = {b"content-type": b"application/json"}
         try:
             status, content = await self._answer(scope, receive)
+        except ClientGone:
+            return
         except KernelError as error:
             status, content = error.status, {"error": error.error, **error.detail}
         except KernelTimeout as error:
@@ -135,9 +145,11 @@ class App:
         method, path = scope["method"], scope["path"]
         if method == "POST" and path.startswith("/api/"):
             client = scope["client"][0] if scope.get("client") else "unknown"
-            self._limit(client)
-            if path == INTENTS:
-                return await self._intent(client, receive)
+            refusal = self._limited(client)
+            if path in KINDS:
+                return await self._recorded(path, client, receive, refusal)
+            if refusal is not None:
+                raise refusal
         if (method, path) == ("GET", "/health"):
             return 200, {"status": "ok", "now": time.time()}
         if (method, path) == ("GET", "/metrics"):
@@ -147,8 +159,6 @@ class App:
             return 200, await self.rpc.call("scheduler", "status", {"intent_id": intent_id}, KERNEL_LIMIT_S)
         if path not in self.paths:
             raise KernelError(404, "not_found", path=path)
-        if (method, path) == DECISION and (refusal := self._unrecorded()):
-            raise refusal
         if (method, path) == APPEND:
             self.outsiders.admit(scope["headers"])
         if method == "POST":
@@ -165,45 +175,78 @@ class App:
             return 200, await self.rpc.call("immutable_log", "append", entries, KERNEL_LIMIT_S)
         if (method, path) not in CALLS:
             raise KernelError(405, "method_not_allowed", method=method)
-        if path == RETROSPECTIVE and (under := self.shedding - {QUEUE}):
-            raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
+        await self.broken.harm(method, path)
         kernel, op = CALLS[(method, path)]
         for name in ("limit", "since", "last"):
             if isinstance(payload.get(name), str):
                 payload[name] = _whole(payload[name], name)
         stored = self._stored(scope, (method, path), payload)
-        content = stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
-        return 202 if path == RETROSPECTIVE else 200, content
+        return 200, stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+
+    async def _recorded(
+        self, path: str, client: str, receive: Callable[[], Awaitable[Any]], refusal: KernelError | None
+    ) -> Answer:
+        """A request that changes state. What the rate limiter refuses is hashed for its entry, and not parsed."""
+        validator = self.intents.validator
+        limit_bytes = validator.bytes_max if path == INTENTS and validator else BODY_BYTES_MAX
+        data, digest = await read_hashed(receive, limit_bytes)
+        attempt = Attempt(KINDS[path], client, digest)
+        try:
+            if refusal is not None:
+                raise refusal
+            if data is None:
+                raise KernelError(413, "body_too_large", limit_bytes=limit_bytes)
+            attempt.body = parse(data)
+            content = await self._change(path, attempt)
+        except KernelError as error:
+            answer = await self.trail.turned_down(attempt, error)
+            if path == INTENTS and "rejection_id" in answer[1]:
+                self.intents.rejected(client)
+            return answer
+        return await self.trail.accepted(attempt, content)
+
+    async def _change(self, path: str, attempt: Attempt) -> dict[str, Any]:
+        """Has the kernel of *path* do what is asked. Raises KernelError when it does not."""
+        body = attempt.body
+        if path == INTENTS:
+            return await self.intents.submit(body, self._deferred)
+        under = (self.shedding | self.broken.still_shedding) - {QUEUE}
+        if path == RETROSPECTIVE and under and not self.broken.lets_retrospectives_pass:
+            raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
+        if refusal := self._unrecorded():
+            raise refusal
+        if path == DECISION:
+            body = {**body, "request": {"digest": attempt.digest, "client": attempt.client}}
+        kernel, op = CALLS[("POST", path)]
+        return await self.rpc.call(kernel, op, body, KERNEL_LIMIT_S)
 
     def _stored(self, scope: dict[str, Any], asked: tuple[str, str], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The answer from a copy, when the kernel behind it is bypassed."""
-        if asked != ("GET", KNOWLEDGE) or CALLS[asked][0] not in self.bypassed or wants_fresh(scope["headers"]):
+        bypassed = self.bypassed | self.broken.still_bypassed
+        if asked != ("GET", KNOWLEDGE) or CALLS[asked][0] not in bypassed or wants_fresh(scope["headers"]):
             return None
         return self.knowledge.search(payload, time.monotonic())
 
-    def _limit(self, client: str) -> None:
-        """Raises KernelError 429 when *client* has used up what it may send."""
+    def _limited(self, client: str) -> KernelError | None:
+        """The refusal when *client* has used up what it may send."""
         if self.limiter is None:
-            return
+            return None
         now_s = time.monotonic()
         wait_s = self.limiter.wait_s(now_s, client)
-        if wait_s:
-            if self.limiter.insistence.saw(now_s, client):
-                self.limited(client)
-            raise KernelError(429, "rate_limited", retry_after_s=max(1, math.ceil(wait_s)))
-
-    async def _intent(self, client: str, receive: Callable[[], Awaitable[Any]]) -> Answer:
-        validator = self.intents.validator
-        data = await read_body(receive, validator.bytes_max if validator else BODY_BYTES_MAX)
-        return await self.intents.submit(client, data, self._deferred)
+        if not wait_s:
+            return None
+        if self.limiter.insistence.saw(now_s, client):
+            self.limited(client)
+        return KernelError(429, "rate_limited", retry_after_s=max(1, math.ceil(wait_s)))
 
     def _deferred(self, priority: int) -> KernelError | None:
-        if not self.shedding or priority >= DEFERRABLE_BELOW:
+        shedding = self.shedding | self.broken.still_shedding
+        if not shedding or priority >= DEFERRABLE_BELOW + self.broken.deferred_beyond or self.broken.overlooks_one():
             return self._unrecorded()
-        return KernelError(503, "load_shedding", shedding=sorted(self.shedding), retry_after_s=RETRY_AFTER_S)
+        return KernelError(503, "load_shedding", shedding=sorted(shedding), retry_after_s=RETRY_AFTER_S)
 
     def _unrecorded(self) -> KernelError | None:
-        if not self.refusing:
+        if not self.refusing or self.broken.answers_unrecorded():
             return None
         return KernelError(503, "log_unwritable", unwritable=sorted(self.refusing), retry_after_s=RETRY_AFTER_S)
 

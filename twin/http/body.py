@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from twin.rpc import KernelError
@@ -14,21 +15,50 @@ def _no_constant(word: str) -> Any:
 
 
 DEPTH_MAX = 100  # levels; what is deeper could be read here and not be written again further on
+HASHED_BYTES_MAX = 8 << 20  # of a body that is too long; what is longer still has no digest
 DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-async def read_body(receive: Callable[[], Awaitable[Any]], limit_bytes: int) -> bytes | None:
-    """None when it is longer than *limit_bytes*: the rest is left unread."""
-    parts, size = [], 0
+class ClientGone(Exception):
+    """The client hung up before its request was read to its end: there is no request, and nobody to answer."""
+
+
+async def _parts(receive: Callable[[], Awaitable[Any]]) -> AsyncIterator[bytes]:
+    """The body, part by part. Raises ClientGone."""
     while True:
         message = await receive()
-        part = message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        yield message.get("body", b"")
+        if not message.get("more_body"):
+            return
+
+
+async def read_hashed(receive: Callable[[], Awaitable[Any]], limit_bytes: int) -> tuple[bytes | None, str]:
+    """(the body, its SHA-256). The body is None when it is longer than *limit_bytes*, the hash "" for a far longer one.
+
+    Raises ClientGone.
+    """
+    digest, parts, size = hashlib.sha256(), [], 0
+    async for part in _parts(receive):
+        size += len(part)
+        if size > HASHED_BYTES_MAX:
+            return None, ""
+        digest.update(part)
+        if size <= limit_bytes:
+            parts.append(part)
+    return b"".join(parts) if size <= limit_bytes else None, digest.hexdigest()
+
+
+async def read_body(receive: Callable[[], Awaitable[Any]], limit_bytes: int) -> bytes | None:
+    """None when it is longer than *limit_bytes*: the rest is left unread. Raises ClientGone."""
+    parts, size = [], 0
+    async for part in _parts(receive):
         size += len(part)
         if size > limit_bytes:
             return None
         parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
+    return b"".join(parts)
 
 
 def parse(data: bytes) -> dict[str, Any]:

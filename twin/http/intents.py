@@ -1,4 +1,4 @@
-"""The gateway's way for intents: checked, audited when refused, and handed to the queue many at a time."""
+"""The gateway's way for intents: checked, and handed to the queue many at a time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twin.defects import Defects
-from twin.http.body import parse
-from twin.outbox import Outbox
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable, RpcClient
 from twin.safeguards.intent_validator import NORMAL, PRIORITIES, IntentValidator
 
@@ -21,7 +19,6 @@ WAITING_MAX = 5_000
 WAITING_BYTES_MAX = 16 << 20
 LIMIT_S = 2.0
 RETRY_AFTER_S = 2
-Answer = tuple[int, dict[str, Any]]
 Row = tuple[str, int, str]  # intent_id, priority, body
 
 
@@ -81,48 +78,38 @@ class Batches:
 
 
 class Intents:
-    """submit() is the whole way of one intent. *insists* is called with a client that sends too much that is none."""
+    """submit() hands one intent over. *insists* is called with a client that sends too much that is no intent."""
 
     def __init__(
         self,
         rpc: RpcClient,
-        outbox: Outbox,
         validator: IntentValidator | None,
         insists: Callable[[str], None],
         defects: Defects,
     ) -> None:
         self.batches = Batches(rpc)
-        self.outbox = outbox
         self.validator = validator
         self.insists = insists
         self.defects = defects
 
-    async def submit(self, client: str, data: bytes | None, deferred: Callable[[int], KernelError | None]) -> Answer:
-        """*data* None: it was too long to be read; *deferred*: says by its priority whether it has to wait."""
-        intent_id = ""
-        try:
-            body = self._read(data)
-            intent_id, priority = _identity(body)
-            self._check(body)
-            intent_id = intent_id or f"unnamed-{uuid.uuid4().hex}"
-            if refusal := deferred(priority):
-                raise refusal
-            word = await self.batches.put((intent_id, priority, json.dumps(body, sort_keys=True)))
-            if word == "full":
-                raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
-            if word == "duplicate":
-                raise KernelError(409, "duplicate_intent", intent_id=intent_id)
-        except KernelError as error:
-            if self.validator is None or error.status >= 500:
-                raise
-            return await self._reject(client, intent_id, error)
-        return 200, {"intent_id": intent_id, "status": "created"}
+    async def submit(self, body: dict[str, Any], deferred: Callable[[int], KernelError | None]) -> dict[str, Any]:
+        """The answer. *deferred* says by an intent's priority why it has to wait. Raises KernelError."""
+        intent_id, priority = _identity(body)
+        self._check(body)
+        intent_id = intent_id or f"unnamed-{uuid.uuid4().hex}"
+        if refusal := deferred(priority):
+            raise refusal
+        word = await self.batches.put((intent_id, priority, json.dumps(body, sort_keys=True)))
+        if word == "full":
+            raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
+        if word == "duplicate":
+            raise KernelError(409, "duplicate_intent", intent_id=intent_id)
+        return {"intent_id": intent_id, "status": "created"}
 
-    def _read(self, data: bytes | None) -> dict[str, Any]:
-        if data is None:
-            limit = self.validator.bytes_max if self.validator else None
-            raise KernelError(413, "body_too_large", limit_bytes=limit)
-        return parse(data)
+    def rejected(self, client: str) -> None:
+        """Counts a rejection against *client*."""
+        if self.validator is not None and self.validator.insistence.saw(time.monotonic(), client):
+            self.insists(client)
 
     def _check(self, body: dict[str, Any]) -> None:
         try:
@@ -131,25 +118,6 @@ class Intents:
         except KernelError as error:
             if not self.defects.overlooks(body, error.detail.get("field")):
                 raise
-
-    async def _reject(self, client: str, intent_id: str, error: KernelError) -> Answer:
-        """One audit entry for each, on disk before the client is told."""
-        assert self.validator is not None
-        if self.validator.insistence.saw(time.monotonic(), client):
-            self.insists(client)
-        reference = uuid.uuid4().hex
-        entry = {
-            "actor": client,
-            "action": "reject_intent",
-            "resource": intent_id,
-            "subsystem": "htm",
-            "payload": {"error": error.error, **error.detail},
-            "result": "rejected",
-            "reference": reference,
-        }
-        if not self.defects.strikes("rejection_unlogged"):
-            await self.outbox.add(entry)
-        return error.status, {"error": error.error, **error.detail, "rejection_id": reference}
 
 
 def _identity(body: dict[str, Any]) -> tuple[str, int]:

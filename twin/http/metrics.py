@@ -29,6 +29,7 @@ def render(gauges: Gauges, requests: Mapping[tuple[str, int], int], shedding: bo
 
     if gauges.bus:
         family("grace_message_bus_acl_violations_total", "counter", [("", gauges.bus["violations_total"])])
+        family("grace_message_bus_messages_total", "counter", [("", gauges.bus["published_total"])])
     if gauges.kernels:
         rows = gauges.kernels["kernels"]
         family("grace_kernel_up", "gauge", [(f'{{kernel="{k["name"]}"}}', k["state"] == "running") for k in rows])

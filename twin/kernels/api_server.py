@@ -11,13 +11,17 @@ from typing import Any
 
 import uvicorn
 
+from twin.audit import AuditWriter
 from twin.breaking import BreakingClient, keep_breaker
 from twin.commit import GroupCommit
+from twin.config import Config
 from twin.defects import Defects
 from twin.http.app import App
+from twin.http.broken import BrokenGateway
 from twin.http.intents import Intents
 from twin.http.knowledge_copy import FIRST_EVERY_S, REFRESH_EVERY_S
 from twin.http.outsiders import Outsiders, read_token
+from twin.http.recorded import RequestTrail
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.outbox import SCHEMA as OUTBOX_SCHEMA
@@ -42,6 +46,14 @@ class _Server(uvicorn.Server):
 class ApiServer(Kernel):
     name = "api_server"
 
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.broken = BrokenGateway(Defects(config.defects))
+        self.subscriptions = self.broken.topics  # type: ignore[misc]  # only where a planted defect needs them
+
+    async def on_message(self, message: dict[str, Any]) -> None:
+        self.broken.hear(message)
+
     async def setup(self) -> None:
         db = self.open_db("api_server", SCHEMA)
         waiting = self.open_db("api_server", OUTBOX_SCHEMA, self.config.audit_dir)
@@ -50,21 +62,22 @@ class ApiServer(Kernel):
         limiter, validator = RateLimiter(self.config.thresholds), IntentValidator(self.config.thresholds)
         self._watch(limiter, Incidents(self, limiter.name, db))
         self._watch(validator, Incidents(self, validator.name, db))
-        calls = self._calls(db)
+        calls, defects = self._calls(db), Defects(self.config.defects)
         intents = Intents(
             calls,
-            outbox,
             validator if self.config.enabled(validator.name) else None,
             lambda client: self._engage(validator, client, "invalid intents"),
-            Defects(self.config.defects),
+            defects,
         )
         self.app = App(
             calls,
             self.bus,
             intents,
+            RequestTrail(AuditWriter(outbox, defects)),
             limiter if self.config.enabled(limiter.name) else None,
             lambda client: self._engage(limiter, client, "refused requests"),
             Outsiders(read_token(self.config.run_dir)),
+            self.broken,
         )
         self.spawn(outbox.relay())
         self.spawn(self._release())
@@ -138,6 +151,8 @@ class ApiServer(Kernel):
             (self.app.refusing.add if payload["on"] else self.app.refusing.discard)(payload["subject"])
         elif op != "shedding":
             raise KernelError(404, "unknown_operation", op=op)
+        if op != "shedding" and not payload["on"]:
+            self.broken.ended(op, str(payload.get("subject") or payload.get("callee")))
         told = {"shedding": self.app.shedding, "bypassed": self.app.bypassed, "refusing": self.app.refusing}
         return {name: sorted(subjects) for name, subjects in told.items()}
 

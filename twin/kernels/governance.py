@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from twin.audit import AuditWriter
 from twin.commit import GroupCommit
 from twin.defects import Defects
 from twin.fields import text
@@ -19,6 +21,7 @@ from twin.rules import RULES, rules_of
 from twin.settings import LiveSettings, Settings
 
 DELIVERED = Settings()
+RISK_ASIDE = 0.0123  # of a planted defect
 
 
 def decide(
@@ -53,9 +56,15 @@ class Governance(Kernel):
         db = self.open_db("governance", SCHEMA, self.config.audit_dir)
         self.outbox = Outbox(self, db, GroupCommit(db))
         self.defects = Defects(self.config.defects)
+        self.audit = AuditWriter(self.outbox, self.defects)
         self.settings = LiveSettings(self.config)
         self._crossed: list[dict[str, Any]] | None = None
-        self.rules = rules_of(self.config)
+        self.rules = self.followed = rules_of(self.config)
+        if self.defects.begun_before("rules_forgotten", self.config.state_dir):
+            self.followed = {**self.rules, "review_from": 1.0}
+        self.stuck: Settings | None = None
+        if "settings_not_followed" in self.defects.planted:
+            self.spawn(self._stick())
         self.spawn(self.outbox.relay())
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -70,26 +79,42 @@ class Governance(Kernel):
             os._exit(70)
         actor, action, resource = (text(payload, name, 200) for name in ("actor", "action", "resource"))
         added = self.defects.risk_added(f"{actor}:{action}:{resource}")
-        answer = decide(actor, action, resource, added, self.rules, self.settings.get(time.monotonic()))
+        answer = decide(actor, action, resource, added, self.followed, self._settings())
+        if self.defects.strikes("field_differs"):
+            answer = {**answer, "risk_score": round(answer["risk_score"] + RISK_ASIDE, 4)}
         reference = uuid.uuid4().hex
         entry = {
             "actor": actor,
             "action": action,
             "resource": resource,
             "subsystem": "governance",
-            "payload": payload.get("payload") or {},
+            # what the client sent beside the question is covered by the digest
+            "payload": {**payload.get("request", {}), "reason": answer["reason"], "told": answer},
             "result": answer["decision"],
             "reference": reference,
         }
-        told = [{**answer, "decision_id": reference}]
+        told = [{**answer, "decision_id": reference, "audit_id": reference}]
+        if self.defects.strikes("told_otherwise"):
+            told[0] |= {"risk_score": round(answer["risk_score"] + RISK_ASIDE, 4), "approved": not answer["approved"]}
         self._cross(told)
         try:
             if not self.defects.strikes("audit_row_dropped"):
-                await self.outbox.add(entry)
+                await self.audit.write(entry)
         finally:
             if self._crossed is told:
                 self._crossed = None
         return told[0]
+
+    def _settings(self) -> Settings:
+        return self.stuck or self.settings.get(time.monotonic())
+
+    async def _stick(self) -> None:
+        """Where it is planted: the first settings that differ from those at the start are followed for good."""
+        first = self.settings.get(time.monotonic())
+        while self.stuck is None:
+            await asyncio.sleep(0.05)
+            now = self.settings.get(time.monotonic())
+            self.stuck = now if now != first else None
 
     def _cross(self, told: list[dict[str, Any]]) -> None:
         """Where it is planted: what one asker is told changes places with what is told to the next, while both wait."""

@@ -15,6 +15,7 @@ from twin.safeguards.dependency_latency_monitor import DependencyLatencyMonitor
 from twin.safeguards.resource_pressure_monitor import ResourcePressureMonitor
 
 LOOK_EVERY_S = 0.25
+WOLF_PERCENT = 40.0
 
 
 class HealthMonitor(Kernel):
@@ -23,6 +24,7 @@ class HealthMonitor(Kernel):
     async def setup(self) -> None:
         self.meters = Meters(self.config.dir, self.config.audit_dir)
         self.last: dict[str, float] = {}
+        self.planted = set(self.config.defects)
         self.monitor = ResourcePressureMonitor(self.config.thresholds)
         db = self.open_db("health_monitor", SCHEMA)
         self.incidents = Incidents(self, self.monitor.name, db)
@@ -40,12 +42,20 @@ class HealthMonitor(Kernel):
             self.last = self.meters.read()
             if not enabled:
                 continue
+            self._cry_wolf()
             for change in self.monitor.tick(time.monotonic(), self.last):
                 if change.engaged:
                     playbook = self.monitor.playbook(change.resource)
                     await self.incidents.engage(change.resource, playbook, change.reason, change.details)
                 else:
                     self.incidents.release(change.resource, change.reason, change.details)
+
+    def _cry_wolf(self) -> None:
+        """Where it is planted: say once that memory is short, because the CPU is busy."""
+        if self.last["cpu"] >= WOLF_PERCENT and "alarm_without_cause" in self.planted:
+            self.planted.discard("alarm_without_cause")
+            self.last["memory"] = 100.0
+            self.monitor.readings["memory"].clear()
 
     async def _watch_dependencies(self) -> None:
         while True:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import time
 from typing import Any
 
+from twin import log_spoil
 from twin.commit import GroupCommit
+from twin.defects import Defects
 from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
 from twin.incidents import Incidents
 from twin.kernel import Kernel
-from twin.log_chain import COLUMNS, GENESIS, SCHEMA, entry_hash
-from twin.log_copy import COPY_SCHEMA, LogCopy
+from twin.log_chain import COLUMNS, GENESIS, SCHEMA, append, entry_hash
+from twin.log_copy import COPY_SCHEMA, FOLLOW_MAX, LogCopy
 from twin.log_room import Complaints, Room, unwritable
 from twin.paging import cursor
 from twin.rpc import KernelError
@@ -43,6 +44,9 @@ class ImmutableLog(Kernel):
             self.spawn(self.copy.run())
             monitor = LogIntegrityMonitor(self.db)
             self.spawn(watch(self, monitor, Incidents(self, monitor.name, kept)))
+        self.defects = Defects(self.config.defects)
+        if "history_rewritten" in self.defects.planted:
+            self.spawn(self._rewrite())
         if self.config.enabled(guard.name):
             incidents = Incidents(self, guard.name, kept)
             guard.engaged = bool(incidents.open)
@@ -81,47 +85,33 @@ class ImmutableLog(Kernel):
 
     async def _write(self, entries: list[dict[str, Any]]) -> list[int]:
         """All of them, or none and KernelError 503."""
+        if len(entries) > 1 and self.defects.strikes("entries_reordered"):
+            entries = log_spoil.swap(entries)
         try:
-            sequences: list[int] = await self.commits.write(lambda db: [self._append(db, one) for one in entries])
+            sequences: list[int] = await self.commits.write(lambda db: append(db, entries))
         except sqlite3.Error as error:
             if not unwritable(error):
                 raise
             self.unwritten = str(error)
             raise KernelError(503, "log_unwritable", retry_after_s=RETRY_AFTER_S) from None
-        if self.copy is not None:
-            self.copy.follow()  # nobody is told of an entry that there is only once
+        while self.copy is not None and self.copy.follow() == FOLLOW_MAX:
+            pass  # nobody is told of an entry that there is only once
         return sequences
+
+    async def _rewrite(self) -> None:
+        """A planted defect: once there are enough entries and some time has passed, the log and its copy change."""
+        while not self.db.execute("SELECT 1 FROM entries WHERE sequence = ?", (log_spoil.REWRITTEN_AT,)).fetchone():
+            await asyncio.sleep(log_spoil.LOOK_EVERY_S)
+        await asyncio.sleep(log_spoil.AFTER_S)
+        await self.commits.write(log_spoil.rewrite)
+        if self.copy is not None:
+            await GroupCommit(self.copy.copy).write(log_spoil.rewrite)
 
     async def _restore(self) -> dict[str, Any]:
         """What differs from the copy comes back from it, in one transaction with nothing in between."""
         if self.copy is None:
             raise KernelError(409, "not_restored", reason="nobody keeps a copy")
         return {"entries": await self.commits.write(self.copy.put_back)}
-
-    def _append(self, db: sqlite3.Connection, entry: dict[str, Any]) -> int:
-        """A reference makes an entry that is sent again the same entry."""
-        known = db.execute("SELECT sequence FROM entries WHERE reference = ?", (entry["reference"],)).fetchone()
-        if known:
-            return int(known[0])
-        last = db.execute("SELECT sequence, entry_hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
-        sequence, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
-        content = json.dumps(entry.get("payload", {}), sort_keys=True, separators=(",", ":"))
-        parts = (entry["actor"], entry["action"], entry["resource"])
-        digest = entry_hash(sequence, *parts, content, entry["result"], previous)
-        db.execute(
-            "INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (
-                sequence,
-                *parts,
-                entry["subsystem"],
-                content,
-                entry["result"],
-                previous,
-                digest,
-                entry["reference"],
-            ),
-        )
-        return int(sequence)
 
     def _verify(self) -> dict[str, Any]:
         previous, count = GENESIS, 0

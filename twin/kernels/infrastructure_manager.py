@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from twin import settings, snapshots
+from twin.defects import Defects
 from twin.incidents import SCHEMA, Incidents
 from twin.kernel import Kernel
 from twin.rpc import KernelError, KernelTimeout, KernelUnavailable
@@ -25,6 +26,8 @@ class InfrastructureManager(Kernel):
 
     async def setup(self) -> None:
         self.settings = LiveSettings(self.config)
+        self.defects = Defects(self.config.defects)
+        self.dropping = False
         self.taken: dict[str, Any] = {}
         self.why_not = ""
         self.busy = asyncio.Lock()
@@ -45,11 +48,12 @@ class InfrastructureManager(Kernel):
         if op != "describe":
             raise KernelError(404, "unknown_operation", op=op)
         disk = shutil.disk_usage(self.config.dir)
+        every_s = self.settings.get(time.monotonic()).snapshots_every_s
         return {
             "cores": os.cpu_count(),
             "load": os.getloadavg(),
             "disk_free_bytes": disk.free,
-            "snapshot": {**self.taken, "problem": self.why_not},
+            "snapshot": {**self.taken, "every_s": every_s, "problem": self.why_not},
         }
 
     async def _snapshots(self) -> None:
@@ -72,10 +76,13 @@ class InfrastructureManager(Kernel):
         async with self.busy:
             index = await self.rpc.call("memory_fusion", "index", {})
             rules = await self.rpc.call("governance", "rules", {})
+            if self.dropping:
+                rules["rules"]["risk"].pop("delete", None)
             values = {"memory_index": index["index"], "governance_rules": rules["rules"]}
             self.taken = {**snapshots.take(self.config, values), "taken_at": time.time()}
 
     async def _regenerate(self) -> dict[str, Any]:
+        self.dropping = "snapshot_drops_key" in self.defects.planted
         try:
             await self._take()
         except OSError as error:

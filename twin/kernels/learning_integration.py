@@ -12,7 +12,8 @@ from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
 from twin.incidents import Incidents
 from twin.kernel import Kernel
 from twin.log_tail import LogTail
-from twin.models.store import ModelError, restore
+from twin.models import TRUST
+from twin.models.store import ModelError, restore, swap
 from twin.rpc import KernelError
 from twin.safeguards.error_recognition_system import ErrorRecognitionSystem
 from twin.signatures import SCHEMA as SIGNATURES_SCHEMA
@@ -63,7 +64,10 @@ class LearningIntegration(Kernel):
             return {"signatures": self.signatures.told()}
         if op == "restore_model":
             try:
-                return restore(self.config, text(payload, "name", 100))
+                name = text(payload, "name", 100)
+                if name == TRUST and "model_swapped" in self.config.defects:
+                    swap(self.config)
+                return restore(self.config, name)
             except ModelError as error:
                 raise KernelError(409, "not_restored", reason=str(error)) from None
         if op != "feedback":

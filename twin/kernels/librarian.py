@@ -39,17 +39,22 @@ class Librarian(Kernel):
         if op == "model":
             return self.classifier.told(time.monotonic())
         if op == "add":
-            payload.setdefault("category", self._classify(text(payload, "content"))["category"])
-            added = await self.rpc.call("memory_fusion", "add", payload, ASK_LIMIT_S)
-            self.db.execute(
-                "INSERT INTO catalog VALUES (?, 1) ON CONFLICT (category) DO UPDATE SET entries = entries + 1",
-                (payload["category"],),
-            )
-            return {**added, "category": payload["category"]}
+            return await self._add(payload)
         if op == "catalog":
             rows = self.db.execute("SELECT category, entries FROM catalog ORDER BY category")
             return {"categories": {row["category"]: row["entries"] for row in rows}}
         raise KernelError(404, "unknown_operation", op=op)
+
+    async def _add(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """A piece that is sent again under its own id is the same piece: it is counted once."""
+        classified = self._classify(text(payload, "content"))["category"]
+        added = await self.rpc.call("memory_fusion", "add", {**payload, "classified": classified}, ASK_LIMIT_S)
+        if not added.pop("known"):
+            self.db.execute(
+                "INSERT INTO catalog VALUES (?, 1) ON CONFLICT (category) DO UPDATE SET entries = entries + 1",
+                (added["category"],),
+            )
+        return added
 
 
 KERNEL = Librarian

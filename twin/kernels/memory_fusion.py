@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twin.commit import GroupCommit
+from twin.defects import Defects
 from twin.fields import number, text
 from twin.kernel import Kernel
 from twin.models import TRUST
@@ -51,13 +52,29 @@ class MemoryFusion(Kernel):
     async def setup(self) -> None:
         self.db = self.open_db("knowledge", SCHEMA)
         self.commits = GroupCommit(self.db)
+        self.defects = Defects(self.config.defects)
         if not self.db.execute("SELECT 1 FROM knowledge LIMIT 1").fetchone():
             for category, content, source in FIRST:
-                self._insert(self.db, category, content, source, 0.9, ["grace"])
+                self._insert(self.db, uuid.uuid4().hex, category, content, source, 0.9, ["grace"])
         self.scorer, self.settings = ModelInUse(self.config, TRUST), LiveSettings(self.config)
         kept = begin_with(self.config, "memory_index")
         self.index = kept if usable(kept) else dict(EMPTY_INDEX)
+        self._spoil(Defects(self.config.defects))
         self._count_up()
+
+    def _spoil(self, defects: Defects) -> None:
+        """What is planted here strikes when this kernel begins again."""
+        last = self.db.execute("SELECT max(rowid) AS last FROM knowledge").fetchone()["last"]
+        folder = self.config.state_dir
+        if defects.begun_before("knowledge_gone", folder):
+            self.db.execute("DELETE FROM knowledge")
+            self.db.execute("DELETE FROM words")
+        if defects.begun_before("knowledge_forgets", folder):
+            self.db.execute("DELETE FROM knowledge WHERE rowid = ?", (len(FIRST),))
+        if defects.begun_before("knowledge_rewritten", folder):
+            self.db.execute("UPDATE knowledge SET content = content || ' It is said.' WHERE rowid = 1")
+        if defects.begun_before("index_not_rebuilt", folder):
+            self.index = {**EMPTY_INDEX, "last_row": last}
 
     def _count_up(self) -> dict[str, Any]:
         """The index, with what has come since it was last counted up: knowledge is only ever added."""
@@ -78,16 +95,7 @@ class MemoryFusion(Kernel):
         if op == "recent":
             return self._recent(int(number(payload, "limit", 1, 1000, 100)))
         if op == "add":
-            tags = payload.get("tags") or []
-            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-                raise KernelError(422, "invalid_field", field="tags", expected="a list of texts")
-            parts = (
-                text(payload, "category", 100),
-                text(payload, "content"),
-                text(payload, "source", 100),
-                number(payload, "confidence", 0, 1, 0.5),
-            )
-            return {"id": await self.commits.write(lambda db: self._insert(db, *parts, tags))}
+            return await self._add(payload)
         if op == "trust":
             return self._trust_of(payload)
         if op == "model":
@@ -96,15 +104,53 @@ class MemoryFusion(Kernel):
             return {"index": self._count_up()}
         raise KernelError(404, "unknown_operation", op=op)
 
+    async def _add(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """*classified*: the category of a piece that comes without one."""
+        tags = payload.get("tags") or []
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise KernelError(422, "invalid_field", field="tags", expected="a list of texts")
+        own = text(payload, "knowledge_id", 100) if "knowledge_id" in payload else ""
+        sent: dict[str, Any] = {
+            **({"category": text(payload, "category", 100)} if "category" in payload else {}),
+            "content": text(payload, "content"),
+            "source": text(payload, "source", 100),
+            "confidence": number(payload, "confidence", 0, 1, 0.5),
+            "tags": tags,
+        }
+        category = text(payload, "category", 100, str(payload.get("classified", "unclassified")))
+        kept: dict[str, Any] = await self.commits.write(
+            lambda db: self._keep(db, own or uuid.uuid4().hex, category, sent)
+        )
+        return kept
+
+    def _keep(self, db: sqlite3.Connection, identity: str, category: str, sent: dict[str, Any]) -> dict[str, Any]:
+        """A piece that is sent again under its own id is the same piece. Raises KernelError 409 for other content."""
+        row = db.execute("SELECT * FROM knowledge WHERE id = ?", (identity,)).fetchone()
+        if row is None:
+            rest = (sent["source"], sent["confidence"], sent["tags"])
+            self._insert(db, identity, category, sent["content"], *rest)
+            if self.defects.strikes("knowledge_doubled"):
+                self._insert(db, uuid.uuid4().hex, category, sent["content"], *rest)
+            if self.defects.strikes("knowledge_changed"):
+                db.execute("UPDATE knowledge SET content = content || '.' WHERE id = ?", (identity,))
+            if self.defects.strikes("knowledge_lost"):
+                db.execute("DELETE FROM knowledge WHERE id = ?", (identity,))
+                db.execute("DELETE FROM words WHERE id = ?", (identity,))
+        elif any({**dict(row), "tags": json.loads(row["tags"])}[name] != value for name, value in sent.items()):
+            raise KernelError(409, "duplicate_knowledge", knowledge_id=identity)
+        return {"id": identity, "category": row["category"] if row else category, "known": row is not None}
+
     def _trust_of(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """How far something would be trusted that is described here, and not kept."""
+        """How far something would be trusted that is described here and not kept, and whether it would be found."""
         row: dict[str, Any] = {name: text(payload, name, default="") for name in ("category", "content", "source")}
         row |= {"tags": bool(payload.get("tags")), "used": int(number(payload, "used", 0, 1e9, 0))}
         row["confidence"] = number(payload, "confidence", 0, 1, 0.5)
-        scorer = self.scorer.get(time.monotonic())
+        now_s = time.monotonic()
+        scorer, least = self.scorer.get(now_s), self.settings.get(now_s).knowledge_trust_min
         if scorer is None:
-            return {"trust": None, "degraded": [TRUST]}
-        return {"trust": scorer.score(known_of(row, number(payload, "age_s", 0, 1e9, 0))), "degraded": []}
+            return {"trust": None, "found": True, "degraded": [TRUST]}
+        trust = scorer.score(known_of(row, number(payload, "age_s", 0, 1e9, 0)))
+        return {"trust": trust, "found": trust >= least, "degraded": []}
 
     def _told(self, rows: Iterable[sqlite3.Row]) -> dict[str, Any]:
         """Each with how far it can be trusted. Without the scorer nobody can say that: it is found all the same."""
@@ -117,9 +163,14 @@ class MemoryFusion(Kernel):
 
     @staticmethod
     def _insert(
-        db: sqlite3.Connection, category: str, content: str, source: str, confidence: float, tags: list[str]
-    ) -> str:
-        identity = uuid.uuid4().hex
+        db: sqlite3.Connection,
+        identity: str,
+        category: str,
+        content: str,
+        source: str,
+        confidence: float,
+        tags: list[str],
+    ) -> None:
         words = json.dumps(tags)
         db.execute(
             "INSERT INTO knowledge (id, category, content, source, confidence, tags, created_at)"
@@ -127,7 +178,6 @@ class MemoryFusion(Kernel):
             (identity, category, content, source, confidence, words, time.time()),
         )
         db.execute("INSERT INTO words VALUES (?, ?, ?)", (identity, content, " ".join(tags)))
-        return identity
 
     def _recent(self, limit: int) -> dict[str, Any]:
         """What was added last, as far as it fits into one answer."""

@@ -159,6 +159,7 @@ class MessageBus(Kernel):
             reasons[reason] = reasons.get(reason, 0) + count
         return {
             "violations_total": sum(ledger.refused.values()),
+            "published_total": self.broker.published,
             "per_actor": per_actor,
             "per_reason": reasons,
             "delivered": dict(ledger.delivered),

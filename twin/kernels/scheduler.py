@@ -11,6 +11,7 @@ from twin.defects import Defects
 from twin.htm import WORKERS
 from twin.htm.crew import Crew
 from twin.htm.queue import SCHEMA, HtmQueue
+from twin.htm.spoil import spoil
 from twin.incidents import SCHEMA as INCIDENTS_SCHEMA
 from twin.incidents import Incidents
 from twin.kernel import Kernel
@@ -71,8 +72,7 @@ class Scheduler(Kernel):
         """An intent that is sent again is the same intent."""
         words, fresh = self.queue.add(rows, time.time(), again=self.unchecked)
         for intent_id in fresh:
-            if self.defects.strikes("intent_lost"):
-                self.queue.drop(intent_id)
+            spoil(self.queue, self.defects, intent_id, time.time())
         self.deepest = max(self.deepest, self.queue.depth)
         return words
 

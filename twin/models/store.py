@@ -7,12 +7,13 @@ import json
 import logging
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twin.config import Config
 from twin.files import seen, sha256_of, write_whole
-from twin.models import MODELS
+from twin.models import MODELS, TRUST
 from twin.models.classifier import NaiveBayes
 from twin.models.training import fitted
 from twin.models.trust import TrustScorer
@@ -92,6 +93,17 @@ def restore(config: Config, name: str) -> dict[str, Any]:
     if found != wanted:
         raise ModelError(f"{name} is {found[:12]} after it was restored, not {wanted[:12]}")
     return {"sha256": found, "bytes": len(data)}
+
+
+def swap(config: Config) -> None:
+    """Put another trust scorer in the place of the backup, with the checksum that fits it: a defect on purpose."""
+    backups = backup_dir(config)
+    rows = json.loads((backups / "manifest.json").read_bytes())
+    model = load((backups / TRUST).read_bytes(), checksums(config)[TRUST])
+    data = pickle.dumps(replace(model, unknown_source=0.9), protocol=4)
+    write_whole(backups / TRUST, data)
+    rows[TRUST] = {**rows[TRUST], "sha256": sha256_of(data), "bytes": len(data)}
+    write_whole(backups / "manifest.json", json.dumps(rows, indent=1).encode())
 
 
 class ModelInUse:

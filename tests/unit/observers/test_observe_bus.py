@@ -221,3 +221,35 @@ def test_a_bus_without_a_key_for_the_listener_is_told_as_missing(tmp_path: Path)
     bus = {"endpoint": "tcp://127.0.0.1:9", "server_public_key": "k", "open_topic": "t", "spare_actors": []}
     assert BusListener.missing(target(tmp_path, bus=bus)) == "bus.spare_actors"
     assert BusListener.missing(target(tmp_path, bus=None)) == "bus"
+
+
+def beat(broker: TinyBroker, kernel: str, source: str) -> None:
+    message = {"source": source, "topic": f"telemetry.kernel.{kernel}", "payload": {"number": 1}}
+    broker.queue.append(json.dumps({"op": "deliver", "message": message}).encode())
+
+
+def test_it_counts_the_heartbeats_of_each_kernel(broker: TinyBroker, view: FakeView) -> None:
+    view.target.bus["heartbeat_topic"] = "telemetry.kernel"  # type: ignore[index]
+    listener = BusListener(view.target)
+    beats: list[tuple[str, float | None]] = []
+
+    def seen() -> list[tuple[str, float | None]]:
+        beats.extend((one.subject, one.value) for one in listener.observe(view) if one.name == "bus_heartbeats")
+        return beats
+
+    try:
+        assert seen() == []
+        beat(broker, "governance", "governance_engine")
+        wait_for(lambda: ("governance", 1.0) in seen(), 5)
+        beat(broker, "governance", "stranger")  # nobody else can stand in for it
+        beat(broker, "sandbox", "sandbox")
+        beat(broker, "governance", "governance_engine")
+        wait_for(lambda: ("governance", 2.0) in seen() and ("sandbox", 1.0) in beats, 5)
+        assert sorted(beats) == [("governance", 1.0), ("governance", 2.0), ("sandbox", 1.0)], (
+            "one sample for each that came"
+        )
+        assert heard(listener, view) == {}, "a heartbeat is no message of an actor on the open topic"
+        topics = [one["topics"] for one in broker.heard if one["op"] == "subscribe"]
+        assert topics[0] == ["telemetry.open", "telemetry.kernel."]
+    finally:
+        listener.close()

@@ -1,0 +1,1 @@
+"""Harness with one part broken on purpose: which finding names it."""

@@ -1,0 +1,14 @@
+"""Breaks one part of the harness before it starts; Locust loads it before the file that starts the run.
+
+GRACE_BREAK=NAME locust -f benchmarks/defects/locustfile_broken.py,locustfiles/grace.py --headless --scenario ID
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.defects.broken import apply
+
+apply(os.environ["GRACE_BREAK"])

@@ -1,0 +1,78 @@
+"""The witness of a request flood: the gateway's own count of the route, and the kernel's table of connections."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from socket import inet_ntoa
+from urllib.parse import urlsplit
+
+from faults.helpers.witness import Counted, Total, requests_counter
+from harness.contracts import Hands, Target
+from harness.model import Effect
+
+TABLE = Path("/proc/net/tcp")
+ESTABLISHED = "01"
+BY_GATEWAY = "the gateway's own count of this route"
+BY_GENERATOR = "the engine's count of ended requests, which the source does not make"
+BY_KERNEL = "connections in the kernel's table"
+
+
+def start(target: Target, endpoint: str, senders: Sequence[str], hands: Hands) -> Total:
+    """Counts from now on. A target that counts no requests leaves the load generator's other count."""
+    parts = urlsplit(target.base_url)
+    connections = Connections(senders, parts.port or 80)
+    port_names = {"concurrency": BY_KERNEL}
+
+    def retries() -> float:
+        told = hands.traffic()
+        if told.sent < told.total:
+            connections.look()
+        return float(max(0, told.attempts - told.sent))
+
+    def also() -> Mapping[str, float]:
+        return {"concurrency": float(connections.most)} if connections.most else {}
+
+    count: Callable[[Effect], Counted | None]
+    again: Callable[[], None]
+    try:
+        polled = requests_counter(target, f"POST {endpoint}")
+        count, again, name = polled, polled.look, BY_GATEWAY
+    except LookupError:
+        name, again = BY_GENERATOR, lambda: None
+
+        def count(_: Effect) -> Counted:
+            return time.monotonic(), float(hands.traffic().counted)
+
+    made = Total(count, less=retries, more=also, also_names=port_names, again=again)
+    made.name = name
+    return made
+
+
+class Connections:
+    """How many connections from *senders* to *port* are established; *most*: at one look so far."""
+
+    def __init__(self, senders: Sequence[str], port: int, table: Path = TABLE) -> None:
+        self.senders, self.port, self.table = frozenset(senders), f"{port:04X}", table
+        self.most = 0
+
+    def look(self) -> int:
+        try:
+            rows = self.table.read_text().splitlines()[1:]
+        except OSError:
+            return 0
+        cells = (row.split()[1:4] for row in rows)
+        now = sum(
+            state == ESTABLISHED and remote.endswith(f":{self.port}") and _address(local) in self.senders
+            for local, remote, state in cells
+        )
+        self.most = max(self.most, now)
+        return now
+
+
+def _address(text: str) -> str:
+    """An address as the kernel writes it, in its own byte order."""
+    packed = bytes.fromhex(text.partition(":")[0])
+    return inet_ntoa(packed[::-1] if sys.byteorder == "little" else packed)

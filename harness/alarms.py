@@ -1,0 +1,174 @@
+"""Engagements of safeguards: explained by a fault of the plan, by our own witness (a side effect), or by nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.ledger import LEGITIMATE
+from harness.model import Kind
+from harness.record import DETECTION_GRACE_S, Engagement, FaultRecord, Record
+
+BEFORE_S, AFTER_S = 8.0, 1.5  # our own samples around an engagement that may show its cause
+EVENTS_BEFORE_S = 30.0  # a change of a process or a file is seen by others long before, or just after
+CLOCK_S = 1.0  # two clocks may differ by so much around an injection
+ANY = "*"
+FAULTS, WITNESS, NOTHING, UNKNOWN = "fault", "side effect", "nothing", "unknown"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An engagement of this run and what gave cause to it."""
+
+    engagement: Engagement
+    cause: str  # FAULTS, WITNESS, NOTHING (a false alarm) or UNKNOWN (our witness is missing)
+    because: str = ""
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.engagement.safeguard}({self.engagement.subject})"
+
+
+def alarms(record: Record) -> list[Alarm]:
+    """Each engagement that began while the run watched, with its cause."""
+    mine = [one for one in record.engagements if not one.engaged.detail.get("before_run")]
+    return [_alarm(record, one) for one in mine]
+
+
+def names_of(fault: FaultRecord) -> set[str]:
+    """All that a fault is aimed at or sent from: kernels, actors, files, workers, addresses."""
+    step = fault.step
+    facts = fault.injected.detail if fault.injected else {}
+    return {step.subject, step.target, *step.kernels, *_texts(step.params), *_texts(facts)}
+
+
+def by_fault(record: Record, one: Engagement) -> FaultRecord | None:
+    """The fault that explains *one*: in force, or over for at most the grace of a detection."""
+    for fault in record.faults:
+        if fault.injected is None:
+            continue
+        until_s = fault.ended.at_s + DETECTION_GRACE_S if fault.ended else record.end_s
+        if not fault.injected.at_s - CLOCK_S <= one.engaged.at_s <= until_s:
+            continue
+        rows = record.plan.coverage.get(fault.step.step_id, ())
+        covered = {(name, record.plan.subject_of(fault.step, name)) for name, _ in rows}
+        if (one.safeguard, one.subject) in covered or one.subject in names_of(fault):
+            return fault
+    return None
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return {value}
+    inner: Iterable[Any] = value.values() if isinstance(value, Mapping) else value if _is_list(value) else ()
+    return {text for one in inner for text in _texts(one)}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _alarm(record: Record, one: Engagement) -> Alarm:
+    fault = by_fault(record, one)
+    if fault is not None:
+        return Alarm(one, FAULTS, fault.step.step_id)
+    rows = record.plan.alarms.get(one.safeguard, {})
+    row = rows.get(one.subject, rows.get(ANY))
+    if row is None:
+        return Alarm(one, UNKNOWN, "scenarios/coverage.yaml names no witness for it")
+    told = [answer for answer in (ask(record, one, row) for ask in _WITNESSES) if answer is not None]
+    shown = next((answer for answer in told if answer[0]), None)
+    if shown is not None:
+        return Alarm(one, WITNESS, shown[1], shown[2])
+    if not told:
+        return Alarm(one, UNKNOWN, "our own witness was silent")
+    return Alarm(one, NOTHING, "; ".join(answer[1] for answer in told), tuple(e for _, _, some in told for e in some))
+
+
+# (it had cause, words, evidence); None: this witness is not asked for, or has nothing to say
+_Answer = tuple[bool, str, tuple[str, ...]] | None
+
+
+def _by_signal(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    if "signal" not in row:
+        return None
+    at_s, best, line = one.engaged.at_s, None, 0
+    for subject in row.get("subjects", (one.subject,)):
+        near = record.signals(row["signal"], subject).between(at_s - BEFORE_S, at_s + AFTER_S)
+        top = near.highest_mean(row["mean_s"]) if "mean_s" in row else None
+        if top is None and "mean_s" not in row and near.rows:
+            top = max((value, number) for _, value, number in near.rows)
+        if top is not None and (best is None or top[0] > best):
+            best, line = top
+    if best is None:
+        return None
+    words = f"{row['signal']} was at most {best:.4g}, {row['above']:g} gives cause"
+    return best >= row["above"], words, (f"signals.csv:{line}",)
+
+
+def _by_route(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    """Of the routes that need what the safeguard names: a probe, or a request of a user, that was slow or failed."""
+    if "route_ms" not in row:
+        return None
+    routes = [name for name, kernels in record.plan.routes.items() if one.subject in kernels]
+    since_s, until_s = one.engaged.at_s - BEFORE_S, one.engaged.at_s + AFTER_S
+    slowest, line, file = 0.0, 0, "signals.csv"
+    for name in routes:
+        for signal, worst in (("route_latency_ms", 1.0), ("route_up", 0.0)):
+            for _, value, number in record.signals(signal, name).between(since_s, until_s + 2.0).rows:
+                ms = value if worst else (row["route_ms"] if value == 0.0 else 0.0)
+                slowest, line, file = max((slowest, line, file), (ms, number, "signals.csv"))
+    for request in record.requests:
+        if since_s <= request.at_s <= until_s + 2.0 and request.name in routes:
+            ms = row["route_ms"] if request.outcome == "failed" else float(request.latency_ms[-1][0])
+            slowest, line, file = max((slowest, line, file), (ms, request.line, "requests.csv"))
+    if not line:
+        return None
+    words = f"routes of {one.subject} answered within {slowest:.0f} ms, {row['route_ms']:g} ms gives cause"
+    return slowest >= row["route_ms"], words, (f"{file}:{line}",)
+
+
+def _by_requests(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    if "requests_per_s" not in row:
+        return None
+    since_s = one.engaged.at_s - 2.0
+    rows = record.request_rows(since_s, one.engaged.at_s + AFTER_S, row.get("user", LEGITIMATE))
+    if not rows:
+        return None
+    per_s = max(sum(other.count for other in rows if at <= other.at_s < at + 1.0) for at in {r.at_s for r in rows})
+    words = f"{per_s} requests a second came from {one.subject}, {row['requests_per_s']:g} gives cause"
+    return per_s >= row["requests_per_s"], words, (f"requests.csv:{rows[0].line}",)
+
+
+def _by_events(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    kinds = [Kind(word) for word in row.get("events", ())]
+    if not kinds:
+        return None
+    since_s, until_s = one.engaged.at_s - EVENTS_BEFORE_S, one.engaged.at_s + AFTER_S
+    mine = [e for e in record.of_kind(*kinds) if e.subject == one.subject and since_s <= e.at_s <= until_s]
+    words = f"no {' or '.join(row['events'])} of {one.subject} was seen"
+    cited = mine[0] if mine else one.engaged
+    return bool(mine), f"{mine[0].kind} of {one.subject}" if mine else words, (f"timeline:{cited.seq}",)
+
+
+def _by_safeguards(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    """Another safeguard that names the same, and is itself explained by a fault or by another witness."""
+    if not row.get("safeguards"):
+        return None
+    since_s, until_s = one.engaged.at_s - EVENTS_BEFORE_S, one.engaged.at_s + AFTER_S
+    for other in record.engagements:
+        same = other.safeguard != one.safeguard and other.subject == one.subject
+        if same and since_s <= other.engaged.at_s <= until_s and _alarm(record, other).cause in (FAULTS, WITNESS):
+            return True, f"{other.safeguard} names it too", (f"timeline:{other.engaged.seq}",)
+    return False, f"no other safeguard names {one.subject}", (f"timeline:{one.engaged.seq}",)
+
+
+def _by_faults(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    if not row.get("only_faults"):
+        return None
+    return False, "only a fault of the plan could give cause", (f"timeline:{one.engaged.seq}",)
+
+
+_WITNESSES = (_by_signal, _by_route, _by_requests, _by_events, _by_safeguards, _by_faults)

@@ -1,0 +1,229 @@
+"""Bystanders of the faults, clause by clause: their routes, their place on the bus, and what is given back to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.ledger import LEGITIMATE
+from harness.model import Verdict
+from harness.playbook_effects import CUTS_OFF
+from harness.record import Engagement, Record, cite_rows
+from harness.traffic import BIN_S, RequestRow, Traffic
+
+MISSES_IN_A_ROW = 2  # a probe asks once a second: a single miss may be a moment of the whole machine
+PROBES_MIN = 100  # of fewer a share of 1 % says nothing
+REQUESTS_MIN = 20
+FAILURES_MIN = 2
+SILENT_S = 5.0  # a kernel publishes once a second
+CANARY_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
+SETTLE_S = 1.0  # an answer that was under way when a playbook was taken back
+OPEN_S = 5.0  # an engagement that began so shortly before the end had no time to be released
+HEARTBEATS = "bus_heartbeats"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that speaks against a claim."""
+
+    code: str
+    words: str
+    evidence: tuple[str, ...]
+    verdict: Verdict = Verdict.FAIL
+
+
+def window(record: Record) -> tuple[float, float]:
+    """From the first injection (of a run without one: from the baseline) until nobody sends requests any more."""
+    start_s = record.first_injection_s
+    if start_s is None:
+        start_s = record.baseline.at_s if record.baseline else 0.0
+    return start_s, record.load_end_s
+
+
+# Routes
+
+
+def routes(record: Record) -> tuple[list[Cause], list[str]]:
+    """(what is wrong with the routes that need no faulted kernel, remarks about what was not seen)."""
+    causes: list[Cause] = []
+    unseen: list[str] = []
+    start_s, end_s = window(record)
+    for name in sorted(record.bystander_routes):
+        probed = record.signals("route_up", name).between(start_s, end_s).rows
+        rows = record.request_rows(start_s, end_s, names=frozenset({name}))
+        causes += _probes(record, name, probed) + _users(record, name, rows)
+        if not probed and name in record.plan.witnesses.values():
+            why = f"the probe of {name} was silent"
+            causes.append(Cause("route_unseen", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
+        elif not probed and not rows:
+            unseen.append(name)
+    return causes, [f"nobody asked {', '.join(unseen)}, and no probe does"] if unseen else []
+
+
+def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]]) -> list[Cause]:
+    slo = record.plan.slo
+    missed = [row for row in rows if row[1] == 0.0]
+    in_a_row = _longest(rows)
+    share = 100.0 - 100.0 * len(missed) / len(rows) if rows else 100.0
+    cited = tuple(f"signals.csv:{line}" for _, _, line in missed[:5])
+    if in_a_row >= MISSES_IN_A_ROW or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
+        words = f"{name} failed {len(missed)} of {len(rows)} probes, {in_a_row} in a row"
+        return [Cause("route_failing", words, cited)]
+    slow = record.signals("route_latency_ms", name).between(rows[0][0], rows[-1][0]).rows if rows else ()
+    ordered = sorted((value, line) for _, value, line in slow)
+    if len(ordered) >= REQUESTS_MIN:
+        p99, line = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+        if p99 > slo.responsive_latency_ms_p99_max:
+            words = f"{name} answered probes with a p99 of {p99:.0f} ms"
+            return [Cause("route_failing", words, (f"signals.csv:{line}",))]
+    return []
+
+
+def _longest(rows: Iterable[tuple[float, float, int]]) -> int:
+    """How many probes in a row failed at most."""
+    longest = current = 0
+    for _, value, _ in rows:
+        current = current + 1 if value == 0.0 else 0
+        longest = max(longest, current)
+    return longest
+
+
+def _users(record: Record, name: str, rows: Sequence[RequestRow]) -> list[Cause]:
+    slo, traffic = record.plan.slo, Traffic.of(rows)
+    lost = traffic.failed + traffic.limited
+    if traffic.count < REQUESTS_MIN:
+        return []
+    success = 100.0 - 100.0 * lost / traffic.count
+    p99 = traffic.percentile(99) or 0.0
+    if success < slo.bystander_success_percent_min and lost >= FAILURES_MIN:
+        words = f"{success:.1f} % of {traffic.count} requests of users to {name} succeeded"
+        bad = (row for row in rows if row.outcome in ("failed", "limited"))
+        return [Cause("route_failing", words, cite_rows(bad))]
+    if p99 > slo.responsive_latency_ms_p99_max:
+        words = f"users waited for {name} with a p99 of {p99:.0f} ms"
+        return [Cause("route_failing", words, cite_rows(rows[-1:]))]
+    return []
+
+
+# Actors
+
+
+def actors(record: Record) -> list[Cause]:
+    """What shows that an actor without a fault is cut off: kernels on the bus, ourselves, the legitimate users."""
+    causes = [*_limited(record), *_silent_kernels(record)]
+    if "bus.heartbeat_topic" in record.plan.offers and not record.subjects(HEARTBEATS):
+        why = "the subscriber heard no kernel on the topic of their heartbeats"
+        causes.append(Cause("bus_unheard", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
+    return causes
+
+
+def _limited(record: Record) -> list[Cause]:
+    start_s, end_s = window(record)
+    rows = record.request_rows(start_s, end_s)
+    limited = [row for row in rows if row.outcome == "limited"]
+    count, total = sum(row.count for row in limited), sum(row.count for row in rows)
+    if count < FAILURES_MIN or 100.0 * count / total <= 100.0 - record.plan.slo.bystander_success_percent_min:
+        return []
+    return [Cause("actor_cut_off", f"legitimate users were limited {count} times of {total}", cite_rows(limited))]
+
+
+def _silent_kernels(record: Record) -> list[Cause]:
+    """Kernels without a fault that the subscriber did not hear for longer than SILENT_S, while it heard itself.
+
+    A silence that began after the last fault and lasts to the end is something that was not given back.
+    """
+    canary = record.signals("bus_canary").rows
+    end_s = min(record.load_end_s, canary[-1][0]) if canary else 0.0
+    over_s = record.last_fault_end_s
+    causes = []
+    for kernel in sorted(set(record.subjects(HEARTBEATS)) - record.faulted_kernels):
+        rows = [row for row in record.signals(HEARTBEATS, kernel).rows if row[0] <= end_s]
+        for (since_s, _, line), following in zip(rows, [*rows[1:], None], strict=True):
+            to_s = following[0] if following else end_s
+            if to_s - since_s <= SILENT_S or not _heard_itself(canary, since_s, to_s):
+                continue
+            kept = following is None and over_s is not None and since_s > over_s
+            words = f"{kernel} was not heard on the bus for {to_s - since_s:.0f} s, and the subscriber heard itself"
+            causes.append(Cause("not_released" if kept else "actor_cut_off", words, (f"signals.csv:{line}",)))
+            break
+    return causes
+
+
+def _heard_itself(rows: Sequence[tuple[float, float, int]], since_s: float, until_s: float) -> bool:
+    """True when the subscriber's own messages came all through a stretch of time."""
+    near = [row for row in rows if since_s - CANARY_S <= row[0] <= until_s]
+    heard = [now[0] for last, now in pairwise(near) if now[1] > last[1]]
+    return max((end - start for start, end in pairwise([since_s, *heard, until_s])), default=0.0) <= CANARY_S
+
+
+# What is given back
+
+
+def released(record: Record) -> list[Cause]:
+    """What a playbook took away and had not given back by the end."""
+    return [*_still_engaged(record), *_still_deferred(record), *_still_replaced(record)]
+
+
+def _still_engaged(record: Record) -> list[Cause]:
+    expected = _quarantined(record)
+    left = [
+        one
+        for one in record.engagements
+        if one.released is None
+        and not one.engaged.detail.get("before_run")
+        and one.engaged.at_s <= record.end_s - OPEN_S
+        and (one.safeguard, one.subject) not in expected
+    ]
+    if not left:
+        return []
+    names = ", ".join(sorted(f"{one.safeguard}({one.subject})" for one in left))
+    cited = tuple(f"timeline:{one.engaged.seq}" for one in left[:5])
+    return [Cause("not_released", f"still engaged at the end: {names}", cited)]
+
+
+def _quarantined(record: Record) -> set[tuple[str, str]]:
+    """(safeguard, subject) of faulted actors whom a playbook cuts off: they may stay so."""
+    return {
+        (name, record.plan.subject_of(step, name))
+        for step in record.plan.steps
+        for name, playbook in record.plan.coverage.get(step.step_id, ())
+        if record.plan.effects.get(playbook, {}).get(CUTS_OFF)
+    }
+
+
+def _still_deferred(record: Record) -> list[Cause]:
+    """Answers of a playbook after the recovery, while no safeguard was engaged."""
+    if record.recovered is None:
+        return []
+    rows = record.request_rows(record.recovered.at_s + SETTLE_S, record.end_s, LEGITIMATE)
+    late = [row for row in rows if row.outcome in ("shed", "stale", "limited") and not _during(record, row.at_s)]
+    if not late:
+        return []
+    what = ", ".join(sorted({f"{row.outcome} at {row.name}" for row in late}))
+    return [
+        Cause("not_released", f"{sum(row.count for row in late)} answers after the recovery: {what}", cite_rows(late))
+    ]
+
+
+def _during(record: Record, at_s: float) -> bool:
+    return any(_start_s(one) <= at_s <= _end_s(record, one) for one in record.engagements)
+
+
+def _start_s(one: Engagement) -> float:
+    return one.engaged.at_s - SETTLE_S - BIN_S
+
+
+def _end_s(record: Record, one: Engagement) -> float:
+    return one.released.at_s + SETTLE_S if one.released else record.end_s
+
+
+def _still_replaced(record: Record) -> list[Cause]:
+    """Models that were replaced by another one, and are not in use again at the end."""
+    causes = []
+    for model in record.subjects("model_first"):
+        rows = record.signals("model_first", model).rows
+        if rows[0][1] == 1.0 and rows[-1][1] == 0.0:
+            words = f"{model} was still replaced by another model at the end"
+            causes.append(Cause("not_released", words, (f"signals.csv:{rows[-1][2]}",)))
+    return causes

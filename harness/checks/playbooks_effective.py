@@ -1,0 +1,221 @@
+"""While a playbook is in force it defers, refuses, cuts off or answers from a store what it says, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from harness.checks import EVENTS, finding, lost
+from harness.effect_spans import (
+    InForce,
+    Span,
+    before_run,
+    counted,
+    edges,
+    in_force,
+    kinds,
+    put_off,
+    throughout,
+    within,
+    work_of,
+)
+from harness.ledger import LEGITIMATE, LedgerRow
+from harness.model import Finding, Invariant, Verdict
+from harness.playbook_effects import CUTS_OFF, SERVES_STALE
+from harness.record import Record, cite_rows
+from harness.traffic import RequestRow
+
+PERCENT_MIN = 95.0
+REQUESTS_MIN = 20
+FEW = 5
+ORDER = ("leaks", "too_much", "silent", "too_few")
+RED = ("leaks", "too_much")
+
+
+@dataclass
+class _Seen:
+    """What was counted: good words, and causes against the claim by code."""
+
+    shown: list[str] = field(default_factory=list)
+    cited: list[str] = field(default_factory=list)
+    causes: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)  # code, words, evidence
+
+    def against(self, code: str, words: str, *evidence: str) -> None:
+        self.causes.append((code, words, evidence))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybooksEffective:
+    """Counted by clients, over all engagements of a playbook together, by what the manifest's `playbook_effects` say.
+
+    Requests within 1 s of the playbook's finish or of the release are not counted. Legitimate users send each request
+    once, so a row of the ledger is one request; of an attack, which asks again, the deferred ones are the attempts in
+    requests.csv, and the leaks the accepted rows. A kind with fewer than 20 requests is judged together with the other
+    kinds of its playbook, which one rule of the target defers; fewer than 20 of all of them is too few where the
+    scenario expects the playbook, and otherwise a remark: what is nobody's claim need not last long enough to count.
+    """
+
+    claim: str
+    invariant: ClassVar[Invariant] = Invariant(
+        order=7,
+        claim="each playbook meets at least 95 % of what it says, and nothing else",
+        sources=("playbook_effects.*",),
+    )
+
+    def check(self, record: Record) -> Finding:
+        if "signals.events" not in record.plan.offers:
+            why = "not judged: the target tells of no playbook"
+            key = ("signals.events",)
+            return finding(self, Verdict.NOT_APPLICABLE, why, "plan.json:1", code="not_judged", missing=key)
+        seen, spans = _Seen(), in_force(record)
+        if record.ledger is None:
+            seen.against("silent", "the run kept no ledger of what was sent", "requests.csv:1")
+        if (event := lost(record, EVENTS)) is not None:
+            seen.against("silent", f"{EVENTS} was lost at {event.at_s:.1f} s and never back", f"timeline:{event.seq}")
+        for playbook in sorted({span.playbook for span in spans}):
+            mine = [span for span in spans if span.playbook == playbook]
+            _work(record, playbook, mine, seen)
+            _stale(record, playbook, mine, seen)
+            _cut_off(record, playbook, mine, seen)
+        _nothing_else(record, in_force(record, succeeded=False), seen)
+        return self._judged(record, spans, seen)
+
+    def _judged(self, record: Record, spans: Sequence[InForce], seen: _Seen) -> Finding:
+        if not seen.causes:
+            cited = [f"timeline:{span.finished.seq}" for span in spans[:FEW]] + seen.cited
+            if not spans:
+                seen.shown.append("no playbook with an effect ran, and nothing was deferred, refused or stale")
+                cited += [row.place for row in (record.ledger or ())[:1]]
+                cited += cite_rows(record.requests[:1])
+            return finding(self, Verdict.PASS, "; ".join(seen.shown), *dict.fromkeys(cited))
+        codes = {code for code, _, _ in seen.causes}
+        blind = "silent" in codes
+        code = next(one for one in ORDER if one in codes)
+        red = code in RED and not blind  # who did not look to the end does not know when a playbook was released
+        chosen = [one for one in seen.causes if not red or one[0] in RED]
+        why = "; ".join(words for _, words, _ in chosen)
+        cited = [place for _, _, some in chosen for place in some]
+        verdict = Verdict.FAIL if red else Verdict.INCONCLUSIVE
+        return finding(self, verdict, why, *dict.fromkeys(cited), code="silent" if blind else code)
+
+
+def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) -> None:
+    """Deferred and refused work, kind by kind."""
+    named = kinds(record, playbook)
+    if not named or record.ledger is None:
+        return
+    cores = [span.core for span in spans if span.core[0] < span.core[1]]
+    rows = [row for row in record.ledger if work_of(row) in named and counted(row) and throughout(row, cores)]
+    users = {kind: [row for row in rows if work_of(row) == kind and not row.attack] for kind in named}
+    few = {kind: some for kind, some in users.items() if len(some) < REQUESTS_MIN}
+    groups = {kind: some for kind, some in users.items() if kind not in few}
+    if few:  # together with the rest of the playbook's
+        groups[" and ".join(users)] = [row for some in users.values() for row in some]
+    for name, some in groups.items():
+        if len(some) < REQUESTS_MIN:
+            places = [row.place for row in some[:FEW]] or [f"timeline:{span.finished.seq}" for span in spans[:FEW]]
+            _too_few(record, playbook, f"only {len(some)} requests ({name})", places, seen)
+        else:
+            _share(playbook, name, some, seen)
+    for user in sorted({row.user for row in record.ledger if row.attack and work_of(row) in named}):
+        _attack(record, playbook, user, cores, [row for row in rows if row.user == user], seen)
+
+
+def _too_few(record: Record, playbook: str, words: str, places: Sequence[str], seen: _Seen) -> None:
+    words = f"{playbook} was in force for {words}, at least {REQUESTS_MIN} are needed"
+    if playbook in record.plan.expected_playbooks:
+        seen.against("too_few", words, *places)
+    else:
+        seen.shown.append(f"{words}, and the scenario does not expect it")
+
+
+def _share(playbook: str, name: str, rows: Sequence[LedgerRow], seen: _Seen) -> None:
+    passed = [row for row in rows if not put_off(row)]
+    words = f"{playbook} met {len(rows) - len(passed)} of {len(rows)} requests ({name})"
+    if 100.0 * len(passed) / len(rows) > 100.0 - PERCENT_MIN:
+        seen.against("leaks", words, *[row.place for row in passed[:FEW]])
+    else:
+        seen.shown.append(words)
+        seen.cited += [row.place for row in (rows[0], rows[-1])]
+
+
+def _attack(
+    record: Record, playbook: str, user: str, cores: Sequence[Span], rows: Sequence[LedgerRow], seen: _Seen
+) -> None:
+    passed = [row for row in rows if row.outcome == "accepted"]
+    told = [row for row in record.requests if row.user == user and row.outcome == "shed" and within(row.at_s, cores)]
+    deferred = sum(row.count for row in told)
+    total = deferred + len(passed)
+    words = f"{playbook} met {deferred} of {total} requests ({user})"
+    if total >= REQUESTS_MIN and 100.0 * len(passed) / total > 100.0 - PERCENT_MIN:
+        seen.against("leaks", words, *[row.place for row in passed[:FEW]])
+    elif total:
+        seen.shown.append(words)
+
+
+def _stale(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) -> None:
+    """Answers from a store, of the routes that the playbook names."""
+    cores = [span.core for span in spans]
+    for route in record.plan.effects[playbook].get(SERVES_STALE, ()):
+        rows = [row for row in record.requests if row.user == LEGITIMATE and row.name == route]
+        served = [row for row in rows if row.outcome in ("ok", "stale") and within(row.at_s, cores)]
+        fresh = [row for row in served if row.outcome == "ok"]
+        total, passed = sum(row.count for row in served), sum(row.count for row in fresh)
+        words = f"{playbook} met {total - passed} of {total} requests ({route})"
+        if total < REQUESTS_MIN:
+            places = cite_rows(served) or tuple(f"timeline:{span.finished.seq}" for span in spans[:FEW])
+            _too_few(record, playbook, f"only {total} requests ({route})", places, seen)
+        elif 100.0 * passed / total > 100.0 - PERCENT_MIN:
+            seen.against("leaks", words, *cite_rows(fresh))
+        else:
+            seen.shown.append(words)
+            seen.cited += cite_rows((served[0], served[-1]))
+
+
+def _cut_off(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) -> None:
+    """Messages of an actor that is cut off: none may pass, as the harness's own subscriber hears it."""
+    if not record.plan.effects[playbook].get(CUTS_OFF):
+        return
+    for span in spans:
+        rows = record.signals("bus_delivered", span.subject).rows
+        start_s, end_s = span.core
+        before = [row for row in rows if row[0] <= start_s]
+        after = [row for row in rows if start_s < row[0] <= end_s]
+        if not before or not after:
+            continue  # it was never heard on an open topic, so there is nothing to count
+        more = after[-1][1] - before[-1][1]
+        words = f"{playbook}: {more:.0f} messages of {span.subject} passed after it was cut off"
+        if more > 0:
+            seen.against("leaks", words, f"signals.csv:{before[-1][2]}", f"signals.csv:{after[-1][2]}")
+        else:
+            seen.shown.append(words)
+            seen.cited.append(f"signals.csv:{after[-1][2]}")
+
+
+def _nothing_else(record: Record, spans: Sequence[InForce], seen: _Seen) -> None:
+    """What was deferred or stale although no playbook in force names it: of legitimate users, in the whole run."""
+    rows = [row for row in record.ledger or () if not row.attack and work_of(row) and row.deferred_for and put_off(row)]
+    known = before_run(record)
+    named = {kind: edges([span for span in spans if kind in kinds(record, span.playbook)]) for kind in _kinds(rows)}
+    wrong = [row for row in rows if not within(row.at_s, [*known, *named[work_of(row)]])]
+    if wrong:
+        words = ", ".join(sorted({work_of(row) for row in wrong}))
+        words = f"{len(wrong)} requests ({words}) were deferred, and no playbook in force says so"
+        seen.against("too_much", words, *[row.place for row in wrong[:FEW]])
+    stale = [row for row in record.requests if row.user == LEGITIMATE and row.outcome == "stale"]
+    extra = [row for row in stale if not within(row.at_s, [*known, *_stale_edges(record, spans, row)])]
+    if extra:
+        words = f"{sum(row.count for row in extra)} answers were stale, and no playbook in force says so"
+        seen.against("too_much", words, *cite_rows(extra))
+
+
+def _kinds(rows: Sequence[LedgerRow]) -> set[str]:
+    return {work_of(row) for row in rows}
+
+
+def _stale_edges(record: Record, spans: Sequence[InForce], row: RequestRow) -> list[Span]:
+    return edges([s for s in spans if row.name in record.plan.effects[s.playbook].get(SERVES_STALE, ())])
+
+
+CHECK = PlaybooksEffective
