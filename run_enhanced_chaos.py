@@ -2,7 +2,10 @@
 
 import sys
 
-from harness.menu import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from harness.entry import guarded
+    except Exception as error:
+        sys.stderr.write(f"the harness failed: {type(error).__name__}: {error}\n")
+        sys.exit(3)
+    sys.exit(guarded("harness.menu"))

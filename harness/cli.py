@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # before anything else is imported, so that an import that fails is caught too
+    from harness.entry import main as guarded_main
+
+    sys.exit(guarded_main())
+
 import argparse
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -19,19 +25,19 @@ from harness.classic import CLASSIC
 from harness.console import table
 from harness.contracts import TargetError
 from harness.embedded import EmbeddedTwin, TwinRefused, limited
-from harness.judge import judge, verdict
 from harness.metrics import UNITS
 from harness.model import Verdict
 from harness.plan import Options, build_plan, describe
 from harness.preflight import checked
 from harness.process import read_process, send
 from harness.proofread import BY_WHOM, paper, proofread
-from harness.record import Record
 from harness.run import conclude
 from harness.scenario import ALL, ScenarioError
+from harness.signing import KeyRefused, load_public
 from harness.suite_entries import entries
 from harness.sweep import sweep
 from harness.target import load_target
+from harness.verify import verify_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 TWIN_DIR = Path(".twin")
@@ -61,6 +67,8 @@ def main() -> int:
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("folder", type=Path)
+        if name == "verify":
+            verb.add_argument("--key", type=Path, metavar="FILE", help="public key that the run must be signed with")
     healing = verbs.add_parser("heal", help="takes back whatever the run folders below a path left undone")
     healing.add_argument("folder", nargs="?", type=Path, default=Path("logs/chaos_enhanced"))
     twin = verbs.add_parser("twin", help="an embedded Grace that stays until it is told to go")
@@ -82,7 +90,7 @@ def main() -> int:
         if options.verb not in WITHOUT_PARTS:
             own_parts.check()
         return VERBS[options.verb](options, rest + for_locust) if options.verb else menu.main()
-    except (CatalogError, ScenarioError, TargetError, TwinRefused) as error:
+    except (CatalogError, KeyRefused, ScenarioError, TargetError, TwinRefused) as error:
         print(error, file=sys.stderr)
         return 2
     except RuntimeError as error:  # a Grace that did not come up
@@ -137,33 +145,37 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
+    key = load_public(options.key) if options.key else None
     if options.folder.is_file():
         in_waves = wave_console.is_report(options.folder)
-        return wave_console.verify(options.folder) if in_waves else suite_door.verify(options.folder)
-    record = _record(options.folder)
-    findings = judge(record)
-    answer = verdict(findings)
+        return wave_console.verify(options.folder, key) if in_waves else suite_door.verify(options.folder, key)
+    try:
+        found = verify_folder(options.folder, key)
+    except (OSError, ValueError) as error:
+        raise _no_run(options.folder, error) from None
+    judged, record = found.judged, found.judged.record
     repeat = str(record.events[0].detail.get("repeat", "")) if record.events else ""
-    print(table(findings, answer, options.folder, repeat))
-    return answer.exit_code
+    print(table(judged.findings, judged.verdict, options.folder, repeat, record.head))
+    for line in found.lines:
+        print(line)
+    return found.verdict.exit_code
 
 
 def _report(options: argparse.Namespace, rest: list[str]) -> int:
     if options.folder.is_file():
         return suite_door.report(options.folder)
-    _record(options.folder)
-    answer, _ = conclude(options.folder)
+    try:
+        answer, _ = conclude(options.folder)
+    except (OSError, ValueError) as error:
+        raise _no_run(options.folder, error) from None
     print(f"{answer.value}: {options.folder / 'report.html'}")
     return answer.exit_code
 
 
-def _record(folder: Path) -> Record:
-    try:
-        return Record.load(folder)
-    except (OSError, ValueError) as error:
-        reports = sorted(folder.glob("chaos_report_*.json"))
-        hint = f"; of a suite, name its report: {reports[-1]}" if reports else ""
-        raise TargetError(f"{folder}: not a run folder: {error}{hint}") from None
+def _no_run(folder: Path, error: Exception) -> TargetError:
+    reports = sorted(folder.glob("chaos_report_*.json"))
+    hint = f"; of a suite, name its report: {reports[-1]}" if reports else ""
+    return TargetError(f"{folder}: not a run folder: {error}{hint}")
 
 
 def _heal(options: argparse.Namespace, rest: list[str]) -> int:
@@ -272,6 +284,3 @@ VERBS = {
     "twin": _twin,
     "killmatrix": _killmatrix,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

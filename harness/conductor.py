@@ -160,7 +160,7 @@ class Conductor:
     def _live(self, step: Step) -> None:
         try:
             self._life(step)
-        except Exception as error:  # such as a journal on a full disk: it is healed all the same
+        except (Exception, SystemExit) as error:  # such as a journal on a full disk: it is healed all the same
             if self.gates is not None:
                 self.gates.shut(step.step_id)
             self.guardian.heal(step.step_id)
@@ -184,7 +184,7 @@ class Conductor:
             began_s = self.now_s()  # what it does may be seen before all of it is done
             effect = fault.inject(self.target, undo, self.guardian.hands(step.step_id, self.gates))
             self.guardian.active(step.step_id)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._end(step, "lost", f"not injected: {type(error).__name__}: {error}", held)
             self._heal(step)
             return
@@ -228,7 +228,7 @@ class Conductor:
                 self.signals.write(now_s, "fault_witness", step.step_id, seen)
             try:
                 sample = fault.sample(self.target, undo, effect, hands)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
             held.pressure = dict(sample.detail.get("pressure") or held.pressure)
             if held.witness is not None and sample.hold in (Hold.TARGET, Hold.LOST):
@@ -265,7 +265,7 @@ class Conductor:
                 self.gates.shut(step.step_id)
             results = self.guardian.heal(step.step_id)
             verified = all(bool(result.get("verified")) for result in results)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             results, verified = [{"error": f"{type(error).__name__}: {error}"}], False
         if after:
             after()

@@ -35,7 +35,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: str) -> str:
+def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: str, head: str = "") -> str:
     """The findings as a table, the worst first in the eye, and what to do next."""
     screen = console()
     rows = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
@@ -56,9 +56,24 @@ def table(findings: Sequence[Finding], verdict: Verdict, folder: Path, repeat: s
         if verdict is not Verdict.PASS:
             screen.print(f"because: {cause(findings, verdict)}", markup=False, soft_wrap=True)
         screen.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+        if head:
+            screen.print(f"timeline head: {head}", markup=False, soft_wrap=True)
         if verdict is not Verdict.PASS:
             screen.print(f"repeat: {repeat}", markup=False, soft_wrap=True)
     return capture.get()
+
+
+def summary_of(run: Run) -> str:
+    """The table of a run that is judged."""
+    return table(run.findings, run.verdict or Verdict.INCONCLUSIVE, run.folder, str(run.facts["repeat"]), run.head)
+
+
+def last_word(run: Run) -> str:
+    """The verdict once more, for below the tables that Locust prints after everything else."""
+    verdict, judged = run.verdict or Verdict.INCONCLUSIVE, invariants_judged(run.findings)
+    of = f" ({judged})" if judged else ""
+    report = run.folder / "report.html"
+    return f"{verdict.value}{of} (exit {verdict.exit_code}): {report}\ntimeline head: {run.head}"
 
 
 def cause(findings: Sequence[Finding], verdict: Verdict) -> str:

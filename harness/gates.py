@@ -91,7 +91,7 @@ class Attackers:
             attacker = kind(self.environment, order)
             attacker.start()
             self.running[order.step_id] = attacker
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._shut[order.step_id] = Told(problem=f"it could not be sent: {type(error).__name__}: {error}")
 
     def shut(self, step_id: str) -> None:

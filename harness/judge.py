@@ -64,14 +64,32 @@ def judge_claim(record: Record, claim: Claim) -> Finding:
         return _not_judged(record, claim, missing)
     try:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
-        found: Finding = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
+        found = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
+        if why := _no_finding_of(claim, found):
+            found = _unusable(claim, "returned_nothing", why)
+        found = _temper(record, claim, found)
+    except KeyboardInterrupt:
+        raise
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
         found = _unusable(claim, "unknown_check", str(error))
-    except Exception as error:
+    except BaseException as error:  # also SystemExit: a check never ends the run
         found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
     if not found.evidence:  # of an absence: all that happened was looked at
         found = replace(found, evidence=(record.looked("timeline"),))
-    return replace(_temper(record, claim, found), group=claim.group)
+    return replace(found, group=claim.group)
+
+
+def _no_finding_of(claim: Claim, found: object) -> str:
+    """Why what a check returned is no finding of this claim; "" when it is."""
+    if not isinstance(found, Finding):
+        return f"the check returned no finding, but {type(found).__name__}"
+    if not isinstance(found.verdict, Verdict):
+        return f"the check returned the verdict {found.verdict!r}, which is none"
+    if (found.check, found.claim) != (claim.check, claim.claim):
+        return f"the check returned a finding of {found.check}: {found.claim!r}"
+    if not (isinstance(found.evidence, tuple) and all(isinstance(one, str) for one in found.evidence)):
+        return "the check returned evidence that is no tuple of texts"
+    return ""
 
 
 def _unusable(claim: Claim, cause: str, because: str) -> Finding:

@@ -19,21 +19,24 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness import own_parts
 from harness.catalog import CatalogError
-from harness.console import Progress, say
+from harness.console import Progress, last_word, say, summary_of
 from harness.contracts import TargetError
 from harness.deeds import NO_ROUTE
 from harness.embedded import EmbeddedTwin, TwinFailed, TwinRefused
+from harness.entry import crash_code
 from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
 from harness.load_count import UserSignals, count_load
 from harness.metrics import UNITS
-from harness.model import Kind, Verdict, invariants_judged
-from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, stop_file, wanted
+from harness.model import Kind, Verdict
+from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, sign_key, stop_file, wanted
 from harness.plan import Options, describe
 from harness.preflight import checked
+from harness.reporting import VERSION
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
+from harness.signing import KeyRefused, PrivateKey
 from harness.sinks import Sinks
 from harness.suite_check import unwell
 from harness.suite_door import to_suite
@@ -45,7 +48,6 @@ from harness.web_state import Board
 from harness.worker import ROWS, Reports, in_run_time, listen, read, work
 from harness.worker_clock import CLOCK, WorkerClocks
 
-VERSION = "0.1.0"
 TICK_S = 0.2
 SPAWN_RATE = 20.0
 ENDING_S = 20.0  # how long the end of the process waits for a verdict that is on its way
@@ -84,6 +86,7 @@ class Session:
         self.cancelled = False  # a start that was halted before its run began
         self.lacks: tuple[str, ...] = ()  # what the target does not have of its manifest
         self.user_signals = UserSignals()
+        self.key: PrivateKey | None = None  # that run folders are signed with
         self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
 
     # Before anything starts
@@ -99,6 +102,7 @@ class Session:
             refuse("--host needs --target FILE: the harness must know the processes, routes and signals it judges by")
         try:
             own_parts.check()
+            self.key = sign_key(self.options)
             scenario = one_scenario(self.options)
             if self.options.target:
                 target = load_target(Path(self.options.target), self.environment.host or None, allowed(self.options))
@@ -109,7 +113,7 @@ class Session:
                 self._try_twin(scenario)
             if self.options.headless:
                 make_out(Path(self.options.out))  # the last of all: a start that is refused leaves nothing
-        except (CatalogError, OptionError, ScenarioError, TargetError, TwinRefused) as error:
+        except (CatalogError, KeyRefused, OptionError, ScenarioError, TargetError, TwinRefused) as error:
             self._stop_twin()
             refuse(str(error))
         if self.options.num_users is None:
@@ -146,7 +150,7 @@ class Session:
         self.board.starting = "the embedded Grace starts" if not self.options.target else "the target is asked"
         try:
             self._prepare(wanted(self.options, form), form.get("host", ""))
-        except Exception as error:  # whatever it is, it is told where the button was pressed
+        except (Exception, SystemExit) as error:  # whatever it is, it is told where the button was pressed
             self.board.refused = self._words(error)
             say(f"not started: {self.board.refused}")
             self._stop_twin()
@@ -155,7 +159,7 @@ class Session:
         return self.board.refused
 
     @staticmethod
-    def _words(error: Exception) -> str:
+    def _words(error: BaseException) -> str:
         if isinstance(error, GuardianLost):
             return f"nothing is injected without a guardian: {error}"
         known = isinstance(error, (OptionError, ScenarioError, TargetError, TwinFailed, TwinRefused))
@@ -186,7 +190,7 @@ class Session:
         """Called by Locust before the users are spawned."""
         try:
             self._start()
-        except Exception as error:  # Locust would swallow it, and load a target that nobody watches
+        except (Exception, SystemExit) as error:  # Locust would swallow it, and load a target that nobody watches
             self.board.refused = self._words(error)
             say(f"not started: {self.board.refused}")
             self.verdict = Verdict.INCONCLUSIVE
@@ -244,7 +248,7 @@ class Session:
         here = Attackers(self.environment, self.kinds)
         self.gates = RunGates(here, self.environment.runner, self.distributed, plan.seed, prefix)
         self.reports = Reports()
-        self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates)
+        self.run = Run(plan, faults, target, folder, facts, scenario.path, self.gates, self.key)
         self.clocks = WorkerClocks(self.run.clock.now_s, folder.name)
         self.sinks = Sinks(self.run.clock.now_s)
         self.sinks.attach(self.environment)
@@ -304,7 +308,7 @@ class Session:
                     return
                 self._step(run)
                 progress.show()
-        except Exception as error:  # nobody would tick any more, and the faults would stay until their deadlines
+        except (Exception, SystemExit) as error:  # without ticks the faults would stay until their deadlines
             self._give_up(run, f"the harness failed: {type(error).__name__}: {error}")
         progress.close()
         run.conductor.halt()  # whoever ended it: first it is healed, then the load stops
@@ -315,7 +319,7 @@ class Session:
         """Heals, and ends the run also where nothing can be written any more: else the load would go on for ever."""
         try:
             run.abort(why)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             say(f"{why}; nor can that be journalled: {type(error).__name__}: {error}")
 
     def _step(self, run: Run) -> None:
@@ -379,9 +383,11 @@ class Session:
                 run.spoil("; ".join(filter(None, unknown)))
             self.verdict = run.settle()
             self.board.over(run)
-        except Exception as error:
-            self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
-            raise
+        except (Exception, SystemExit) as error:
+            why = self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
+            self.verdict = Verdict.INCONCLUSIVE
+            self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): {why}"
+            raise RuntimeError(why) from error
         finally:
             if twin is not None:
                 twin.stop()
@@ -389,9 +395,7 @@ class Session:
                     self.environment.host = self.idle_host
             self.judging = None
         say(summary_of(run))
-        judged = invariants_judged(run.findings)
-        of = f" ({judged})" if judged else ""
-        self.last_word = f"{self.verdict.value}{of} (exit {self.verdict.exit_code}): {run.folder / 'report.html'}"
+        self.last_word = last_word(run)
 
     def _stop_twin(self) -> None:
         if self.twin is not None:
@@ -438,12 +442,6 @@ class Session:
             self.environment.process_exit_code = Verdict.INCONCLUSIVE.exit_code
 
 
-def summary_of(run: Run) -> str:
-    from harness.console import table
-
-    return table(run.findings, run.verdict or Verdict.INCONCLUSIVE, run.folder, str(run.facts["repeat"]))
-
-
 def pour(sinks: Sinks, attackers: Attackers, run: Run, all_of_it: bool = False) -> None:
     """What the users of this process have met since the last time goes into the run's files."""
     for row in attackers.take_rows():
@@ -467,9 +465,8 @@ def _init_or_end(environment: Environment, kinds: Kinds) -> None:
     """A crash of the harness is never taken for a verdict: Locust itself would end with 1, which means FAIL."""
     try:
         _init(environment, kinds)
-    except Exception as error:
-        sys.stderr.write(f"the harness failed: {type(error).__name__}: {error}\n")
-        raise SystemExit(Verdict.INCONCLUSIVE.exit_code) from error
+    except BaseException as error:
+        raise SystemExit(crash_code(error)) from error
 
 
 def _init(environment: Environment, kinds: Kinds) -> None:

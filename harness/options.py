@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.scenario import Scenario, shipped, shipped_classic
+from harness.signing import PrivateKey, load_private
 from harness.wave import find_together
 
 STOP_FILE = "HALT"  # in the run folder or in --out: the run is halted
@@ -51,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="hosts beyond this machine, each with a permit in the manifest",
     )
+    parser.add_argument(
+        "--sign-key",
+        default="",
+        include_in_web_ui=False,
+        metavar="FILE",
+        help="Ed25519 private key in PEM: each run folder is signed",
+    )
     parser.add_argument("--safeguards-off", default="", help="NAME,... of the embedded Grace, to see the run fail")
     parser.add_argument(
         "--plant", default="", metavar="NAME,...", help="defects of the embedded Grace, to see them found"
@@ -72,6 +80,11 @@ def wanted(options: Any, form: Mapping[str, str]) -> argparse.Namespace:
         if asked.num_users < 1:
             raise OptionError(f"users: {EXPECTED['user_count']} is expected, not {asked.num_users}")
     return asked
+
+
+def sign_key(options: Any) -> PrivateKey | None:
+    """The key of --sign-key; None when there is none. Raises KeyRefused."""
+    return load_private(Path(options.sign_key)) if options.sign_key else None
 
 
 def allowed(options: Any) -> tuple[str, ...]:

@@ -172,6 +172,11 @@ class Record:
         """The target's state before the first fault and after the recovery; None for one that was not read."""
         return self._states[:2]
 
+    @property
+    def head(self) -> str:
+        """The hash of the last event: it covers the whole timeline, and by its last row every file of the run."""
+        return self.events[-1].hash if self.events else ""
+
     @cached_property
     def altered(self) -> dict[str, str]:
         """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from itertools import takewhile
 from pathlib import Path
@@ -23,7 +22,7 @@ from harness.dump import AFTER, BEFORE, Stacks, blamed, control_plane, hung, kee
 from harness.guardian_link import GuardianLink, GuardianLost
 from harness.hosts import lapsed
 from harness.journal import CsvWriter, Journal, SignalWriter
-from harness.judge import DECIDED_AFTER_S, judge, verdict
+from harness.judge import DECIDED_AFTER_S, judge
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
@@ -32,7 +31,9 @@ from harness.plan import plan_to_json
 from harness.probe_rows import probe_rows
 from harness.read_back import read_back
 from harness.record import Record
+from harness.reporting import write_reports
 from harness.required import FORMAT_KEY, RUN_FORMAT
+from harness.signing import PrivateKey, sign
 from harness.state_taker import StateTaker
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
@@ -79,14 +80,17 @@ class Run:
         facts: Mapping[str, Any],
         source: Path | None = None,
         gates: Gates | None = None,
+        sign_key: PrivateKey | None = None,
     ) -> None:
         self.plan = plan
         self.target = target
         self.folder = folder
         self.facts = facts
+        self.sign_key = sign_key
         self.phase = "load"  # load → baseline → faults → recovery → done
         self.findings: list[Finding] = []
         self.verdict: Verdict | None = None
+        self.head = ""  # the hash of the timeline's last event, once the run is judged
         folder.mkdir(parents=True)
         (folder / "target").mkdir()
         (folder / "plan.json").write_text(plan_to_json(plan), encoding="utf-8")
@@ -398,7 +402,10 @@ class Run:
             detail = seal.at_end(self.folder, later)
             self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", detail, durable=True)
         self.journal.close()
-        self.verdict, self.findings = conclude(self.folder)
+        found = write_reports(self.folder)
+        if self.sign_key is not None:
+            sign(self.folder, found.record, self.sign_key)
+        self.verdict, self.findings, self.head = found.verdict, list(found.findings), found.record.head
         name = f"chaos_{self.plan.scenario_id}_{self.folder.name}.json"  # where the users of incident files look
         shutil.copy2(self.folder / "incident.json", self.folder.parents[1] / name)
         return self.verdict
@@ -481,11 +488,5 @@ def absent_routes(rows: Iterable[RequestRow]) -> list[str]:
 
 def conclude(folder: Path) -> tuple[Verdict, list[Finding]]:
     """Judges a run folder and writes findings.json and the reports. The same, live and offline."""
-    record = Record.load(folder)
-    findings = judge(record)
-    answer = verdict(findings)
-    rows = [asdict(finding) for finding in findings]
-    (folder / "findings.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for kind in catalog.reporters().values():
-        (folder / kind.filename).write_text(kind().render(record, findings), encoding="utf-8")
-    return answer, findings
+    found = write_reports(folder)
+    return found.verdict, list(found.findings)

@@ -20,6 +20,7 @@ from harness.model import Plan
 from harness.plan import Options, build_plan
 from harness.preflight import checked
 from harness.scenario import ScenarioError
+from harness.signing import KeyRefused, load_private
 from harness.suite_entries import Entry, entries, seed_of
 from harness.target import ManifestTarget, load_target
 
@@ -56,6 +57,7 @@ class Asked:
     allow_host: str = ""
     users: int | None = None
     shared: bool = False
+    sign_key: str = ""
     words: tuple[str, ...] = GRACE
 
     @staticmethod
@@ -69,7 +71,8 @@ class Asked:
         """With places that hold from any folder, and with a seed."""
         target = str(Path(self.target).resolve()) if self.target else ""
         seed = self.seed or random.SystemRandom().randrange(1, 2**31)
-        return replace(self, out=self.out.resolve(), target=target, seed=seed)
+        key = str(Path(self.sign_key).resolve()) if self.sign_key else ""
+        return replace(self, out=self.out.resolve(), target=target, seed=seed, sign_key=key)
 
     def command(self, word: str, seed: int) -> list[str]:
         """The words of Locust that run one scenario; of an option that stands twice it takes the last."""
@@ -77,6 +80,7 @@ class Asked:
         found += ["--time-scale", f"{self.time_scale!r}", *(["--control"] if self.control else [])]
         options = {"--host": self.host, "--target": self.target, "--allow-host": self.allow_host}
         options |= {"--safeguards-off": self.safeguards_off, "--plant": self.plant, "-u": str(self.users or "")}
+        options |= {"--sign-key": self.sign_key}
         for flag, value in options.items():
             found += [flag, value] if value else []
         return found
@@ -103,10 +107,12 @@ def check(asked: Asked) -> list[Entry]:
         raise SuiteRefused(f"{asked.out / STOP_FILE}: the stop file of an earlier run is still there; remove it first")
     try:
         own_parts.check()
+        if asked.sign_key:
+            load_private(Path(asked.sign_key))
         found = entries(asked.scenarios)
         if asked.target:
             return _tried(found, asked, reached(asked))
-    except (CatalogError, ScenarioError, TargetError) as error:
+    except (CatalogError, KeyRefused, ScenarioError, TargetError) as error:
         raise SuiteRefused(str(error)) from None
     twin: EmbeddedTwin | None = None
     try:

@@ -182,7 +182,10 @@ def run_to_exit_code(
     except TwinFailed as error:
         sys.stderr.write(f"{error}\n")
         return Verdict.INCONCLUSIVE.exit_code
-    except Exception as error:  # a crash of ours is never taken for a verdict: Python would end with 1, which is FAIL
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a crash is no verdict: Python would end with 1, a FAIL
         sys.stderr.write(f"the suite failed: {type(error).__name__}: {error}\n")
         return CRASHED
     return found[0]

@@ -13,12 +13,14 @@ from typing import Any
 
 from harness.console import say
 from harness.model import Verdict
+from harness.signing import PublicKey
 from harness.suite_check import GRACE, Asked, SuiteRefused
 from harness.suite_console import run_to_exit_code
 from harness.suite_entries import is_suite, split
-from harness.suite_result import Result, judged_again
+from harness.suite_result import Result
 from harness.suite_run import resume_suite, start_suite
 from harness.suite_state import Row, read_state, write_pages
+from harness.verify import verified
 
 OUT = "logs/chaos_enhanced"
 USAGE_ERROR = 2
@@ -61,6 +63,7 @@ def add_asked(verb: argparse.ArgumentParser, out: str, seed: str) -> None:
     verb.add_argument("--target", metavar="FILE", default="", help="its manifest: docs/target.md")
     allow = "hosts beyond this machine, each with a permit in the manifest"
     verb.add_argument("--allow-host", metavar="NAME,...", default="", help=allow)
+    verb.add_argument("--sign-key", metavar="FILE", default="", help="Ed25519 key in PEM: each run folder is signed")
     verb.add_argument("-u", "--users", type=int, help="legitimate ones, instead of the scenario's own")
 
 
@@ -78,6 +81,7 @@ def asked_of(
         host=options.host,
         target=options.target,
         allow_host=options.allow_host,
+        sign_key=options.sign_key,
         users=options.users,
         words=tuple(rest) if _has_locustfile(rest) else (*GRACE, *rest),
         **more,
@@ -119,26 +123,28 @@ def _resume(options: argparse.Namespace, words: list[str]) -> int:
     return run_to_exit_code(partial(resume_suite, Path(options.resume)))
 
 
-def verify(path: Path) -> int:
+def verify(path: Path, key: PublicKey | None = None) -> int:
     """`grace-chaos verify` of a suite's report: every run folder is judged again; the worst decides."""
     try:
         state = read_state(path)
     except SuiteRefused as error:
         return refuse(str(error))
-    return verify_rows(state.rows, lambda row: judged_again(state.asked.out / row.run_folder))
+    return verify_rows(state.rows, lambda row: verified(state.asked.out / row.run_folder, key), key is not None)
 
 
-def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result]) -> int:
+def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result], each: bool = False) -> int:
     """Says of each what its run folder shows, and what the report says where that is another thing; the exit code.
 
-    What is INCONCLUSIVE is not bettered by its folder: its process may have said otherwise.
+    What is INCONCLUSIVE is not bettered by its folder: its process may have said otherwise. *each*: also its folder
+    is looked at, for its signature.
     """
     verdicts = []
     for row in rows:
         verdict, because = Verdict(row.verdict), row.because
-        if row.run_folder and verdict is not Verdict.INCONCLUSIVE:
+        if row.run_folder and (each or verdict is not Verdict.INCONCLUSIVE):
             again = judge(row)
-            verdict, because = again.verdict, again.because
+            if verdict is not Verdict.INCONCLUSIVE or again.verdict is Verdict.INCONCLUSIVE:
+                verdict, because = again.verdict, again.because
         elif verdict in (Verdict.PASS, Verdict.FAIL):
             verdict, because = Verdict.INCONCLUSIVE, "it has no run folder"
         told = "" if verdict.value == row.verdict else f"  (the report says {row.verdict})"
@@ -175,7 +181,7 @@ def to_suite(options: Any, distributed: bool) -> None:
     command = [sys.executable, "-m", "harness.cli", verb, *words, "--out", out, "--seed", str(options.seed)]
     command += ["--time-scale", repr(options.time_scale), *(["--control"] if options.control else [])]
     given = {"--host": options.host, "--target": options.target, "--allow-host": options.allow_host}
-    given |= {"--safeguards-off": options.safeguards_off, "--plant": options.plant}
+    given |= {"--safeguards-off": options.safeguards_off, "--plant": options.plant, "--sign-key": options.sign_key}
     given |= {"-u": options.num_users and str(options.num_users)}
     for flag, value in given.items():
         command += [flag, value] if value else []

@@ -51,7 +51,7 @@ def judged_again(folder: Path) -> Result:
     try:
         record = Record.load(folder)
         findings = judge(record)
-    except Exception as error:  # whatever is wrong with it: it shows nothing
+    except (Exception, SystemExit) as error:  # whatever is wrong with it: it shows nothing
         why = f"its run folder cannot be judged: {type(error).__name__}: {error}"
         return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder)
     answer = verdict(findings)

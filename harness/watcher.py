@@ -61,7 +61,10 @@ class Watcher:
         gevent.joinall(self._greenlets, timeout=3.0)
         gevent.killall(self._greenlets)
         for observer in self.observers:
-            observer.close()
+            try:
+                observer.close()
+            except (Exception, SystemExit) as error:
+                self._lost(name_of(observer), f"{type(error).__name__}: {error}")
 
     def _watch(self, observer: Observer) -> None:
         name = name_of(observer)
@@ -71,7 +74,7 @@ class Watcher:
                 for reading in observer.observe(self.view):
                     self.take(reading)
                 self._back(name)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._lost(name, f"{type(error).__name__}: {error}")
             due_s = max(due_s + observer.every_s, self.view.now_s())
             gevent.sleep(max(0.0, due_s - self.view.now_s()))

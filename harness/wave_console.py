@@ -10,11 +10,13 @@ from typing import Any
 
 from harness.console import say
 from harness.model import Verdict
+from harness.signing import PublicKey
 from harness.suite_console import Printer, left_s, minutes, outcome, run_to_exit_code
 from harness.suite_door import FOR_LOCUST, add_asked, asked_of, no_workers, refuse, verify_rows
 from harness.suite_entries import split
 from harness.suite_result import Result
 from harness.suite_state import Row, State, row_of
+from harness.verify import verify_folder
 from harness.wave_shares import shares
 from harness.wave_state import SCHEMA, WaveRow, WaveState
 from harness.waves import DEFAULT, OUT, start_waves
@@ -51,19 +53,22 @@ def is_report(path: Path) -> bool:
     return isinstance(told, dict) and told.get("schema") == SCHEMA
 
 
-def verify(path: Path) -> int:
+def verify(path: Path, key: PublicKey | None = None) -> int:
     """`grace-chaos verify` of such a report: each scenario's share of its wave is judged again; the worst decides."""
     rows = [row_of(one) for one in json.loads(path.read_text(encoding="utf-8"))["scenarios"]]
-    return verify_rows(rows, lambda row: _again(path.parent / row.run_folder, row))
+    return verify_rows(rows, lambda row: _again(path.parent / row.run_folder, row, key), key is not None)
 
 
-def _again(folder: Path, row: Row) -> Result:
+def _again(folder: Path, row: Row, key: PublicKey | None = None) -> Result:
     try:
         mine = next(one for one in shares(folder) if one.scenario_id == row.scenario_id)
     except StopIteration:
         return Result(verdict=Verdict.INCONCLUSIVE, because="it has no share of its wave")
     except (OSError, ValueError) as error:
         return Result(verdict=Verdict.INCONCLUSIVE, because=f"its run folder cannot be judged: {error}")
+    whole = verify_folder(folder, key)  # the run of the whole wave: its reports, its signature
+    if whole.distrust or (whole.differs and mine.verdict is not Verdict.FAIL):
+        return Result(verdict=Verdict.INCONCLUSIVE, because=whole.because, folder=folder)
     return Result(verdict=mine.verdict, because=mine.because, folder=folder)
 
 

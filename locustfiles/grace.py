@@ -1,9 +1,17 @@
 """The main way in: `locust -f locustfiles/grace.py [--headless] --scenario ID`. Puts the parts together, no more."""
 
-from harness import locust_load
-from harness.gates import ANY
-from locustfiles.users import attack, governance, htm, retro, spam
-from locustfiles.users.legitimate import LegitimateUser
+import sys
+
+try:
+    from harness import locust_load
+    from harness.gates import ANY
+    from locustfiles.users import attack, governance, htm, retro, spam
+    from locustfiles.users.legitimate import LegitimateUser
+except BaseException as error:  # Locust would end with 1, which means FAIL
+    if isinstance(error, KeyboardInterrupt):
+        raise
+    sys.stderr.write(f"the harness failed: {type(error).__name__}: {error}\n")
+    raise SystemExit(3) from None
 
 __all__ = ["LegitimateUser"]
 

@@ -55,7 +55,8 @@ def _properties(record: Record) -> list[tuple[str, str]]:
     started = record.first(Kind.RUN_STARTED)
     repeat = str(started.detail.get("repeat", "")) if started else ""
     plan = record.plan
-    return [("seed", str(plan.seed)), ("time_scale", f"{plan.time_scale:g}"), ("repeat", repeat)]
+    scale = f"{plan.time_scale:g}"
+    return [("seed", str(plan.seed)), ("time_scale", scale), ("repeat", repeat), ("timeline_head", record.head)]
 
 
 def _clean(text: str) -> str:

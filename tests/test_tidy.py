@@ -19,6 +19,7 @@ from harness.stop import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
+    "entry": 0,
     "model": 0,
     "contracts": 1,
     "catalog": 1,
@@ -87,6 +88,7 @@ FLOORS = {
     "state_taker": 4,
     "dump": 4,
     "judge": 4,
+    "reporting": 4,
     "run": 5,
     "embedded": 5,
     "proofread": 5,
@@ -95,6 +97,8 @@ FLOORS = {
     "suite_child": 5,
     "suite_pause": 5,
     "suite_result": 5,
+    "signing": 5,
+    "verify": 5,
     "suite_state": 5,
     "suite_run": 5,
     "suite": 5,

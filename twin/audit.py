@@ -25,6 +25,19 @@ class AuditWriter:
         for one in self._spoilt(entry) if self.defects.planted else [entry]:
             await self.outbox.add(one)
 
+    async def reserve(self, entry: Entry) -> list[int]:
+        """Numbers for confirm() or cancel(). Raises KernelError 503 when the entry cannot be written."""
+        spoilt = self._spoilt(entry) if self.defects.planted else [entry]
+        return [await self.outbox.reserve(one) for one in spoilt]
+
+    async def confirm(self, numbers: list[int]) -> None:
+        for number in numbers:
+            await self.outbox.confirm(number)
+
+    async def cancel(self, numbers: list[int]) -> None:
+        for number in numbers:
+            await self.outbox.cancel(number)
+
     def _spoilt(self, entry: Entry) -> list[Entry]:
         """Entries that are written in the place of *entry*."""
         unlogged = UNLOGGED.get(entry["result"], "")

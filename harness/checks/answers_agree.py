@@ -117,7 +117,7 @@ def _compare(question: str, asked: Sequence[LedgerRow], full: bool, causes: Wron
     for row in asked[1:]:
         names = different(first.told, row.told, full)
         if names:
-            words = f"answer to {question!r} differs from an earlier one in {', '.join(names)}"
+            words = f"answers to {question!r} differ in {', '.join(names)}"
             causes.note("differs", words, [(first.id, first), (row.id, row)])
             return
 

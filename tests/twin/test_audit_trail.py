@@ -107,7 +107,7 @@ def test_each_request_has_one_entry_that_says_what_was_asked(client: Client) -> 
     assert client.get("/api/immutable-log/verify")["valid"]
 
 
-def test_the_entries_of_one_kernel_are_in_the_order_of_the_answers(client: Client) -> None:
+def test_entries_of_one_kernel_are_in_the_order_of_answers(client: Client) -> None:
     references = [client.submit(f"order{n}", sla_ms=(-1) ** n)[1]["audit_id"] for n in range(60)]
     entries = by_reference(client, set(references))
     numbers = [entries[reference]["sequence"] for reference in references]
@@ -151,7 +151,7 @@ def test_each_refusal_of_the_rate_limiter_has_an_entry(
         assert payload == {"digest": hashlib.sha256(data).hexdigest(), "client": "127.9.9.9", "reason": "rate_limited"}
 
 
-def test_an_intent_is_held_as_sent_with_the_proof_of_its_execution(client: Client) -> None:
+def test_intent_is_held_as_sent_with_proof_of_execution(client: Client) -> None:
     body = {**INTENT, "intent_id": "proven", "context": {"nonce": "n-1"}}
     assert client.ask("POST", INTENTS, body)[0] == 200
     wait_for(lambda: client.intents()["proven"]["status"] == "completed", 5, "the intent")
@@ -160,7 +160,7 @@ def test_an_intent_is_held_as_sent_with_the_proof_of_its_execution(client: Clien
     assert row["result"] == hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def test_a_retrospective_is_held_as_sent_with_the_proof_of_its_execution(client: Client) -> None:
+def test_retrospective_is_held_as_sent_with_proof_of_execution(client: Client) -> None:
     events = ["b", "a", "b", "a", "c"]
     body = {"subject": "s", "retro_id": "proven", "events": events, "nonce": "n-2"}
     assert client.ask("POST", RETRO, body)[0] == 202

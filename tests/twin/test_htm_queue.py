@@ -7,6 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from twin import paging
 from twin.htm.queue import SCHEMA, HtmQueue
 
 NOW = 1_700_000_000.0
@@ -143,9 +146,21 @@ def test_the_ledger_is_read_page_by_page(tmp_path: Path) -> None:
         seen += [one["intent_id"] for one in page["intents"]]
         cursor = page["next"]
     assert seen == [f"i{n}" for n in range(5)] and page["next"] == cursor
-    assert set(queue.page(0, 1)["intents"][0]) == {
-        *("intent_id", "status", "executions", "priority", "accepted_at", "completed_at")
-    }
+    first = queue.page(0, 1)["intents"][0]
+    assert (first["intent"], first["result"]) == ({"intent_id": "i0"}, None)
+    names = ("intent_id", "status", "executions", "priority", "accepted_at", "completed_at", "intent", "result")
+    assert set(first) == {*names}
+
+
+def test_page_ends_early_when_its_intents_are_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "PAGE_CHARACTERS_MAX", 2_000)
+    queue = opened(tmp_path / "q.db")
+    queue.add([row(f"i{n}", goal="g" * 900) for n in range(3)] + [row("long", goal="g" * 9_000)], NOW)
+    sizes, cursor = [], 0
+    while (page := queue.page(cursor, 100))["intents"]:
+        sizes.append(len(page["intents"]))
+        cursor = page["next"]
+    assert sizes == [2, 1, 1], "one that is longer than a page comes alone"
 
 
 def test_planted_ways_to_lose_and_to_double(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 from harness.mounts import may_mount, mount_tmpfs, umount
+from twin.audit import AuditWriter
 from twin.commit import GroupCommit
 from twin.config import SAFEGUARDS, Config, Thresholds
+from twin.defects import Defects
 from twin.events import EventStore
 from twin.http.app import App
+from twin.http.recorded import KINDS, Attempt, RequestTrail
 from twin.kernels.immutable_log import ImmutableLog
 from twin.log_room import Complaints, Room, unwritable
 from twin.log_tail import Failure
@@ -112,6 +115,89 @@ def test_what_has_no_record_is_refused_and_lost_only_without_the_guard(tmp_path:
         box.db.execute("PRAGMA max_page_count=1000")
         asyncio.run(add(box))
         assert box.waiting == 1 and box._batch()[1][0]["reference"] == "a"
+
+
+def references(box: Outbox) -> list[str]:
+    return [one["reference"] for one in box._batch()[1]]
+
+
+def test_reserved_entry_is_sent_once_confirmed(tmp_path: Path) -> None:
+    async def story() -> None:
+        box = outbox(tmp_path, guarded=True)
+        with pytest.raises(KernelError, match="log_unwritable"):
+            await box.reserve(entry("full"))
+        box.db.execute("PRAGMA max_page_count=1000")
+        first, second = await box.reserve(entry("a")), await box.reserve(entry("b"))
+        await box.add(entry("c"))
+        assert references(box) == ["c"] and box.waiting == 3
+        await box.confirm(first)
+        await box.cancel(second)
+        assert references(box) == ["a", "c"] and box.waiting == 2
+
+    asyncio.run(story())
+
+
+def test_reserved_entries_of_a_dead_process_are_sent(tmp_path: Path) -> None:
+    async def story() -> None:
+        box = outbox(tmp_path, guarded=True)
+        box.db.execute("PRAGMA max_page_count=1000")
+        await box.reserve(entry("a"))
+        heir = Outbox(box.kernel, box.db, box.commits)
+        assert references(heir) == [] and heir.waiting == 1
+        await heir._settle_again()
+        assert references(heir) == ["a"] and heir.waiting == 1
+
+    asyncio.run(story())
+
+
+def test_confirmation_that_finds_no_room_is_tried_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        box = outbox(tmp_path, guarded=True)
+        box.db.execute("PRAGMA max_page_count=1000")
+        kept, dropped = await box.reserve(entry("a")), await box.reserve(entry("b"))
+        transaction = box.commits._transaction
+        error = sqlite3.OperationalError(FULL)
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+        def fails(works: list[Any]) -> list[Any]:
+            raise error
+
+        box.commits._transaction = fails  # type: ignore[method-assign]
+        await box.confirm(kept)
+        await box.cancel(dropped)
+        assert references(box) == [] and box.waiting == 2
+        box.commits._transaction = transaction  # type: ignore[method-assign]
+        await box._settle_again()
+        assert references(box) == ["a"] and box.waiting == 1
+
+    asyncio.run(story())
+
+
+def test_work_begins_only_with_room_for_its_entry(tmp_path: Path) -> None:
+    async def story() -> None:
+        box, done = outbox(tmp_path, guarded=True), []
+        trail = RequestTrail(AuditWriter(box, Defects(())))
+        attempt = Attempt(KINDS["/api/knowledge"], "127.0.0.1", "d", {"source": "x" * 200})
+
+        async def work() -> dict[str, Any]:
+            done.append(1)
+            return {"id": "k"}
+
+        async def fails() -> dict[str, Any]:
+            raise KernelError(409, "duplicate_knowledge")
+
+        long = "r" * 20_000
+        with pytest.raises(KernelError, match="log_unwritable"):
+            await trail.done(attempt, long, work)
+        assert not done
+        box.db.execute("PRAGMA max_page_count=1000")
+        answer = await trail.done(attempt, long, work)
+        assert done and references(box) == [answer["audit_id"]]
+        with pytest.raises(KernelError, match="duplicate_knowledge"):
+            await trail.done(attempt, long, fails)
+        assert len(references(box)) == box.waiting == 1
+
+    asyncio.run(story())
 
 
 def test_another_failure_of_the_outbox_is_no_full_disk(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from faults.helpers.witness import Level
 from harness.conductor import Conductor, Held
 from harness.contracts import ATTAIN_LIMIT_S
 from harness.model import Effect, Hold, Kind, Magnitude, Sample, Step, Undo
@@ -241,3 +242,45 @@ def test_an_injection_counts_from_its_begin() -> None:
     ledger = Ledger(clock)
     live(Gradual([(0.0, Sample(achieved=90.0))], clock), ledger, clock)
     assert ledger.of(Kind.FAULT_INJECTED)[1] == 10.0 < ledger.of(Kind.FAULT_ATTAINED)[1]
+
+
+@dataclass(frozen=True)
+class Watched(Slow):
+    """One whose witness shows what it is told: [(from when, value)]."""
+
+    shows: list[tuple[float, float | None]]
+    witness: ClassVar[str] = "somebody else"
+
+    def start_witness(self, target: object, undo: Undo, hands: object) -> Level:
+        return Level(lambda _: [value for since_s, value in self.shows if self.clock[0] >= since_s][-1])
+
+
+def ended_of(samples: list[tuple[float, Sample]], shows: list[tuple[float, float | None]]) -> dict[str, Any]:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Watched(samples, clock, shows), ledger, clock)
+    return ledger.of(Kind.FAULT_ENDED)[0]
+
+
+def test_a_witness_counts_from_attainment_on() -> None:
+    ended = ended_of([(0.0, reached(40.0)), (2.0, reached(85.0))], [(0.0, 20.0), (2.0, 84.0)])
+    assert ended["lasted_s"] == 5.0
+    told = {"name": "somebody else", "mean": 84.0, "error": 0.0, "last": 84.0, "in_force_s": 5.0}
+    assert ended["witness"] == told
+
+
+def test_a_fault_undone_in_secret_is_in_force_for_less() -> None:
+    ended = ended_of([(0.0, reached(85.0))], [(0.0, 85.0), (3.0, 10.0)])
+    assert ended["witness"]["in_force_s"] == 2.5 and ended["witness"]["mean"] < 60.0
+
+
+def test_what_a_witness_sees_after_the_end_does_not_count() -> None:
+    over = Sample(achieved=None, hold=Hold.TARGET, because="pid 7 is gone")
+    ended = ended_of([(0.0, reached(85.0)), (2.0, over)], [(0.0, 85.0), (2.0, 0.0)])
+    assert ended["witness"]["mean"] == 85.0 and ended["witness"]["last"] == 0.0
+
+
+def test_a_witness_that_crashes_ends_nothing() -> None:
+    ended = ended_of([(0.0, reached(85.0))], [])
+    assert ended["ended_by"] == "plan" and "mean" not in ended["witness"]
+    assert "IndexError" in ended["witness"]["because"]

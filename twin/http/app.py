@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import time
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -203,22 +204,26 @@ class App:
             if path == INTENTS and "rejection_id" in answer[1]:
                 self.intents.rejected(client)
             return answer
-        return await self.trail.accepted(attempt, content)
+        return attempt.kind.status, content
 
     async def _change(self, path: str, attempt: Attempt) -> dict[str, Any]:
         """Has the kernel of *path* do what is asked. Raises KernelError when it does not."""
         body = attempt.body
         if path == INTENTS:
-            return await self.intents.submit(body, self._deferred)
+            row = self.intents.checked(body, self._deferred)
+            return await self.trail.done(attempt, row[0], lambda: self.intents.submit(row))
         under = (self.shedding | self.broken.still_shedding) - {QUEUE}
         if path == RETROSPECTIVE and under and not self.broken.lets_retrospectives_pass:
             raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         if refusal := self._unrecorded():
             raise refusal
-        if path == DECISION:
-            body = {**body, "request": {"digest": attempt.digest, "client": attempt.client}}
         kernel, op = CALLS[("POST", path)]
-        return await self.rpc.call(kernel, op, body, KERNEL_LIMIT_S)
+        if path == DECISION:  # its kernel itself writes the entry
+            body = {**body, "request": {"digest": attempt.digest, "client": attempt.client}}
+            return await self.rpc.call(kernel, op, body, KERNEL_LIMIT_S)
+        own = uuid.uuid4().hex  # of work that comes without an id
+        body, resource = {attempt.kind.resource: own, **body}, attempt.claim(attempt.kind.resource) or own
+        return await self.trail.done(attempt, resource, lambda: self.rpc.call(kernel, op, body, KERNEL_LIMIT_S))
 
     def _stored(self, scope: dict[str, Any], asked: tuple[str, str], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The answer from a copy, when the kernel behind it is bypassed."""

@@ -92,14 +92,18 @@ class Intents:
         self.insists = insists
         self.defects = defects
 
-    async def submit(self, body: dict[str, Any], deferred: Callable[[int], KernelError | None]) -> dict[str, Any]:
-        """The answer. *deferred* says by an intent's priority why it has to wait. Raises KernelError."""
+    def checked(self, body: dict[str, Any], deferred: Callable[[int], KernelError | None]) -> Row:
+        """The intent as the queue takes it. *deferred* says by its priority why it has to wait. Raises KernelError."""
         intent_id, priority = _identity(body)
         self._check(body)
         intent_id = intent_id or f"unnamed-{uuid.uuid4().hex}"
         if refusal := deferred(priority):
             raise refusal
-        word = await self.batches.put((intent_id, priority, json.dumps(body, sort_keys=True)))
+        return intent_id, priority, json.dumps(body, sort_keys=True)
+
+    async def submit(self, row: Row) -> dict[str, Any]:
+        """The answer. Raises KernelError."""
+        intent_id, word = row[0], await self.batches.put(row)
         if word == "full":
             raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
         if word == "duplicate":

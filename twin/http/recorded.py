@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,29 +12,29 @@ from twin.rpc import KernelError
 
 CLAIM_CHARS_MAX = 200
 NOT_WRITTEN = ("log_unwritable", "audit_backlog")  # the entry itself could not be written
-Answer = tuple[int, dict[str, Any]]
+Content = dict[str, Any]
+Answer = tuple[int, Content]
 
 
 @dataclass(frozen=True)
 class RequestKind:
-    """What the entries of one route say. *actor* and *resource* are fields of the body, *reply* one of the answer."""
+    """What the entries of one route say. *actor* and *resource* are fields of the body."""
 
     name: str
     accepted: str  # the action of an accepted request; "": the kernel itself writes that entry
     subsystem: str
     actor: str
     resource: str
-    reply: str
     status: int = 200
 
 
 KINDS = {
-    "/api/htm/intents": RequestKind("intent", "create_intent", "htm", "created_by", "intent_id", "intent_id"),
+    "/api/htm/intents": RequestKind("intent", "create_intent", "htm", "created_by", "intent_id"),
     "/api/meta_loop/retrospective": RequestKind(
-        *("retrospective", "create_retrospective", "meta_loop", "actor", "retro_id", "id"), status=202
+        *("retrospective", "create_retrospective", "meta_loop", "actor", "retro_id"), status=202
     ),
-    "/api/knowledge": RequestKind("knowledge", "add_knowledge", "knowledge", "source", "knowledge_id", "id"),
-    "/api/governance/check": RequestKind("decision", "", "governance", "actor", "resource", ""),
+    "/api/knowledge": RequestKind("knowledge", "add_knowledge", "knowledge", "source", "knowledge_id"),
+    "/api/governance/check": RequestKind("decision", "", "governance", "actor", "resource"),
 }
 
 
@@ -71,17 +72,20 @@ class RequestTrail:
     def __init__(self, writer: AuditWriter) -> None:
         self.writer = writer
 
-    async def accepted(self, attempt: Attempt, content: dict[str, Any]) -> Answer:
-        """Raise KernelError 500 when the entry cannot be written: the kernel has the work, so it is not refused."""
-        kind = attempt.kind
-        if not kind.accepted:
-            return kind.status, content
-        entry = attempt.entry(kind.accepted, str(content[kind.reply]), "accepted", "")
+    async def done(self, attempt: Attempt, resource: str, work: Callable[[], Awaitable[Content]]) -> Content:
+        """The answer of *work*, which begins only once its entry is on the disk; the entry counts when it is done.
+
+        Raises KernelError 503 when there is no room, and what *work* raises.
+        """
+        entry = attempt.entry(attempt.kind.accepted, resource, "accepted", "")
+        numbers = await self.writer.reserve(entry)
         try:
-            await self.writer.write(entry)
-        except KernelError as error:
-            raise KernelError(500, "unrecorded", because=error.error) from None
-        return kind.status, {**content, "audit_id": entry["reference"]}
+            content = await work()
+        except BaseException:
+            await self.writer.cancel(numbers)
+            raise
+        await self.writer.confirm(numbers)
+        return {**content, "audit_id": entry["reference"]}
 
     async def turned_down(self, attempt: Attempt, error: KernelError) -> Answer:
         """An answer that leaves open whether the kernel has the request (a time-out) gets no entry."""
