@@ -131,7 +131,6 @@ class Session:
                 self.twin = None  # it is started again, and said to be broken, when the run begins
 
     def _reach(self, target: ManifestTarget) -> None:
-        """Ask all that the manifest names once. Raises TargetError for a target or a manifest that cannot be used."""
         if why := unwell(target, only_first=True):
             raise TargetError(f"{target.base_url} does not answer: {why}")
         self.lacks = checked(target)

@@ -36,6 +36,28 @@ def read_process(pid: int) -> ProcessId | None:
     return ProcessId(pid=pid, start_ticks=int(fields[19]), boot_id=boot_id())
 
 
+def pid_of_file(path: Path) -> int:
+    """The pid that a file holds; 0 when it holds none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def pids_of_words(words: str) -> list[int]:
+    """The processes whose command line holds *words*."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if words in line:
+                found.append(int(entry.name))
+    return found
+
+
 def process_state(pid: int) -> str:
     """The state letter of /proc (R S D T t Z X ...); "" when there is no such process."""
     fields = _stat_fields(pid)

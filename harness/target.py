@@ -28,7 +28,7 @@ from harness.hosts import Permit, off_limits
 from harness.manifest_lines import lines_of_keys
 from harness.model import Kind
 from harness.playbook_effects import read_effects
-from harness.process import read_process
+from harness.process import pid_of_file, pids_of_words, read_process
 from harness.target_behaviour import read_behaviour
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
@@ -125,31 +125,11 @@ class ManifestTarget:
         where = known.get(name)
         if where is None:
             raise TargetError(f"the target has no process {name!r}.{nearest(name, known)}")
-        pids = [_pid_of_file(Path(where["pid_file"]))] if "pid_file" in where else _pids_of_words(where["cmdline"])
+        pids = [pid_of_file(Path(where["pid_file"]))] if "pid_file" in where else pids_of_words(where["cmdline"])
         found = [process for pid in pids if pid and (process := read_process(pid))]
         if len(found) != 1:
             raise TargetError(f"{name}: {len(found)} living processes fit {dict(where)}; exactly one is expected")
         return found[0]
-
-
-def _pid_of_file(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _pids_of_words(words: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if words in line:
-                found.append(int(entry.name))
-    return found
 
 
 def load_target(
