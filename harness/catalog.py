@@ -8,7 +8,10 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.model import Claim
 
 LARGEST = 1e6
 SHOWN_MAX = 80
@@ -65,6 +68,14 @@ def build_check(name: str, claim: str, values: Mapping[str, Any]) -> Any:
             f"no check is called {name!r} here; if it is somebody's own, GRACE_PARTS must name its folder"
         )
     return kind(claim=claim, **values)
+
+
+def observers_of(claim: Claim) -> tuple[str, ...]:
+    """The observers, by the stem of their file, without which *claim* cannot be judged."""
+    try:
+        return tuple(getattr(build_check(claim.check, claim.claim, claim.args), "observers", ()))
+    except CatalogError:
+        return ()
 
 
 def plain_checks() -> list[str]:

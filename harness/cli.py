@@ -28,6 +28,7 @@ from harness.embedded import EmbeddedTwin, TwinRefused, limited
 from harness.metrics import UNITS
 from harness.model import Verdict
 from harness.plan import Options, build_plan, describe
+from harness.preflight import checked
 from harness.process import read_process, send
 from harness.proofread import BY_WHOM, paper, proofread
 from harness.run import conclude
@@ -128,6 +129,7 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     twin = None if options.target else EmbeddedTwin()
     try:
         target = load_target(options.target) if twin is None else twin.wait()
+        lacks = checked(target) if twin is None else ()
         for one in found:
             asked = Options(seed=options.seed, time_scale=options.time_scale)
             plan, _ = build_plan(one, target, asked, UNITS)
@@ -137,7 +139,9 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     finally:
         if twin is not None:
             twin.stop()
-    return 0
+    for lack in lacks:
+        print(lack, file=sys.stderr)
+    return Verdict.NOT_APPLICABLE.exit_code if lacks else 0
 
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:

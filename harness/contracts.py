@@ -378,7 +378,8 @@ class View(Protocol):
 class Observer(Protocol):
     """Reads one source of signals. Stateful: it turns what it reads into samples and edges.
 
-    Where it has several instances, each says in `about` what it looks at.
+    Where it has several instances, each says in `about` what it looks at. One whose requests may change the target's
+    state yields each as a Reading with `asked`, has `posting`, true while one is under way, and `stop_posting()`.
     """
 
     every_s: ClassVar[float]
@@ -393,6 +394,9 @@ class Observer(Protocol):
 class Check(Protocol):
     """A frozen dataclass whose fields are the claim's args, plus `claim: str`.
 
+    `observers` may name, by the stems of their files, the observers without which it cannot be judged: where the
+    target's manifest offers one of them nothing to look at, the timeline says so and the run never passes.
+    `never(setup)` may say why no run of a scenario can pass it, "" when one can: such a scenario is refused.
     A check with a class attribute `invariant` (model.Invariant) is claimed by every run, without being asked for.
     """
 

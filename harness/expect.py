@@ -14,7 +14,7 @@ from harness import catalog
 from harness.catalog import nearest
 from harness.claims import ClaimError, parse
 from harness.contracts import Target
-from harness.model import INVARIANT, Claim, Step
+from harness.model import INVARIANT, Claim, Setup, Step
 from harness.required import invariant_claims, validity_claims
 from harness.scenario import FOLDER, Scenario
 
@@ -59,6 +59,13 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
         not_applicable=tuple(lacks(scenario, target)),
         problems=tuple(problems),
     )
+
+
+def setup_of(scenario: Scenario, steps: Sequence[Step]) -> Setup:
+    """What checks may know of *scenario* before any run."""
+    coverage = _coverage(scenario, steps)
+    covered = tuple((step, coverage[step.step_id]) for step in steps)
+    return Setup(covered=covered, safeguards=scenario.expected_safeguards)
 
 
 @cache

@@ -33,10 +33,12 @@ DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended wil
 def judge(record: Record) -> list[Finding]:
     """One finding a claim. A check that crashes is INCONCLUSIVE, never silent.
 
-    What the target lacks makes every claim NOT_APPLICABLE: nothing was tried, so nothing else can be said.
+    What the target lacks makes every claim NOT_APPLICABLE: nothing was tried, so nothing else can be said. So does an
+    attack on a route that nobody was ever served by: what it asked for was not tried either.
     """
     lacks = record.not_applicable
-    if lacks and record.first_injection_s is None and not record.chain_problem:
+    tried = record.first_injection_s is not None and not any(one.lacks for one in record.unmet)
+    if lacks and not tried and not record.chain_problem:
         return [_lacking(record, claim, lacks) for claim in record.plan.claims]
     return [judge_claim(record, claim) for claim in record.plan.claims]
 
@@ -44,6 +46,7 @@ def judge(record: Record) -> list[Finding]:
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
     because = "; ".join(lacks)
     evidence = (*cite(record.aborted), record.looked("plan.json"))
+    evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks for line in one.lines)
     return Finding(
         check=claim.check,
         verdict=Verdict.NOT_APPLICABLE,

@@ -7,6 +7,7 @@ import random
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from harness.metrics import UNITS
 from harness.model import Kind, Verdict
 from harness.options import OptionError, add_arguments, allowed, make_out, one_scenario, sign_key, stop_file, wanted
 from harness.plan import Options, describe
+from harness.preflight import checked
 from harness.reporting import VERSION
 from harness.run import Run
 from harness.scenario import Scenario, ScenarioError
@@ -82,6 +84,7 @@ class Session:
         self.idle_host: str | None = environment.host
         self.prepared = False  # a start was accepted and Locust has not begun it yet
         self.cancelled = False  # a start that was halted before its run began
+        self.lacks: tuple[str, ...] = ()  # what the target does not have of its manifest
         self.user_signals = UserSignals()
         self.key: PrivateKey | None = None  # that run folders are signed with
         self.last_word = ""  # the verdict once more, below the tables that Locust prints after everything else
@@ -127,10 +130,10 @@ class Session:
             except RuntimeError:
                 self.twin = None  # it is started again, and said to be broken, when the run begins
 
-    @staticmethod
-    def _reach(target: ManifestTarget) -> None:
+    def _reach(self, target: ManifestTarget) -> None:
         if why := unwell(target, only_first=True):
             raise TargetError(f"{target.base_url} does not answer: {why}")
+        self.lacks = checked(target)
 
     @staticmethod
     def _plan(scenario: Scenario, target: ManifestTarget, asked: Any) -> Any:
@@ -207,6 +210,7 @@ class Session:
             self.own_hosts.add(target.base_url)
         self.environment.host = target.base_url
         plan, faults = self._plan(scenario, target, self.options)
+        plan = replace(plan, not_applicable=(*plan.not_applicable, *self.lacks))
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         folder = Path(self.options.out) / plan.scenario_id / stamp
         facts = {

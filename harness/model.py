@@ -38,6 +38,9 @@ class Kind(StrEnum):
     RUN_FINISHED = "run_finished"
 
 
+WELL = ("running", "R", "S")  # states of a kernel that works, as its control plane and /proc call them
+
+
 class Verdict(StrEnum):
     """The four answers, with the exit code of each."""
 
@@ -174,6 +177,33 @@ class Step:
     kernels: tuple[str, ...] = ()  # all that the fault is aimed at, where it names more than its subject
     also_asked: tuple[Magnitude, ...] = ()  # beside *asked* and the duration: a rate, a concurrency, a share
     witness: str = ""  # the independent measure of *asked* that the fault declares; "" in older run folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a scenario does and expects, known before any run.
+
+    *covered*: each fault with the (safeguard, playbook) pairs that count as its detection and answer.
+    """
+
+    covered: tuple[tuple[Step, tuple[tuple[str, str], ...]], ...]
+    safeguards: tuple[str, ...] = ()  # that it expects
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for step, _ in self.covered)
+
+    @property
+    def types(self) -> str:
+        return ", ".join(sorted({step.type for step in self.steps})) or "none"
+
+    def uncovered(self) -> list[str]:
+        """Types of faults that no safeguard is known to detect."""
+        return sorted({step.type for step, rows in self.covered if not rows})
+
+    def without(self, kind: str) -> str:
+        """Why what only a fault of type *kind* can show is never shown; "" when there is such a fault."""
+        return "" if any(step.type == kind for step in self.steps) else f"no fault is a {kind}: {self.types}"
 
 
 @dataclass(frozen=True, kw_only=True)

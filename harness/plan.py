@@ -15,9 +15,10 @@ from harness.claims import ALIASES, RESTARTED, ClaimError, parse
 from harness.classic_claims import kernel_of
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
-from harness.expect import alarm_witnesses, expect, playbook_for
+from harness.expect import alarm_witnesses, expect, playbook_for, setup_of
+from harness.impossible import impossible
 from harness.limits import Limits, exceeded
-from harness.model import Claim, Magnitude, Plan, Slo, Step
+from harness.model import Claim, Magnitude, Plan, Setup, Slo, Step
 from harness.required import invariant_claims, validity_claims
 from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
 from harness.stop import StopError, parse_stop
@@ -57,12 +58,16 @@ def build_plan(
     laid = _lay_out(drawn, scenario.execution, target, options.time_scale)
     others = [one for one in scenario.pool if one not in drawn]  # a wrong entry is told whatever the seed
     left_out = _lay_out(others, scenario.execution, target, options.time_scale)
+    whole = (setup_of(scenario, laid.steps), setup_of(scenario, left_out.steps))
     scenario, notes = _of_the_drawn(scenario, target, laid.steps, left_out.steps)
     expected = expect(scenario, target, laid.steps, metrics)
     notes += [redrawn] if redrawn else []
     problems = [*_unfit(scenario), *laid.problems, *left_out.problems, *expected.problems]
     problems += _too_much(scenario, laid.steps, options.users or scenario.users)
     problems += _mistaken(laid, target)
+    if not problems:  # what is wrong itself leaves gaps that would be told twice
+        setup = Setup(covered=(*whole[0].covered, *whole[1].covered), safeguards=scenario.expected_safeguards)
+        problems += impossible(scenario, expected.claims, setup)
     if problems:
         raise ScenarioError(problems)
     faults = laid.faults

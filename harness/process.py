@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import cache
 from pathlib import Path
 
 from harness.contracts import ProcessId
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @cache
@@ -34,6 +36,28 @@ def read_process(pid: int) -> ProcessId | None:
     return ProcessId(pid=pid, start_ticks=int(fields[19]), boot_id=boot_id())
 
 
+def pid_of_file(path: Path) -> int:
+    """The pid that a file holds; 0 when it holds none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def pids_of_words(words: str) -> list[int]:
+    """The processes whose command line holds *words*."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if words in line:
+                found.append(int(entry.name))
+    return found
+
+
 def process_state(pid: int) -> str:
     """The state letter of /proc (R S D T t Z X ...); "" when there is no such process."""
     fields = _stat_fields(pid)
@@ -43,6 +67,11 @@ def process_state(pid: int) -> str:
 def same(process: ProcessId) -> bool:
     """Whether *process* still lives, as itself."""
     return read_process(process.pid) == process
+
+
+def age_s(process: ProcessId) -> float:
+    """Seconds since *process* began, by its start time in /proc, which counts from boot."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks / TICKS_A_SECOND
 
 
 def resident_mb(process: ProcessId) -> float | None:

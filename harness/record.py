@@ -11,13 +11,14 @@ from pathlib import Path
 from harness.fault_record import FaultRecord as FaultRecord
 from harness.journal import read_journal
 from harness.ledger import PROBE, HeldRow, LedgerRow, read_held, read_ledger
-from harness.model import Event, Kind, Plan
+from harness.model import WELL, Event, Kind, Plan
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
 from harness.seal import changes
 from harness.states import AFTER, BEFORE, State, read_state
 from harness.traffic import RequestRow, Traffic
+from harness.unmet import Unmet, unmet
 
 DETECTION_GRACE_S = 30.0
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
@@ -275,9 +276,17 @@ class Record:
 
     @property
     def not_applicable(self) -> tuple[str, ...]:
-        """Why this target cannot be judged by this scenario: known from its manifest, or seen in the baseline."""
+        """Why this target cannot be judged by this scenario: known from its manifest, seen in the baseline, or by the
+        answers to an attack.
+        """
         seen = self.aborted.detail.get("not_applicable") if self.aborted else None
-        return (*self.plan.not_applicable, *(str(one) for one in seen or ()))
+        attacks = (one.lacks for one in self.unmet)
+        return (*self.plan.not_applicable, *(str(one) for one in seen or ()), *filter(None, attacks))
+
+    @cached_property
+    def unmet(self) -> tuple[Unmet, ...]:
+        """The routes of attacks that never answered anybody in a way that shows that they work."""
+        return tuple(unmet(self.requests))
 
     @property
     def finished(self) -> Event | None:
@@ -408,7 +417,7 @@ class Record:
             event
             for event in self.of_kind(Kind.SAFEGUARD_ENGAGED, Kind.KERNEL_CHANGED)
             if event.at_s > self.recovered.at_s
-            and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in ("running", "R", "S"))
+            and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in WELL)
         )
         return min(signs, key=lambda event: event.at_s, default=None)
 

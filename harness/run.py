@@ -26,8 +26,7 @@ from harness.judge import DECIDED_AFTER_S, judge
 from harness.ledger import AUDIT, LedgerWriter, awaited, maybe_held, read_ledger
 from harness.ledger_start import cursors, ledger_starts
 from harness.limits import Limits, below_floor, free_disk_mb, free_memory_mb
-from harness.metrics import MEASURED
-from harness.model import Finding, Kind, Plan, Verdict
+from harness.model import INVARIANT, WELL, Finding, Kind, Plan, Verdict
 from harness.plan import plan_to_json
 from harness.probe_rows import probe_rows
 from harness.read_back import read_back
@@ -48,6 +47,7 @@ CONTROL_S = 15.0
 FRESH_S = 2.0
 REQUESTS_MIN = 20
 ABSENT_MIN = 3
+FAILING_ROWS = 500  # that a reason is looked for in
 MACHINE = ("cpu_percent", "memory_percent", "disk_busy_percent")
 STALE_S = 3.0  # a value of the machine that is older is not known
 LOG_CORRUPTION = "log_corruption"  # what it changes may be older than the run: then all of the log is read
@@ -151,20 +151,11 @@ class Run:
             self.abort("the target lacks what the scenario needs")
 
     def _needed(self, observer: str) -> bool:
-        """Whether a claim of the plan rests on what *observer* sees; the others may be missing in a manifest."""
-        checks = {claim.check for claim in self.plan.claims}
-        told = any(str(claim.args.get("metric", "")) not in ("", *MEASURED) for claim in self.plan.claims)
-        of_files = bool(checks & {"models_restored", "config_restored", "snapshot_regenerated"})
-        needed = {
-            "audit_head": False,
-            "bus_listener": "actor_cut_off" in checks,
-            "counters": told,
-            "control_plane": False,
-            "file_hashes": of_files,
-            "model_answers": "models_restored" in checks,
-            "model_fallback": "fallback_model_activated" in checks,
-        }
-        return needed.get(observer, True)
+        """True when a claim of the plan rests on what *observer* sees.
+
+        An invariant does not count: it is not judged where the manifest names no source for it.
+        """
+        return any(observer in catalog.observers_of(one) for one in self.plan.claims if one.group != INVARIANT)
 
     def users_ready(self) -> None:
         """All legitimate users are there: the baseline may be measured."""
@@ -268,7 +259,7 @@ class Run:
             _, pid = self.watcher.latest.get(("kernel_pid", kernel), (0.0, 0.0))
             if not pid:
                 return f"{kernel} has no process"
-            if self.watcher.kernel_states.get(kernel, "running") not in ("running", "R", "S"):
+            if self.watcher.kernel_states.get(kernel, "running") not in WELL:
                 return f"{kernel} is {self.watcher.kernel_states[kernel]}"
             at_s, age_s = self.watcher.latest.get(("kernel_heartbeat_age_s", kernel), (-1e9, 0.0))
             if "kernels" not in self.target.signals:
@@ -287,9 +278,9 @@ class Run:
         slo = self.plan.slo
         p95 = traffic.percentile(95)
         if traffic.count < REQUESTS_MIN or p95 is None:
-            return f"only {traffic.count} legitimate requests"
+            return few_answers(traffic.count, len(self.rows))
         if traffic.failed_percent > slo.failure_percent_max:
-            return f"{traffic.failed_percent:.1f} % of the legitimate requests fail"
+            return f"{traffic.failed_percent:.1f} % of the legitimate requests fail: {failing(self.rows)}"
         before = self.baseline.percentile(95) if self.baseline else None
         bound_ms = max(slo.latency_ms_p95_floor, slo.latency_p95_factor * (before or 0.0))
         if before is not None and p95 > bound_ms:
@@ -347,11 +338,13 @@ class Run:
     def _recovery(self, now_s: float) -> None:
         ended_s = max(self.conductor.ended.values())
         hold_s = self.plan.slo.hold_s
-        if self.recovered_at_s is None and now_s - max(ended_s, self.unwell_at_s) >= hold_s:
+        # a successor may take over between two ticks: what follows from that is no relapse
+        since_s = max(ended_s, self.unwell_at_s, self.watcher.changed_at_s)
+        if self.recovered_at_s is None and now_s - since_s >= hold_s:
             self.unwell_because = self._unsteady(self.traffic(now_s - hold_s, now_s))
             if not self.unwell_because:
-                self.recovered_at_s = now_s - hold_s
-                detail = {"window": [round(now_s - hold_s, 3), round(now_s, 3)], "seen_at_s": round(now_s, 3)}
+                self.recovered_at_s = max(since_s, now_s - hold_s)
+                detail = {"window": [round(self.recovered_at_s, 3), round(now_s, 3)], "seen_at_s": round(now_s, 3)}
                 self.journal.append(Kind.RECOVERED, self.plan.scenario_id, "run", detail, at_s=self.recovered_at_s)
         decided = now_s >= ended_s + DECIDED_AFTER_S
         if (self.recovered_at_s is not None and decided) or now_s >= ended_s + self.plan.recovery_limit_s:
@@ -389,6 +382,7 @@ class Run:
         if not self.done:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
+        self.watcher.stop_posting()
         self.ledger.flush()
         if self._finished:
             self._read_back()
@@ -463,6 +457,25 @@ class Run:
         logs = self.target.paths.get("logs")
         if logs and logs.is_dir():
             keep_logs(logs, self.folder / "target" / "logs")
+
+
+def few_answers(count: int, ever: int) -> str:
+    """Why a stretch with *count* ended requests says nothing; *ever*: rows of requests since the run began."""
+    if not ever:
+        return "no legitimate request has had an answer yet: none was sent, or the target does not answer"
+    return f"only {count} legitimate requests ended, at least {REQUESTS_MIN} are needed"
+
+
+def failing(rows: Sequence[RequestRow]) -> str:
+    """The route that failed most often lately, and how."""
+    latest = (row for row in rows[-FAILING_ROWS:] if row.user == "legitimate" and row.outcome == "failed")
+    counts: Counter[tuple[str, int]] = Counter()
+    for row in latest:
+        counts[row.name, row.status] += row.count
+    if not counts:
+        return "not lately"
+    (name, status), count = counts.most_common(1)[0]
+    return f"{name} {f'answers {status}' if status else 'does not answer'} ({count} x)"
 
 
 def absent_routes(rows: Iterable[RequestRow]) -> list[str]:

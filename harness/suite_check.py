@@ -18,6 +18,7 @@ from harness.loopback import Client
 from harness.metrics import UNITS
 from harness.model import Plan
 from harness.plan import Options, build_plan
+from harness.preflight import checked
 from harness.scenario import ScenarioError
 from harness.signing import KeyRefused, load_private
 from harness.suite_entries import Entry, entries, seed_of
@@ -133,6 +134,7 @@ def reached(asked: Asked) -> ManifestTarget:
     why = unwell(target, only_first=True)
     if why:
         raise TargetError(f"{target.base_url} does not answer: {why}")
+    checked(target)
     return target
 
 

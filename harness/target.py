@@ -25,9 +25,10 @@ from harness.contracts import (
     WorkerPool,
 )
 from harness.hosts import Permit, off_limits
+from harness.manifest_lines import lines_of_keys
 from harness.model import Kind
 from harness.playbook_effects import read_effects
-from harness.process import read_process
+from harness.process import pid_of_file, pids_of_words, read_process
 from harness.target_behaviour import read_behaviour
 from harness.yaml_reader import Field, Reader, ReadError, read_yaml
 
@@ -106,6 +107,7 @@ class ManifestTarget:
     permits: tuple[Permit, ...] = ()  # those in force that the caller has named as well
     playbook_effects: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()  # dotted keys of the manifest, see offered_keys()
+    lines: Mapping[str, int] = field(default_factory=dict)  # dotted key → line, see manifest_lines.py
 
     @property
     def permitted(self) -> tuple[str, ...]:
@@ -123,31 +125,11 @@ class ManifestTarget:
         where = known.get(name)
         if where is None:
             raise TargetError(f"the target has no process {name!r}.{nearest(name, known)}")
-        pids = [_pid_of_file(Path(where["pid_file"]))] if "pid_file" in where else _pids_of_words(where["cmdline"])
+        pids = [pid_of_file(Path(where["pid_file"]))] if "pid_file" in where else pids_of_words(where["cmdline"])
         found = [process for pid in pids if pid and (process := read_process(pid))]
         if len(found) != 1:
             raise TargetError(f"{name}: {len(found)} living processes fit {dict(where)}; exactly one is expected")
         return found[0]
-
-
-def _pid_of_file(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _pids_of_words(words: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if words in line:
-                found.append(int(entry.name))
-    return found
 
 
 def load_target(
@@ -206,7 +188,7 @@ class _Manifest:
             return read.names(found[key].value, key) if key in found else ()
 
         permits = self.permits(found["permits"].value) if "permits" in found else ()
-        routes, playbooks = self.routes(found["routes"].value), names("playbooks")
+        routes, playbooks = self.routes(found["routes"].value, each("processes")), names("playbooks")
         return ManifestTarget(
             permits=permits,
             name=read.text(found["name"].value, "name") if "name" in found else "target",
@@ -232,6 +214,7 @@ class _Manifest:
             exclusive="exclusive" in found and read.flag(found["exclusive"].value, "exclusive"),
             playbook_effects=read_effects(read, found.get("playbook_effects"), playbooks, [one.name for one in routes]),
             offers=offered_keys({name: one.value for name, one in found.items()}),
+            lines=lines_of_keys(found),
         )
 
     def workers(self, pools: Mapping[str, Field], kernels: Collection[str]) -> dict[str, WorkerPool]:
@@ -370,10 +353,15 @@ class _Manifest:
             ]
         return bus
 
-    def routes(self, node: yaml.Node) -> tuple[Route, ...]:
+    def routes(self, node: yaml.Node, processes: Collection[str]) -> tuple[Route, ...]:
+        """The routes; the kernels that they need must be among *processes*, if there are any."""
         found: dict[str, Route] = {}
         for number, item in enumerate(self.reader.items(node, "routes")):
             route = self.route(item, f"routes[{number}]")
+            for kernel in route.kernels if route is not None and processes else ():
+                if kernel not in processes:
+                    near = nearest(kernel, processes)
+                    self.reader.say(item, f"routes[{number}].kernels: no process is called {kernel!r}.{near}")
             if route is not None and route.name in found:
                 self.reader.say(item, f"routes[{number}]: {route.name!r} stands here twice")
             elif route is not None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from harness.contracts import Observer, View
-from harness.model import Kind, Reading
+from harness.model import WELL, Kind, Reading
 
 if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
+
+POSTING_LIMIT_S = 5.0  # longer than an observer waits for an answer
 
 
 class Watcher:
@@ -36,12 +38,22 @@ class Watcher:
         self.latest: dict[tuple[str, str], tuple[float, float]] = {}
         self.engaged: set[tuple[str, str]] = set()
         self.kernel_states: dict[str, str] = {}
+        self.changed_at_s = 0.0  # of the last change of a kernel or worker for the worse, or to another process
         self.trouble: dict[str, str] = {}  # observer -> its last error
         self._greenlets: list[gevent.Greenlet] = []
         self._stopped = False
 
     def start(self) -> None:
         self._greenlets = [gevent.spawn(self._watch, observer) for observer in self.observers]
+
+    def stop_posting(self) -> None:
+        """No observer changes the target's state any more when this returns; those that only look go on."""
+        posting = [one for one in self.observers if hasattr(one, "stop_posting")]
+        for one in posting:
+            one.stop_posting()
+        with gevent.Timeout(POSTING_LIMIT_S, False):
+            while any(one.posting for one in posting):
+                gevent.sleep(0.02)
 
     def stop(self) -> None:
         """Lets each observer finish what it reads (at most 3 s), then closes it."""
@@ -104,14 +116,18 @@ class Watcher:
             self.engaged.add(key)
         elif reading.kind is Kind.SAFEGUARD_RELEASED:
             self.engaged.discard(key)
-        elif reading.kind is Kind.KERNEL_CHANGED and reading.detail.get("what") == "state":
-            self.kernel_states[reading.subject] = str(reading.detail.get("to"))
+        elif reading.kind is Kind.KERNEL_CHANGED:
+            if reading.detail.get("what") == "state":
+                self.kernel_states[reading.subject] = str(reading.detail.get("to"))
+            if reading.detail.get("to") not in WELL:
+                self.changed_at_s = max(self.changed_at_s, reading.at_s)
 
 
 def name_of(observer: Observer) -> str:
-    """Who is lost and who is back: where an observer has several instances each has a name of its own.
+    """Name of an observer in the timeline: the stem of its file, and what it looks at where it has several instances.
 
-    Under one name, one that hears nothing any more would be called back at once by the next that hears something.
+    Under one name, an instance that is lost would be called back at once by the next one that hears something.
     """
     about = getattr(observer, "about", "")
-    return f"{type(observer).__name__} of {about}" if about else type(observer).__name__
+    stem = type(observer).__module__.rpartition(".")[2]
+    return f"{stem} of {about}" if about else stem

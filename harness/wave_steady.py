@@ -11,6 +11,7 @@ from typing import Any
 from harness.journal import read_journal
 from harness.loopback import Client
 from harness.model import Kind
+from harness.signal_shapes import ShapeError, engaged, kernels
 from harness.suite_check import unwell
 from harness.target import ManifestTarget
 from harness.undo_log import NAME, LogContent, read_undo_log
@@ -63,20 +64,18 @@ def _control_plane(target: ManifestTarget) -> str:
                     return trouble
     except (OSError, http.client.HTTPException) as error:
         return f"the control plane: {error or type(error).__name__}"
-    except (KeyError, TypeError, AttributeError) as error:
-        return f"the control plane's answer cannot be read: {type(error).__name__}: {error}"
+    except ShapeError as error:
+        return f"the control plane's answer cannot be read: {error}"
     finally:
         client.close()
     return ""
 
 
 def _kernels(told: Any) -> str:
-    gone = [f"{one['name']} is {one['state']}" for one in told["kernels"] if one["state"] != "running"]
+    gone = [f"{one.name} is {one.state}" for one in kernels(told) if one.state != "running"]
     return ", ".join(gone[:3])
 
 
 def _safeguards(told: Any) -> str:
-    engaged = [
-        f"{row['name']} ({one.get('subject', '')})" for row in told["safeguards"] for one in row.get("engaged") or ()
-    ]
-    return f"still engaged: {', '.join(engaged[:3])}" if engaged else ""
+    names = [f"{one.name} ({one.subject})" for one in engaged(told)]
+    return f"still engaged: {', '.join(names[:3])}" if names else ""

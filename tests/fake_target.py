@@ -50,8 +50,17 @@ BASE: dict[str, Any] = {
 
 def write_manifest(folder: Path, **changes: Any) -> Path:
     path = folder / "target.yaml"
+    if (known := changes.get("processes")) and "routes" not in changes:
+        changes["routes"] = [_of_known(route, known) for route in BASE["routes"]]
     path.write_text(yaml.safe_dump({**BASE, **changes}, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _of_known(route: dict[str, Any], processes: dict[str, Any]) -> dict[str, Any]:
+    """*route* as far as *processes* serve it."""
+    kernels = [one for one in route["kernels"] if one in processes]
+    shows = {"witness_of": route["witness_of"]} if route.get("witness_of") in kernels else {}
+    return {**{key: value for key, value in route.items() if key != "witness_of"}, "kernels": kernels, **shows}
 
 
 def target(folder: Path, **changes: Any) -> ManifestTarget:

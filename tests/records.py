@@ -75,8 +75,8 @@ def write_run(
             draft.signals.append((at_s, "worker_requests", worker, 10.0))
             draft.signals += [(at_s, name, worker, late_ms)] if late_ms is not None else []
     if silent_s:
-        draft.add(12.0, Kind.SIGNAL_LOST, "Resources", "watcher", error="silence")
-        draft.add(12.0 + silent_s, Kind.SIGNAL_BACK, "Resources", "watcher")
+        draft.add(12.0, Kind.SIGNAL_LOST, "resources", "watcher", error="silence")
+        draft.add(12.0 + silent_s, Kind.SIGNAL_BACK, "resources", "watcher")
     for kind, kept in ((Kind.STEADY_STATE_MET, baseline), (Kind.RECOVERED, recovered), (Kind.RUN_FINISHED, finished)):
         if not kept:
             draft.drop(kind)

@@ -46,7 +46,7 @@ ROUTES: list[Route] = [
         "POST",
         "/api/meta_loop/retrospective",
         ["immutable_log", "meta_loop"],
-        {"subject": "probe", "events": ["a", "b"]},
+        {"retro_id": "probe", "subject": "probe", "events": ["a", "b"]},
     ),
     _route("POST", "/api/learning/feedback", ["learning_integration"], {"topic": "probe", "score": 1}),
     _route("GET", "/api/health/resources", ["health_monitor"]),

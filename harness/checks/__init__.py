@@ -15,8 +15,22 @@ __path__ = extended(__path__, "checks")
 
 LOOKED_S = 5.0  # observers look several times in it: what was told last so long before the end is not of the end
 FLOOD = "api_flood"  # each of its requests changes something, and so has a row in the ledger
-# Who tells of what: the names of harness/observers under which a loss is journalled.
-EVENTS, PROCESSES, FILES = "Events", "Processes", "FileHashes"
+# Observers by the stem of their file in harness/observers: the timeline tells of a loss under the same name.
+EVENTS, PROCESSES, FILES = "events", "processes", "file_hashes"
+# Run folders of format 1 call an observer by its class.
+CLASS_NAMES = {
+    "BusListener": "bus_listener",
+    "ControlPlane": "control_plane",
+    "Counters": "counters",
+    "Events": EVENTS,
+    "FileHashes": FILES,
+    "LoopLag": "loop_lag",
+    "ModelAnswers": "model_answers",
+    "ModelFallback": "model_fallback",
+    "Processes": PROCESSES,
+    "Resources": "resources",
+    "RouteProbe": "routes",
+}
 
 
 def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding:
@@ -68,23 +82,40 @@ def unkept(record: Record) -> str:
     return f"the ledger has no request of {', '.join(floods)}, only the users' own" if silent else ""
 
 
-def early(record: Record, series: Series) -> str:
-    """Why the last sample of a signal is not of the end; "" when it is."""
+def no_independent_route(record: Record) -> str:
+    """Why requests say nothing of what no fault struck; "" when some route needs no faulted kernel."""
+    if not record.faulted_kernels or record.bystander_routes:
+        return ""
+    struck = ", ".join(sorted(record.faulted_kernels))
+    return f"no route of the manifest is independent of {struck}: each of the {len(record.plan.routes)} needs it"
+
+
+def early(record: Record, series: Series, end_s: float | None = None) -> str:
+    """Why the last sample of a signal is not of the end (or of *end_s*); "" when it is."""
     if not series.rows:
         return "was never told"
-    silent_s = record.end_s - series.rows[-1][0]
+    silent_s = (record.end_s if end_s is None else end_s) - series.rows[-1][0]
     return f"was last told {silent_s:.0f} s before the end" if silent_s > LOOKED_S else ""
+
+
+def observer_of(event: Event) -> str:
+    """The observer that a row of kind SIGNAL_LOST or SIGNAL_BACK is about, without what it looks at."""
+    name = event.subject.partition(" of ")[0]
+    return CLASS_NAMES.get(name, name)
 
 
 def lost(record: Record, observer: str) -> Event | None:
     """The row that says that *observer* was lost, and it was never back: from then on nobody looked."""
-    mine = [
-        event
-        for event in record.of_kind(Kind.SIGNAL_LOST, Kind.SIGNAL_BACK)
-        if event.subject == observer or event.subject.startswith(f"{observer} of ")
-    ]
+    mine = [event for event in record.of_kind(Kind.SIGNAL_LOST, Kind.SIGNAL_BACK) if observer_of(event) == observer]
     last = {event.subject: event for event in mine}
-    return next((event for event in last.values() if event.kind is Kind.SIGNAL_LOST), None)
+    return next((event for event in last.values() if event.kind is Kind.SIGNAL_LOST), _never_there(record, observer))
+
+
+def _never_there(record: Record, observer: str) -> Event | None:
+    """The first row of a run whose target's manifest gives *observer* nothing to look at."""
+    first = record.first(Kind.RUN_STARTED)
+    unseen = first.detail.get("unseen") if first else None
+    return first if any(str(one).partition(":")[0] == observer for one in unseen or ()) else None
 
 
 def if_looked(record: Record, observer: str, found: Finding) -> Finding:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -19,6 +20,8 @@ DEAF_S = 3.0  # so long the subscriber may be without its own messages: a busy b
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCutOff:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS, "bus_listener")
+
     claim: str
     playbook: str
     step_id: str

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
-from harness.model import Event, Finding, Kind, Verdict
+from harness.model import Event, Finding, Kind, Setup, Verdict
 from harness.record import DETECTION_GRACE_S, FaultRecord, Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertsRaised:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        names = ", ".join(setup.uncovered())
+        return f"no safeguard is known to detect {names}" if names else ""
 
     def check(self, record: Record) -> Finding:
         if not record.faults or any(fault.injected is None for fault in record.faults):

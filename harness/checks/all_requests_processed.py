@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.checks import finding, put_off
 from harness.checks.invalid_rejected import DUPLICATE
 from harness.ledger import NO_LEDGER, Wrongs, span
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 NO_ROWS = "what it sends changes nothing that a ledger holds, so it cannot be judged here"
@@ -20,6 +20,12 @@ class AllRequestsProcessed:
 
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(step.asked.unit == "requests" for step in setup.steps):
+            return ""
+        return f"no fault sends requests: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding
 from harness.checks.safeguard_engaged import SafeguardEngaged
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllSafeguardsTriggered:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if not setup.safeguards:
+            return "the scenario expects no safeguard"
+        whys = (SafeguardEngaged(claim=self.claim, safeguard=name).never(setup) for name in setup.safeguards)
+        return next(filter(None, whys), "")
 
     def check(self, record: Record) -> Finding:
         expected = record.plan.expected_safeguards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE
@@ -17,6 +18,8 @@ SLACK_S = 1.0  # an answer under way when the safeguard was released
 @dataclass(frozen=True, kw_only=True)
 class AnsweredStale:
     """For each dependency that a fault made late, from the injection on: what is stale before that shows nothing."""
+
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
     playbook: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
@@ -29,6 +29,8 @@ class ApiResponsive:
         if start_s is None:
             why = "no fault was injected"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
+        if lacks := no_independent_route(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
         end_s = max((*answers_s, record.last_fault_end_s or 0.0, record.load_end_s - STOPPING_S))
         names = self._names(record)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import FILES, finding
 from harness.mendings import damaged, mendings, sum_up
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigRestored:
+    observers: ClassVar[tuple[str, ...]] = (FILES,)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("config_corruption")
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "config_corruption", "config")

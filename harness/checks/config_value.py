@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import FILES, finding, lost
 from harness.mendings import damaged
@@ -22,6 +22,8 @@ class ConfigValue:
     Who made the value what it is again: the harness heals a fault whose time is up, and gives the file back. A value
     that came back only then is not the target's doing.
     """
+
+    observers: ClassVar[tuple[str, ...]] = (FILES,)
 
     claim: str
     key: str

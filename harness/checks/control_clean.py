@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.checks import finding
+from harness.checks import EVENTS, finding
 from harness.model import Finding, Verdict
 from harness.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlClean:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
 
     def check(self, record: Record) -> Finding:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import FaultRecord, Record
 
 WITHIN_S = 15.0  # from the injection: to see it, and to switch
@@ -17,7 +18,13 @@ Row = tuple[float, float, int]
 
 @dataclass(frozen=True, kw_only=True)
 class FallbackModelActivated:
+    observers: ClassVar[tuple[str, ...]] = ("model_fallback",)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("model_degradation")
 
     def check(self, record: Record) -> Finding:
         faults = [fault for fault in record.faults if fault.step.type == "model_degradation"]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from harness.checks import finding
 from harness.fault_record import FaultRecord, Shortfall, less_than
-from harness.model import Finding, Verdict
+from harness.model import Finding, Step, Verdict
 from harness.record import Record
+from harness.unmet import Unmet
 
 INVALID_SHARE = "invalid share"
 
@@ -27,6 +28,9 @@ class FaultAttained:
             return finding(
                 self, Verdict.INCONCLUSIVE, "it has not ended", *rows, record.looked("timeline"), code="not_ended"
             )
+        if fault.step.asked.unit == "requests" and (mute := _unmet(record, fault.step)):
+            lines = (f"requests.csv:{line}" for line in mute.lines)
+            return finding(self, Verdict.INCONCLUSIVE, mute.unsure, *rows, *lines, code="never_served")
         achieved = fault.achieved or {}
         if asked.is_state:
             seen = _witnessed(fault)
@@ -38,6 +42,12 @@ class FaultAttained:
             f" ended by {fault.ended_by}"
         )
         return finding(self, Verdict.PASS, why, *rows)
+
+
+def _unmet(record: Record, step: Step) -> Unmet | None:
+    """The route of this attack, when nothing shows that it ever worked."""
+    route = f"POST {step.params.get('endpoint', '')}"
+    return next((one for one in record.unmet if one.unsure and one.route == route), None)
 
 
 def _witnessed(fault: FaultRecord) -> str:

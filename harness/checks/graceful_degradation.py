@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
@@ -32,6 +32,8 @@ class GracefulDegradation:
         if baseline is None or start_s is None or end_s is None:
             why = "there is no baseline, or a fault has not ended"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="no_baseline")
+        if lacks := no_independent_route(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         names = record.bystander_routes if record.faulted_kernels else None
         before = record.traffic(baseline.at_s - slo.baseline_s, baseline.at_s, names=names)
         good_before = before.served / slo.baseline_s

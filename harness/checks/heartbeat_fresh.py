@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import early, finding
 from harness.model import Finding, Kind, Verdict
@@ -18,6 +19,8 @@ class HeartbeatFresh:
 
     A target that tells of others' hearts at the end and not of this one does not hear it.
     """
+
+    observers: ClassVar[tuple[str, ...]] = ("control_plane",)
 
     claim: str
     kernel: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.checks import finding, put_off
 from harness.ledger import HELD_IN, NO_LEDGER, REJECTIONS, LedgerRow, Wrongs, not_read, span
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 DUPLICATE = "duplicate_id"  # its id is rightly held: by the request that had it first
@@ -18,6 +18,12 @@ DUPLICATE = "duplicate_id"  # its id is rightly held: by the request that had it
 class InvalidRejected:
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(step.params.get("invalid_ratio") or step.params.get("malformations") for step in setup.steps):
+            return ""
+        return "no fault sends anything invalid: an invalid_ratio above 0 is needed"
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, early, finding, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -19,6 +20,8 @@ class KernelState:
 
     The state that was told last is that of the end only when the kernel was told of until then.
     """
+
+    observers: ClassVar[tuple[str, ...]] = ("control_plane", PROCESSES)
 
     claim: str
     kernel: str

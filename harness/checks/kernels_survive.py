@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, early, finding, if_looked, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -15,6 +16,8 @@ HEART = "kernel_heartbeat_age_s"  # whoever tells of it tells of the kernel's st
 @dataclass(frozen=True, kw_only=True)
 class KernelsSurvive:
     """A kernel that was restarted and runs survives; one that is quarantined does not."""
+
+    observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
 

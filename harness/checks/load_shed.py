@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE, LedgerRow, span
@@ -18,6 +19,8 @@ ALONE_S = 3.0  # of its own time, before what the clients see in it counts alone
 
 @dataclass(frozen=True, kw_only=True)
 class LoadShed:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
     playbook: str
     deferring: Sequence[str] = ()  # all the playbooks that defer work, whatever they do it for

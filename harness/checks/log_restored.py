@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
 from harness.ledger import AUDIT, not_read, span
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import FaultRecord, Record
 
 TYPE = "log_corruption"
@@ -21,6 +21,10 @@ TYPE = "log_corruption"
 @dataclass(frozen=True, kw_only=True)
 class LogRestored:
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("log_corruption")
 
     def check(self, record: Record) -> Finding:
         faults = [one for one in record.faults if one.step.type == TYPE]

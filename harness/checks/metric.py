@@ -6,8 +6,8 @@ import operator
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.metrics import METRICS, PERCENTILES, REQUESTS_MIN
-from harness.model import Finding, Verdict
+from harness.metrics import MEASURED, METRICS, PERCENTILES, REQUESTS_MIN
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 OPERATORS = {
@@ -19,12 +19,26 @@ OPERATORS = {
 }
 
 
+ACL_VIOLATIONS = "message_bus.acl_violations"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     claim: str
     metric: str
     op: str
     number: float
+
+    @property
+    def observers(self) -> tuple[str, ...]:
+        return () if self.metric in MEASURED else ("counters",)
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        rises = self.op in (">", ">=", "==") and self.number > 0
+        if self.metric != ACL_VIOLATIONS or not rises or any("acl" in step.type for step in setup.steps):
+            return ""
+        return f"no fault of the scenario violates the bus's access rules: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         found = METRICS[self.metric](record)

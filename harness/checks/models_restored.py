@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from harness.checks import early, finding
+from harness.checks import FILES, early, finding
 from harness.mendings import Mending, damaged, mendings, sum_up
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record, Series
 
 ANSWERS_WITHIN_S = 5.0  # a model that is whole on the disk must have been read again by then
@@ -14,7 +15,13 @@ ANSWERS_WITHIN_S = 5.0  # a model that is whole on the disk must have been read 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsRestored:
+    observers: ClassVar[tuple[str, ...]] = (FILES, "model_answers")
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("model_corruption")
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "model_corruption", "models")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.checks import finding
+from harness.checks import finding, no_independent_route
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record, cite_rows
 from harness.traffic import Traffic
@@ -39,8 +39,11 @@ class NoCascadingFailure:
             return finding(self, Verdict.FAIL, why, *dragged, code="bystander_changed")
         others = record.bystander_routes
         traffic = record.traffic(start_s, end_s, names=others)
+        if lacks := no_independent_route(record):
+            return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         if traffic.count < REQUESTS_MIN:
-            why = f"only {traffic.count} requests went to routes without a faulted kernel"
+            why = f"only {traffic.count} requests went to routes without a faulted kernel, from {start_s:.1f} s to"
+            why += f" {end_s:.1f} s, at least {REQUESTS_MIN} are needed"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("requests.csv"), code="too_few_requests")
         bound = record.plan.slo.bystander_success_percent_min
         success = _success_percent(traffic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, finding, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -14,6 +15,8 @@ NOT_ALIVE = {"gone": "has no process", "T": "stands still"}  # what /proc shows 
 @dataclass(frozen=True, kw_only=True)
 class NoSecondDeath:
     """/proc is asked, not the target: a process is another one by its start time."""
+
+    observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
 

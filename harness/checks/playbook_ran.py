@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import DETECTION_GRACE_S, Record
 
 
@@ -13,8 +14,16 @@ from harness.record import DETECTION_GRACE_S, Record
 class PlaybookRan:
     """For each fault that leads to it: what is started later than a detection counts is not for that fault."""
 
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
     playbook: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(self.playbook == playbook for _, rows in setup.covered for _, playbook in rows):
+            return ""
+        return f"no fault of the scenario is one that {self.playbook} answers: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         steps = [step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]

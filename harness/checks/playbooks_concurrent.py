@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
-from harness.model import Event, Finding, Verdict
+from harness.model import Event, Finding, Setup, Verdict
 from harness.record import Engagement, PlaybookRun, Record
 
 
@@ -25,7 +26,14 @@ class Span:
 class PlaybooksConcurrent:
     """Twice the same playbook for the same subject is one answer, not two; nor are two answers to one fault."""
 
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        answered = sum(any(playbook for _, playbook in rows) for _, rows in setup.covered)
+        return "" if answered > 1 else f"{answered} of its faults are answered by a playbook, and it takes two"
 
     def check(self, record: Record) -> Finding:
         spans = self._spans(record)

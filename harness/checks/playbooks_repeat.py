@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
-from harness.model import Event, Finding, Verdict
+from harness.model import Event, Finding, Setup, Verdict
 from harness.record import Record
 
 
@@ -14,9 +14,17 @@ from harness.record import Record
 class PlaybooksRepeat:
     """Counted while the faults were in force, for whatever subject."""
 
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
 
     times_min: ClassVar[int] = 2
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(playbook for _, rows in setup.covered for _, playbook in rows):
+            return ""
+        return f"no playbook answers a fault of the scenario: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, record.last_fault_end_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import NO_LEDGER, LedgerRow, Wrongs, span
@@ -22,6 +23,8 @@ class RefusedUnrecorded:
 
     That what was answered is on record, each once, is audit_complete's to say.
     """
+
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
     playbook: str

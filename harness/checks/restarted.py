@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import LOOKED_S, PROCESSES, early, finding, if_looked
-from harness.model import Event, Finding, Kind, Verdict
+from harness.model import Event, Finding, Kind, Setup, Verdict
 from harness.record import Record, Series
 
 
@@ -13,9 +14,17 @@ from harness.record import Record, Series
 class Restarted:
     """One new process is an answer to all the strikes before it, and to none after it."""
 
+    observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
+
     claim: str
     kernel: str
     within_s: float
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(self.kernel in (step.subject, *step.kernels) for step in setup.steps):
+            return ""
+        return f"no fault of the scenario is aimed at {self.kernel}"
 
     def check(self, record: Record) -> Finding:
         hit = [one for one in record.faults if self.kernel in (one.step.subject, *one.step.kernels)]
@@ -54,7 +63,7 @@ class Restarted:
             return finding(self, Verdict.INCONCLUSIVE, why, changes[0], code="no_route")
         up = next((row for row in series.rows if row[0] > changes[0].at_s and row[1] > 0), None)
         limit_s = strike.at_s + self.within_s
-        if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series)):
+        if up is None and series.rows[-1][0] < limit_s and (stale := early(record, series, record.load_end_s)):
             return finding(self, Verdict.INCONCLUSIVE, f"{route} {stale}", changes[0], code="told_early")
         if up and up[0] > limit_s and up[0] - _looked_s(series, changes[0].at_s, up[0]) > LOOKED_S:
             why = f"{route} answered at {up[0]:.1f} s, and nobody had asked for so long before that it may have earlier"

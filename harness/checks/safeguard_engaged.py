@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class SafeguardEngaged:
+    observers: ClassVar[tuple[str, ...]] = (EVENTS,)
+
     claim: str
     safeguard: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        if any(self.safeguard in dict(rows) for _, rows in setup.covered):
+            return ""
+        return f"no fault of the scenario is one that {self.safeguard} detects: {setup.types}"
 
     def check(self, record: Record) -> Finding:
         covered = [step for step, rows in record.plan.coverage.items() if self.safeguard in dict(rows)]

@@ -29,7 +29,8 @@ class SignalsComplete:
             if not record.signal_times(name):
                 problems.append(f"{name} was never measured")
         for what, times in _series(record):
-            gap = _gap(times, record.end_s)
+            # probes that may change the target's state stop before it is read back
+            gap = _gap(times, record.load_end_s if what.startswith(EACH) else record.end_s)
             if gap:
                 problems.append(f"{what} was not sampled for {gap[1]:.1f} s")
                 evidence.append(f"signals.csv:{gap[0]}")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from harness.checks import finding
+from harness.checks import FILES, finding
 from harness.mendings import Mending, damaged, rows_of, seen_to_the_end, sum_up
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import FaultRecord, Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRegenerated:
+    observers: ClassVar[tuple[str, ...]] = (FILES,)
+
     claim: str
+
+    def never(self, setup: Setup) -> str:
+        """Why no run can pass; "" when one can."""
+        return setup.without("snapshot_corruption")
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "snapshot_corruption", "state_snapshot")

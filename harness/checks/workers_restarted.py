@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from harness.checks import PROCESSES, finding, if_looked
 from harness.ledger import HeldRow
@@ -16,6 +17,8 @@ class WorkersRestarted:
     """Those that the injections name as their `workers`, for each injection; within the plan's recovery limit of it.
     One that was replaced and then ended or stopped is no worker of the pool.
     """
+
+    observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from harness.contracts import Target, View
 from harness.loopback import Client
 from harness.model import Kind, Reading
+from harness.signal_shapes import kernels
 
 MISSED_S = 2.0
 UNLISTED = "unlisted"  # it tells of others, and no more of this one
@@ -30,23 +31,23 @@ class ControlPlane:
         return "" if "kernels" in target.signals else "signals.kernels"
 
     def observe(self, view: View) -> Iterable[Reading]:
-        answer = self.client.get_json(self.url)
+        rows = kernels(self.client.get_json(self.url))
         at_s = view.now_s()
-        for one in answer["kernels"]:
-            kernel, state, age_s = one["name"], one["state"], one["heartbeat_age_s"]
+        for one in rows:
+            kernel, state, age_s = one.name, one.state, one.heartbeat_age_s
             if age_s is not None:
                 yield Reading(at_s=at_s, name="kernel_heartbeat_age_s", subject=kernel, value=age_s)
             before = self.states.get(kernel)
             if state != before:
                 self.states[kernel] = state
-                detail = {"what": "state", "from": before, "to": state, "pid": one["pid"], "restarts": one["restarts"]}
+                detail = {"what": "state", "from": before, "to": state, "pid": one.pid, "restarts": one.restarts}
                 if before is not None or state != "running":
                     yield self._edge(Kind.KERNEL_CHANGED, kernel, at_s, detail)
             late = age_s is not None and age_s > MISSED_S
             if late and kernel not in self.missed:
                 yield self._edge(Kind.SYMPTOM_SEEN, kernel, at_s, {"what": "heartbeat_missed", "age_s": age_s})
             (self.missed.add if late else self.missed.discard)(kernel)
-        listed = {one["name"] for one in answer["kernels"]}
+        listed = {one.name for one in rows}
         for kernel in view.target.kernels:
             before = self.states.get(kernel)
             if kernel not in listed and before != UNLISTED:

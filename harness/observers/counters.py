@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from harness.contracts import Target, View
 from harness.loopback import Client
 from harness.model import Reading
+from harness.signal_shapes import metrics
 
 
 class Counters:
@@ -16,9 +17,9 @@ class Counters:
     every_s: ClassVar[float] = 0.5
 
     def __init__(self, target: Target) -> None:
-        metrics: Any = target.signals["metrics"]
-        self.url: str = metrics["url"]
-        self.names: dict[str, str] = metrics["counters"]
+        page: Any = target.signals["metrics"]
+        self.url: str = page["url"]
+        self.names: dict[str, str] = page["counters"]
         self.client = Client(target.base_url, permitted=target.permitted)
 
     @staticmethod
@@ -30,7 +31,7 @@ class Counters:
         status, _, content = self.client.send("GET", self.url)
         if status != 200:
             raise OSError(f"{self.url} answers {status}")
-        totals = parse(content.decode(errors="replace"))
+        totals = metrics(content.decode(errors="replace"))
         at_s = view.now_s()
         for name, family in self.names.items():
             if family in totals:
@@ -38,25 +39,6 @@ class Counters:
 
     def close(self) -> None:
         self.client.close()
-
-
-def parse(text: str) -> dict[str, float]:
-    """{family: sum over its label sets} of the Prometheus text format; lines that are not samples are passed over.
-
-    A sample may carry a time after its value, which is not its value.
-    """
-    totals: dict[str, float] = {}
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        labels_end = line.rfind("}") + 1
-        name, value, *_ = [line[:labels_end], *line[labels_end:].split()] if labels_end else [*line.split(), ""]
-        family = name.partition("{")[0].strip()
-        try:
-            totals[family] = totals.get(family, 0.0) + float(value)
-        except ValueError:
-            continue
-    return totals
 
 
 OBSERVER = Counters

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from harness.contracts import Target, View
 from harness.loopback import Client
 from harness.model import Kind, Reading
+from harness.signal_shapes import EventTold, engaged, events
 
 
 class Events:
@@ -35,62 +36,57 @@ class Events:
         if self.next is None:
             yield from self._history(view)
             return
-        for event in self._poll(self.next)["events"]:
-            if event["seq"] != self.next + 1:
-                detail = {"error": f"events {self.next + 1} to {event['seq'] - 1} are missing"}
-                yield Reading(at_s=view.now_s(), name="events", subject="Events", kind=Kind.SIGNAL_LOST, detail=detail)
-            self.next = event["seq"]
-            rule = self.rules.get(event["topic"])
+        for event in self._poll(self.next):
+            if event.seq != self.next + 1:
+                detail = {"error": f"events {self.next + 1} to {event.seq - 1} are missing"}
+                yield Reading(at_s=view.now_s(), name="events", subject="events", kind=Kind.SIGNAL_LOST, detail=detail)
+            self.next = event.seq
+            rule = self.rules.get(event.topic)
             if rule:
                 yield self._edge(view, event, rule)
 
-    def _poll(self, since: int) -> Any:
+    def _poll(self, since: int) -> list[EventTold]:
         """Asks, and measures how far the target's clock is from ours (the best answer is the quickest one)."""
         before_s = time.time()
-        answer = self.client.get_json(self.url.format(next=since))
+        now, found = events(self.client.get_json(self.url.format(next=since)))
         after_s = time.time()
         if (after_s - before_s) / 2 < self.error_s:
             self.error_s = (after_s - before_s) / 2
-            self.offset_s = answer["now"] - (before_s + after_s) / 2
-        return answer
+            self.offset_s = now - (before_s + after_s) / 2
+        return found
 
     def _history(self, view: View) -> Iterable[Reading]:
         seen = 0
-        while events := self._poll(seen)["events"]:
-            seen = events[-1]["seq"]
-        engaged_now = self.client.get_json(self.safeguards_url)["safeguards"]
+        while page := self._poll(seen):
+            seen = page[-1].seq
+        engaged_now = engaged(self.client.get_json(self.safeguards_url))
         self.next = seen  # only now: when one of these polls fails, the history is read again
         for one in engaged_now:
-            for engaged in one["engaged"]:
-                detail = {
-                    "subject": engaged["subject"],
-                    "incident_id": engaged["incident_id"],
-                    "before_run": True,
-                }
-                yield Reading(
-                    at_s=view.now_s(),
-                    name="control_plane",
-                    subject=one["name"],
-                    kind=Kind.SAFEGUARD_ENGAGED,
-                    detail=detail,
-                )
+            detail = {"subject": one.subject, "incident_id": one.incident_id, "before_run": True}
+            yield Reading(
+                at_s=view.now_s(),
+                name="control_plane",
+                subject=one.name,
+                kind=Kind.SAFEGUARD_ENGAGED,
+                detail=detail,
+            )
 
-    def _edge(self, view: View, event: Mapping[str, Any], rule: Mapping[str, str]) -> Reading:
-        payload = event["payload"]
+    def _edge(self, view: View, event: EventTold, rule: Mapping[str, str]) -> Reading:
+        payload = event.payload
         detail = {
             "subject": dig(payload, rule["subject"]),
             "incident_id": payload.get("incident_id"),
             "reason": payload.get("reason"),
             "outcome": payload.get("outcome"),
             "details": payload.get("details"),
-            "target_time": event["timestamp"],
-            "target_seq": event["seq"],
+            "target_time": event.timestamp,
+            "target_seq": event.seq,
             "seen_at_s": round(view.now_s(), 4),
             "clock_offset_s": round(self.offset_s, 6),
             "clock_error_s": round(self.error_s, 6),
         }
         return Reading(
-            at_s=view.from_wall(event["timestamp"] - self.offset_s),
+            at_s=view.from_wall(event.timestamp - self.offset_s),
             name="control_plane",
             subject=str(dig(payload, rule["name"])),
             kind=Kind(rule["kind"]),

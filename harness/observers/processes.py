@@ -7,13 +7,16 @@ from typing import ClassVar
 
 from harness.contracts import ProcessId, Target, TargetError, View
 from harness.model import Kind, Reading
-from harness.process import process_state, resident_mb, same
+from harness.process import age_s, process_state, resident_mb, same
 
 WEIGH_EVERY_S = 1.0
 
 
 class Processes:
-    """kernel_pid, worker_pid and resident_mb samples; an edge when a process is another, gone, stopped, or goes on."""
+    """kernel_pid, worker_pid and resident_mb samples; an edge when a process is another, gone, stopped, or goes on.
+
+    A successor's edge bears the time at which the successor began, as /proc tells it, not that of the look.
+    """
 
     every_s: ClassVar[float] = 0.25
 
@@ -21,6 +24,7 @@ class Processes:
         self.known: dict[str, ProcessId] = {}
         self.present: dict[str, bool] = {}
         self.stopped: dict[str, bool] = {}
+        self.looked_s: dict[str, float] = {}
         self.weighed_s = -WEIGH_EVERY_S
 
     def observe(self, view: View) -> Iterable[Reading]:
@@ -45,7 +49,8 @@ class Processes:
             now = None
         first = kernel not in self.present
         if now is not None and old is not None and now != old:
-            yield self._edge(kernel, at_s, "process", self._change(old, now))
+            detail = {**self._change(old, now), "seen_at_s": round(at_s, 4)}
+            yield self._edge(kernel, self._began_s(kernel, now, at_s), "process", detail)
         elif now is None and self.present.get(kernel):
             yield self._edge(kernel, at_s, "state", {"from": "running", "to": "gone", "pid": 0})
         if now is not None:
@@ -53,7 +58,8 @@ class Processes:
         if first or self.present[kernel] != (now is not None) or now != old:
             yield Reading(at_s=at_s, name=signal, subject=kernel, value=now.pid if now else 0)
         if now is not None and not first and not self.present[kernel]:
-            yield self._edge(kernel, at_s, "state", {"from": "gone", "to": "running", "pid": now.pid})
+            began_s, detail = self._began_s(kernel, now, at_s), {"from": "gone", "to": "running", "pid": now.pid}
+            yield self._edge(kernel, began_s, "state", detail)
         stopped = now is not None and process_state(now.pid) in ("T", "t")
         if now is not None and stopped != self.stopped.get(kernel, False):
             yield self._edge(kernel, at_s, "state", {"from": "running", "to": "T"} if stopped else {"to": "running"})
@@ -62,6 +68,11 @@ class Processes:
                 yield Reading(at_s=at_s, name="processes", subject=kernel, kind=Kind.SYMPTOM_SEEN, detail=detail)
         self.stopped[kernel] = stopped
         self.present[kernel] = now is not None
+        self.looked_s[kernel] = at_s
+
+    def _began_s(self, kernel: str, process: ProcessId, at_s: float) -> float:
+        """When *process* took over: its start, but not before the last look, which still saw another state."""
+        return min(at_s, max(at_s - age_s(process), self.looked_s.get(kernel, at_s)))
 
     @staticmethod
     def _change(old: ProcessId, now: ProcessId) -> dict[str, int]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterable
-from typing import ClassVar
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from harness.contracts import Route, Target, View
 from harness.loopback import Client, encoded
 from harness.model import Kind, Reading
 
 SLOW_MS = 1000.0
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
+ID_FIELDS = ("intent_id", "retro_id", "knowledge_id")  # of a body: each request gets an id of its own in them
 
 
 class RouteProbe:
@@ -23,28 +26,38 @@ class RouteProbe:
     def __init__(self, target: Target, route: Route) -> None:
         self.route, self.about = route, route.name
         self.client = Client(target.base_url, timeout_s=2.0, permitted=target.permitted)
-        self.data = b"" if route.body is None else encoded(route.body)
         self.trouble = ""
+        self.mark, self.posts = f"probe-{uuid.uuid4().hex[:12]}", 0
+        self.posting, self.silent = False, False
+
+    def stop_posting(self) -> None:
+        """Send no request any more that may change the target's state."""
+        self.silent = self.route.method not in SAFE
 
     @staticmethod
     def instances(target: Target) -> list[RouteProbe]:
         return [RouteProbe(target, route) for route in target.routes if route.witness_of]
 
     def observe(self, view: View) -> Iterable[Reading]:
+        if self.silent:
+            self.posting = False
+            return
         start_s, begun_at_s = time.monotonic(), view.now_s()
-        status, error, deferred, body = 0, "", False, b""
+        status, error, deferred, body, sent = 0, "", False, b"", self._body()
+        self.posting = self.route.method not in SAFE
         try:
-            status, headers, body = self.client.send(self.route.method, self.route.path, self.route.body)
+            status, headers, body = self.client.send(self.route.method, self.route.path, sent)
             deferred = status == 503 and "Retry-After" in {name.title() for name in headers}
             up = 200 <= status < 300 or (deferred and not self._names_a_kernel(body))
         except (OSError, http.client.HTTPException) as problem:
             up, error = False, type(problem).__name__
         latency_ms = 1000 * (time.monotonic() - start_s)
         at_s, name = view.now_s(), self.route.name
-        if self.data:
-            asked = {"method": self.route.method, "path": self.route.path, "data": self.data, "begun_s": begun_at_s}
+        if sent is not None:
+            asked = {"method": self.route.method, "path": self.route.path, "data": encoded(sent), "begun_s": begun_at_s}
             answer = {"status": status, "retry_after": deferred, "content": body}
             yield Reading(at_s=at_s, name="asked", subject=name, asked={**asked, **answer})
+        self.posting = False
         yield Reading(at_s=at_s, name="route_up", subject=name, value=float(up))
         yield Reading(at_s=at_s, name="route_latency_ms", subject=name, value=latency_ms)
         trouble = "route_down" if not up else "route_slow" if latency_ms > SLOW_MS else ""
@@ -60,6 +73,14 @@ class RouteProbe:
             self.trouble = trouble
             kind, subject = Kind.SYMPTOM_SEEN, self.route.witness_of
             yield Reading(at_s=at_s, name="routes", subject=subject, kind=kind, detail=detail)
+
+    def _body(self) -> Mapping[str, Any] | None:
+        """The route's body, with an id of its own where it has a field for one."""
+        if self.route.body is None:
+            return None
+        self.posts += 1
+        own = {key: f"{self.mark}-{self.posts}" for key in ID_FIELDS if key in self.route.body}
+        return {**self.route.body, **own}
 
     def _names_a_kernel(self, body: bytes) -> bool:
         """Whether an answer says that one of the route's kernels is away: that is no work deferred by it."""

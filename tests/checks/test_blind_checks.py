@@ -104,7 +104,7 @@ def test_a_kernel_that_was_not_told_of_at_the_end_is_not_known_to_survive(tmp_pa
     cases: list[tuple[str, Change, Verdict, str]] = [
         ("whole", lambda draft: None, PASS, "all 20 run"),
         ("early", until("kernel_heartbeat_age_s", END - 8), UNSURE, "told nothing of memory_fusion at the end"),
-        ("lost", lose("Processes"), UNSURE, "nobody looked at /proc"),
+        ("lost", lose("processes"), UNSURE, "nobody looked at /proc"),
         ("gone", lambda draft: add_state(draft, "unlisted"), FAIL, "memory_fusion is unlisted"),
     ]
     for name, change, expected, words in cases:

@@ -131,7 +131,7 @@ CASES: list[tuple[str, Change, Verdict, dict[str, Any], str]] = [
     ("kernel_state", state("unlisted"), FAIL, STATE, "and librarian is not among them"),
     ("kernel_state", both(state("unlisted"), until("kernel_heartbeat_age_s", 29.0)), FAIL, STATE, "not among them"),
     ("kernel_state", both(state("unlisted", 12.0), state("running", 14.0)), PASS, STATE, "is running at the end"),
-    ("kernel_state", unlooked("Processes"), UNSURE, STATE, "nobody looked at /proc to the end"),
+    ("kernel_state", unlooked("processes"), UNSURE, STATE, "nobody looked at /proc to the end"),
     ("heartbeat_fresh", until("kernel_heartbeat_age_s", 29.0), UNSURE, HEART, "was last told 7 s before the end"),
     ("heartbeat_fresh", both(state("unlisted"), until("kernel_heartbeat_age_s", 29.0)), FAIL, HEART, "not of that of"),
     ("heartbeat_fresh", both(state("unlisted", 12.0), state("running", 14.0)), PASS, HEART, "at most 0.4 s old"),
@@ -151,7 +151,7 @@ CASES: list[tuple[str, Change, Verdict, dict[str, Any], str]] = [
     ("config_value", given_back("plan", "changed, by the target: left alone"), PASS, VALUE, "by the target's doing"),
     ("config_value", never_ended, UNSURE, VALUE, "so who did it is not known"),
     ("config_value", by_nobody, UNSURE, VALUE, "no fault of this plan damages the configuration"),
-    ("config_value", unlooked("FileHashes"), UNSURE, VALUE, "nobody looked at the configuration to the end"),
+    ("config_value", unlooked("file_hashes"), UNSURE, VALUE, "nobody looked at the configuration to the end"),
     ("config_value", unread, UNSURE, VALUE, "nobody saw the configuration change"),
     ("config_value", both(unread, config(END - 2, None)), UNSURE, VALUE, "nobody read it"),
 ]

@@ -25,36 +25,36 @@ PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 )
 def test_what_the_target_may_have_told_unheard_is_not_red(tmp_path: Path, check: str) -> None:
     for name, change, expected in (
-        ("lost", lose("Events"), UNSURE),
-        ("back", lose("Events", back_s=9.0), FAIL),
-        ("another", lose("RouteProbe of GET /x"), FAIL),
+        ("lost", lose("events"), UNSURE),
+        ("back", lose("events", back_s=9.0), FAIL),
+        ("another", lose("routes of GET /x"), FAIL),
         ("heard", lambda draft: None, FAIL),
     ):
         draft = healthy()
         silent_guards(draft)
         change(draft)
         verdict, because = colours(tmp_path / name, draft, check)
-        assert (verdict, "Events was lost at 8.0 s" in because) == (expected, expected is UNSURE), because
+        assert (verdict, "events was lost at 8.0 s" in because) == (expected, expected is UNSURE), because
 
 
 def test_a_new_process_that_nobody_looked_for_is_not_missing(tmp_path: Path) -> None:
     for name, at_s, expected in (("seen", None, FAIL), ("lost", 8.0, UNSURE)):
         draft = healthy().drop(Kind.KERNEL_CHANGED, "memory_fusion")
         if at_s is not None:
-            lose("Processes", at_s)(draft)
+            lose("processes", at_s)(draft)
         assert colours(tmp_path / name, draft, "restarted")[0] is expected
 
 
 def test_one_of_several_of_a_kind_that_is_lost_is_lost(tmp_path: Path) -> None:
     draft = healthy()
     silent_guards(draft)
-    lose("Events of the one")(draft)
-    lose("Events of the other", back_s=9.0)(draft)
+    lose("events of the one")(draft)
+    lose("events of the other", back_s=9.0)(draft)
     assert colours(tmp_path, draft, "safeguard_engaged")[0] is UNSURE
 
 
 def test_an_alert_that_may_have_been_raised_unheard_is_not_missing(tmp_path: Path) -> None:
-    for name, change, expected in (("heard", drift.same, FAIL), ("lost", lose("Events"), UNSURE)):
+    for name, change, expected in (("heard", drift.same, FAIL), ("lost", lose("events"), UNSURE)):
         draft = drift.story()
         drift.silent(draft)
         change(draft)
@@ -65,7 +65,7 @@ def alone_and_lost(draft: Draft) -> None:
     """Two playbooks seem to be in force together, for nobody saw the one released."""
     spans.one_after_the_other(draft)
     draft.drop(Kind.SAFEGUARD_RELEASED, "acl_violation_monitor")
-    lose("Events", 12.0)(draft)
+    lose("events", 12.0)(draft)
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -91,7 +91,7 @@ def test_work_that_was_put_off_while_nobody_heard_the_safeguard_is_not_put_off_f
             draft.requests += [RequestRow(at_s, "legitimate", KNOWLEDGE, *one, 2, ((3, 2),)) for *one, at_s in rows]
             made.draft = draft
         if lost:
-            lose("Events", RECOVERED - 4)(draft)
+            lose("events", RECOVERED - 4)(draft)
         args = {"load_shed": "resource_pressure_cpu", "answered_stale": spans.BYPASS}
         playbook = args.get(name, refused.PLAYBOOK)
         assert check(name, made.record(tmp_path / str(lost)), playbook=playbook).verdict is expected
@@ -126,7 +126,7 @@ def test_a_route_that_nobody_asked_for_long_may_have_answered_earlier(tmp_path: 
 @pytest.mark.parametrize("name", ["models_restored", "config_restored", "snapshot_regenerated"])
 def test_a_file_that_nobody_looked_at_any_more_is_not_known_to_be_whole(tmp_path: Path, name: str) -> None:
     draft = files.story()
-    lose("FileHashes", RECOVERED)(draft)
+    lose("file_hashes", RECOVERED)(draft)
     found = check(name, draft.record(tmp_path))
     assert found.verdict is UNSURE and "nobody looked at " in found.because
 

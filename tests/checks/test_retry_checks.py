@@ -77,7 +77,7 @@ def late(count: int, took_ms: int, outcome: str = "shed", status: int = 503) -> 
 
 
 def unlooked(world: World) -> None:
-    world.draft.add(RESTARTED + 1.0, Kind.SIGNAL_LOST, "Processes", "watcher", error="/proc is gone")
+    world.draft.add(RESTARTED + 1.0, Kind.SIGNAL_LOST, "processes", "watcher", error="/proc is gone")
 
 
 CASES: list[tuple[str, Change, Verdict, str]] = [

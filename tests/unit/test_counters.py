@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.observers.counters import parse
+from harness.signal_shapes import samples as parse
 
 PAGES = [
     ("x_total 5", 5.0),

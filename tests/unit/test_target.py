@@ -26,8 +26,13 @@ def refusal(path: Path, host: str | None = None) -> str:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    one = target(tmp_path, paths={"logs": "/x/logs"}, processes={"librarian": {"pid_file": "/x/pid"}})
-    assert one.name == "fake" and one.base_url == "http://127.0.0.1:1" and one.kernels == ("librarian",)
+    one = target(
+        tmp_path,
+        paths={"logs": "/x/logs"},
+        processes={name: {"pid_file": "/x/pid"} for name in ("api_server", "librarian")},
+    )
+    assert one.name == "fake" and one.base_url == "http://127.0.0.1:1"
+    assert one.kernels == ("api_server", "librarian")
     assert one.paths == {"logs": Path("/x/logs")} and one.bus is None
     assert one.safeguards == ("kernel_watchdog",) and one.playbooks == ("kernel_restart",)
     watched, unwatched = one.routes

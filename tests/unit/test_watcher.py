@@ -72,10 +72,10 @@ def watched(folder: Path, observers: list[Probe | Alone], until: object) -> list
 def test_one_of_several_that_hears_nothing_is_not_called_back_by_the_others(tmp_path: Path) -> None:
     well, lost = Probe("GET /a"), Probe("GET /b", lost=True)
     told = watched(tmp_path, [well, lost], lambda: well.looks > 5 and lost.looks > 5)
-    assert told == [(Kind.SIGNAL_LOST.value, "Probe of GET /b")]
+    assert told == [(Kind.SIGNAL_LOST.value, "test_watcher of GET /b")]
 
 
 def test_what_was_lost_and_is_back_is_told_once_each(tmp_path: Path) -> None:
     alone = Alone()
     told = watched(tmp_path, [alone], lambda: not alone.answers)
-    assert told == [("signal_lost", "Alone"), ("signal_back", "Alone")]
+    assert told == [("signal_lost", "test_watcher"), ("signal_back", "test_watcher")]

@@ -34,7 +34,8 @@ from tests.processes import ROOT, pids_with
 pytestmark = pytest.mark.timeout(60)
 PAPER = str(ROOT / "tests" / "paper_locust.py")
 FAULT = "faults: [{type: cpu_spike, params: {cpu_percent: 50, duration_seconds: 10}}]"
-KERNELS = {"kernels": [{"name": "librarian", "state": "running"}]}
+RUNNING = {"name": "librarian", "state": "running", "heartbeat_age_s": 0.1}
+KERNELS = {"kernels": [RUNNING]}
 QUIET = {"safeguards": [{"name": "kernel_watchdog", "engaged": []}]}
 UNSURE = "INCONCLUSIVE"
 
@@ -345,7 +346,7 @@ def test_the_plan_that_is_printed_is_the_one_that_the_process_of_the_wave_makes(
     ("kernels", "safeguards", "said"),
     [
         (KERNELS, QUIET, ""),
-        ({"kernels": [{"name": "librarian", "state": "failed"}]}, QUIET, "librarian is failed"),
+        ({"kernels": [{**RUNNING, "state": "failed"}]}, QUIET, "librarian is failed"),
         (KERNELS, {"safeguards": [{"name": "g", "engaged": [{"subject": "cpu"}]}]}, "still engaged: g (cpu)"),
         ({"kernels": 7}, QUIET, "the control plane's answer cannot be read"),
         (None, QUIET, "the control plane: /kernels answers 503"),

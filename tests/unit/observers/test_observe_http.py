@@ -11,9 +11,10 @@ import pytest
 
 from harness.model import Kind, Reading
 from harness.observers.control_plane import ControlPlane
-from harness.observers.counters import Counters, parse
+from harness.observers.counters import Counters
 from harness.observers.events import Events, dig
 from harness.observers.routes import RouteProbe
+from harness.signal_shapes import samples as samples_of
 from tests.fake_target import Answer, FakeServer, FakeView, as_json, edges, samples, serving, target
 
 
@@ -127,11 +128,11 @@ y_total 1e3
 z_total not-a-number
 lonely
 """
-    assert parse(text) == {"x_total": 7.5, "y_total": 1000.0}
+    assert samples_of(text) == {"x_total": 7.5, "y_total": 1000.0}
 
 
 def test_the_time_of_a_sample_is_not_its_value() -> None:
-    assert parse('x_total{a="b c}"} 5 1795488757000\nx_total 2 1795488757000\n') == {"x_total": 7.0}
+    assert samples_of('x_total{a="b c}"} 5 1795488757000\nx_total 2 1795488757000\n') == {"x_total": 7.0}
 
 
 def test_only_the_named_counters_are_samples(server: FakeServer, view: FakeView) -> None:

@@ -18,7 +18,7 @@ from harness.observers import resources
 from harness.observers.loop_lag import LoopLag
 from harness.observers.processes import Processes
 from harness.observers.resources import Resources, io_ms, memory_percent
-from harness.process import process_state, read_process
+from harness.process import age_s, process_state, read_process
 from tests.fake_target import FakeView, edges, samples, target
 from tests.processes import wait_for
 
@@ -97,7 +97,8 @@ def test_a_new_process_is_an_edge_with_both_identities(victims: Victims, view: F
     assert old and new
     readings = look(observer, view, 8.0)
     (edge,) = [one for one in edges(readings, Kind.KERNEL_CHANGED) if one.detail["what"] == "process"]
-    assert (edge.at_s, edge.name, edge.subject) == (8.0, "processes", "librarian")
+    assert (edge.detail["seen_at_s"], edge.name, edge.subject) == (8.0, "processes", "librarian")
+    assert 8.0 - age_s(new) <= edge.at_s <= 8.0
     assert (edge.detail["old_pid"], edge.detail["pid"]) == (old.pid, new.pid)
     assert (edge.detail["old_start_ticks"], edge.detail["start_ticks"]) == (old.start_ticks, new.start_ticks)
     assert samples(readings, "kernel_pid") == {"librarian": float(new.pid)}

@@ -1,0 +1,41 @@
+"""What no run of a scenario can ever show, said before the start: the scenario's own words, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness import catalog
+from harness.catalog import CatalogError
+from harness.model import INVARIANT, Claim, Setup
+from harness.scenario import Scenario
+
+# group of a claim → the key of a scenario file that makes it
+KEYS = {"safeguard": "expected_safeguards", "playbook": "expected_playbooks", "criterion": "category"}
+HINTS = {
+    "safeguard": "leave it out, or name it under detected_by",
+    "playbook": "leave it out",
+    "criterion": "name a safeguard under detected_by, or choose another category",
+    "verification": "leave it out, or inject such a fault",
+}
+
+
+def impossible(scenario: Scenario, claims: Iterable[Claim], setup: Setup) -> list[str]:
+    """A line for each claim of *scenario* that no run can pass; *setup* has all its faults, drawn or not."""
+    found = []
+    for claim in claims:
+        if claim.group in (INVARIANT, "validity") or not (why := never(claim, setup)):
+            continue
+        key = KEYS.get(claim.group, claim.group)
+        place = claim.where or scenario.places.get(key, scenario.places["scenario_id"])
+        hint = HINTS.get(claim.group, "")
+        found.append(f"{place}: {key}: {claim.claim!r} can never pass: {why}; {hint}".removesuffix("; "))
+    return list(dict.fromkeys(found))
+
+
+def never(claim: Claim, setup: Setup) -> str:
+    """Why no run can pass *claim*; "" when one can, or when its check does not say."""
+    try:
+        check = catalog.build_check(claim.check, claim.claim, claim.args)
+    except CatalogError:
+        return ""
+    return str(check.never(setup)) if hasattr(check, "never") else ""
