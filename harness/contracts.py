@@ -393,6 +393,7 @@ class Observer(Protocol):
 class Check(Protocol):
     """A frozen dataclass whose fields are the claim's args, plus `claim: str`.
 
+    Its attribute `sources` names what it reads of the run folder, as docs/ADDING.md says: ("requests.csv", ...).
     A check with a class attribute `invariant` (model.Invariant) is claimed by every run, without being asked for.
     """
 

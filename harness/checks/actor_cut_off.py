@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -22,6 +23,10 @@ class ActorCutOff:
     claim: str
     playbook: str
     step_id: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: bus_canary, bus_delivered",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)

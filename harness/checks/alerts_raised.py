@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
@@ -12,6 +13,9 @@ from harness.record import DETECTION_GRACE_S, FaultRecord, Record
 @dataclass(frozen=True, kw_only=True)
 class AlertsRaised:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: alert_raised, fault_ended, fault_injected, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         if not record.faults or any(fault.injected is None for fault in record.faults):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.checks.safeguard_engaged import SafeguardEngaged
@@ -13,6 +14,10 @@ from harness.record import Record
 @dataclass(frozen=True, kw_only=True)
 class AllSafeguardsTriggered:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         expected = record.plan.expected_safeguards

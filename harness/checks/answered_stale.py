@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE
@@ -20,6 +21,10 @@ class AnsweredStale:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_injected, safeguard_engaged, safeguard_released, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         names = {name for rows in record.plan.coverage.values() for name, book in rows if book == self.playbook}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.checks.queue_drained import DEPTH
@@ -22,6 +23,10 @@ class BacklogWorkedOff:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: htm_queue_depth",
+        "timeline: fault_attained, fault_ended, fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         faults = [fault for fault in record.faults if fault.step.type == TYPE]

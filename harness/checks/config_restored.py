@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.mendings import damaged, mendings, sum_up
@@ -13,6 +14,9 @@ from harness.record import Record
 @dataclass(frozen=True, kw_only=True)
 class ConfigRestored:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "config_corruption", "config")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import FILES, finding, lost
 from harness.mendings import damaged
@@ -26,6 +26,9 @@ class ConfigValue:
     claim: str
     key: str
     value: Any
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_healed, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         rows = [e for e in record.of_kind(Kind.FILE_CHANGED) if e.subject == "config" and "values" in e.detail]

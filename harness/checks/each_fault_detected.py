@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -12,6 +13,10 @@ from harness.record import Detection, Record
 @dataclass(frozen=True, kw_only=True)
 class EachFaultDetected:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         limit_s = record.plan.slo.detect_s_max

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -18,6 +19,10 @@ Row = tuple[float, float, int]
 @dataclass(frozen=True, kw_only=True)
 class FallbackModelActivated:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: model_confidence, model_first, model_label_same",
+        "timeline: fault_ended, fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         faults = [fault for fault in record.faults if fault.step.type == "model_degradation"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import early, finding
 from harness.model import Finding, Kind, Verdict
@@ -21,6 +22,10 @@ class HeartbeatFresh:
 
     claim: str
     kernel: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s",
+        "timeline: fault_ended, kernel_changed",
+    )
 
     def check(self, record: Record) -> Finding:
         since_s = record.last_fault_end_s

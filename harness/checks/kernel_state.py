@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, early, finding, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -23,6 +24,10 @@ class KernelState:
     claim: str
     kernel: str
     state: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s, kernel_pid",
+        "timeline: fault_ended, kernel_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         told = record.signals("kernel_heartbeat_age_s", self.kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, early, finding, if_looked, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -17,6 +18,10 @@ class KernelsSurvive:
     """A kernel that was restarted and runs survives; one that is quarantined does not."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s, kernel_pid",
+        "timeline: kernel_changed, run_finished, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         lines: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import LEGITIMATE, LedgerRow, span
@@ -21,6 +22,12 @@ class LoadShed:
     claim: str
     playbook: str
     deferring: Sequence[str] = ()  # all the playbooks that defer work, whatever they do it for
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "requests.csv",
+        "timeline: fault_injected, playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         """An answer is deferred for a resource only while its own safeguard is engaged for it; two that are engaged

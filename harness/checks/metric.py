@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.metrics import METRICS, PERCENTILES, REQUESTS_MIN
+from harness.metrics import METRICS, PERCENTILES, REQUESTS_MIN, SOURCES
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -25,6 +25,11 @@ class Metric:
     metric: str
     op: str
     number: float
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those of its metric."""
+        return SOURCES[self.metric]
 
     def check(self, record: Record) -> Finding:
         found = METRICS[self.metric](record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from harness.checks import early, finding
 from harness.mendings import Mending, damaged, mendings, sum_up
@@ -15,6 +16,10 @@ ANSWERS_WITHIN_S = 5.0  # a model that is whole on the disk must have been read 
 @dataclass(frozen=True, kw_only=True)
 class ModelsRestored:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: model_answers_same",
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "model_corruption", "models")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import PROCESSES, finding, lost
 from harness.model import Event, Finding, Kind, Verdict
@@ -16,6 +17,7 @@ class NoSecondDeath:
     """/proc is asked, not the target: a process is another one by its start time."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = ("timeline: fault_injected, kernel_changed, signal_back, signal_lost",)
 
     def check(self, record: Record) -> Finding:
         struck = {kernel: _strikes(record, kernel) for kernel in sorted(record.faulted_kernels)}

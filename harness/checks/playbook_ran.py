@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -15,6 +16,9 @@ class PlaybookRan:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         steps = [step for step, rows in record.plan.coverage.items() if any(p == self.playbook for _, p in rows)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
 from harness.model import Event, Finding, Verdict
@@ -26,6 +27,10 @@ class PlaybooksConcurrent:
     """Twice the same playbook for the same subject is one answer, not two; nor are two answers to one fault."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, playbook_finished, playbook_started",
+        "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         spans = self._spans(record)

@@ -17,6 +17,9 @@ class PlaybooksRepeat:
     claim: str
 
     times_min: ClassVar[int] = 2
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, record.last_fault_end_s

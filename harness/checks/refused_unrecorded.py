@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.ledger import NO_LEDGER, LedgerRow, Wrongs, span
@@ -25,6 +26,11 @@ class RefusedUnrecorded:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "timeline: fault_injected, playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

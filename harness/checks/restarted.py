@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import LOOKED_S, PROCESSES, early, finding, if_looked
 from harness.model import Event, Finding, Kind, Verdict
@@ -16,6 +17,10 @@ class Restarted:
     claim: str
     kernel: str
     within_s: float
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: route_up",
+        "timeline: fault_injected, kernel_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         hit = [one for one in record.faults if self.kernel in (one.step.subject, *one.step.kernels)]

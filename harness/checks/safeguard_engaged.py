@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Verdict
@@ -13,6 +14,10 @@ from harness.record import Record
 class SafeguardEngaged:
     claim: str
     safeguard: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         covered = [step for step, rows in record.plan.coverage.items() if self.safeguard in dict(rows)]

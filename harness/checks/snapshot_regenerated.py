@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import finding
 from harness.mendings import Mending, damaged, rows_of, seen_to_the_end, sum_up
@@ -15,6 +15,9 @@ from harness.record import FaultRecord, Record
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRegenerated:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         faults = damaged(record, "snapshot_corruption", "state_snapshot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from harness.checks import PROCESSES, finding, if_looked
 from harness.ledger import HeldRow
@@ -18,6 +19,10 @@ class WorkersRestarted:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "target/intents.jsonl",
+        "timeline: fault_injected, kernel_changed, run_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         hit = [
