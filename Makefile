@@ -59,7 +59,7 @@ audit: $(STAMP) ## which promise of a scenario is judged by which check: docs/au
 	@$(BIN)/grace-chaos audit --format md > docs/audit.md
 
 defects: $(STAMP) ## each planted defect in each scenario where it strikes, and controls: docs/results/defects.md
-	@$(BIN)/python -m benchmarks.defects
+	@$(BIN)/python -m benchmarks.defects --resume
 
 clean: ## removes what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
