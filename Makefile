@@ -58,7 +58,7 @@ seeds: $(STAMP) ## MF03_randomized_assault with ten seeds, a verdict each: bench
 audit: $(STAMP) ## which promise of a scenario is judged by which check: docs/audit.md
 	@$(BIN)/grace-chaos audit --format md > docs/audit.md
 
-defects: $(STAMP) ## each planted defect in each scenario where it strikes, and controls: docs/results/defects.md
+defects: $(STAMP) ## each planted defect in each scenario where it can strike: docs/results/defects.md
 	@$(BIN)/python -m benchmarks.defects --resume
 
 clean: ## removes what the commands above made
