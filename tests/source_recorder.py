@@ -30,6 +30,7 @@ from harness import catalog
 from harness.audit import expanded
 from harness.model import Event, Kind
 from harness.record import FaultRecord, Record
+from harness.states import AFTER, BEFORE, state_file
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKS = ROOT / "harness" / "checks"
@@ -43,7 +44,8 @@ WHOLE = {
     "chain_problem": "timeline.jsonl: hash chain",
     "_torn": "unreadable rows",
 }
-BOUNDS = ("end_s", "load_end_s", "_began_s")  # when the run ended: a bound of time, no source
+SILENT = ("end_s", "load_end_s", "_began_s", "looked", "_states")  # bounds of time; evidence that names rows of a file
+STATES = [state_file(name) for name in (BEFORE, AFTER)]
 OF_FAULT = {
     "planned": Kind.FAULT_PLANNED,
     "injected": Kind.FAULT_INJECTED,
@@ -150,6 +152,8 @@ def instrument() -> None:
             setattr(Record, name, noted(one, lambda *_: []))
     ledger, faults, ledgers = Record.ledger.fget, Record.faults.func, Record._ledgers.func  # type: ignore[attr-defined]
     Record.ledger = property(noted(ledger, lambda: ["ledger.jsonl"]))  # type: ignore[assignment, method-assign]
+    Record.probes = property(noted(Record.probes.fget, lambda: ["ledger.jsonl"]))  # type: ignore
+    Record.states = property(noted(Record.states.fget, lambda: STATES))  # type: ignore
     for name, one in list(vars(Record).items()):
         if isinstance(one, cached_property) and name not in ("_ledgers", "faults"):
             setattr(Record, name, property(one.func))  # computed each time, so that each check's read is noted

@@ -30,7 +30,7 @@ INVARIANTS = (
     *("bystanders_unharmed", "playbooks_effective", "load_accounted"),
 )
 # Names that have not landed yet. Take each out as it does; empty is the goal.
-PENDING_INVARIANTS = set(INVARIANTS)
+PENDING_INVARIANTS = {"load_accounted"}
 PENDING_WITNESSES = set(catalog.faults())
 
 
