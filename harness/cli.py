@@ -133,7 +133,7 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
     with paper(options.target) as target:
         found = [audit(one, target) for word in options.words or (ALL, *CLASSIC) for one in scenarios.find(word)]
     print(as_markdown(found, bool(options.target)) if options.format == "md" else as_text(found), end="")
-    lacking = [line for one in found for line in one.lacking]
+    lacking = list(dict.fromkeys(line for one in found for line in one.lacking))
     print("\n".join(f"no check: {line}" for line in lacking), file=sys.stderr, end="\n" if lacking else "")
     return 2 if lacking else 0
 

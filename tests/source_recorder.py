@@ -144,10 +144,10 @@ def instrument() -> None:
     for name in ("signals", "subjects", "signal_times"):
         setattr(Record, name, noted(getattr(Record, name), _of_signal))
     Record.held = noted(Record.held, lambda name: [f"target/{name}.jsonl"])  # type: ignore[method-assign]
-    for name in BOUNDS:
+    for name in SILENT:
         one = Record.__dict__[name]
-        if isinstance(one, property):
-            setattr(Record, name, property(noted(one.fget or len, list)))
+        if isinstance(one, property | cached_property):
+            setattr(Record, name, property(noted(getattr(one, "func", None) or one.fget, list)))
         else:
             setattr(Record, name, noted(one, lambda *_: []))
     ledger, faults, ledgers = Record.ledger.fget, Record.faults.func, Record._ledgers.func  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from benchmarks.defects import __main__ as command
-from benchmarks.defects import cell, report, table
+from benchmarks.defects import broken, cell, report, table
 from benchmarks.defects.cell import Result, drop_torn_line, false_alarms, naming, unexpected
 from benchmarks.defects.table import CONTROL, DEFECT, HEALTHY, PATH, Cell, Row, TableError
 from harness.model import INVARIANT, Finding, Verdict
@@ -50,6 +50,13 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_each_defect_in_the_code_has_a_row() -> None:
     assert table.missing_rows(table.load(), table.known_defects()) == []
     assert set(table.known_defects()) >= set(DEFECTS)
+
+
+def test_a_row_expects_what_a_defect_of_the_harness_says() -> None:
+    rows = table.load().rows
+    for name, defect in broken.DEFECTS.items():
+        assert rows[name].strikes[0] == defect.scenario and defect.code.startswith(rows[name].expect), name
+        assert bool(rows[name].options) == bool(defect.workers), name
 
 
 def test_a_defect_without_a_row_is_told(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def run(cell: Cell, time_scale: float, keep: Path, limit_s: float, rows: Mapping
 
     Raises KeyboardInterrupt when it is interrupted, after the run has ended and its folder is gone.
     """
-    out = keep / f"{cell.name or cell.kind}-{cell.scenario}-{cell.seed}"
+    out = keep / f"{cell.name or cell.kind}-{cell.place}-{cell.seed}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     line, variables = command(cell, time_scale, out)

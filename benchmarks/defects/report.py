@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from benchmarks.defects.cell import Result, naming, unexpected
 from benchmarks.defects.table import CONTROL, DEFECT, HEALTHY, Row, Table
@@ -43,10 +44,16 @@ def as_markdown(table: Table, known: Mapping[str, bool], results: Sequence[Resul
 
 
 def _matrix(rows: Collection[Row], table: Table, results: Sequence[Result]) -> list[str]:
-    order = [*shipped(), *shipped_classic()]
+    shipped_ids = [*shipped(), *shipped_classic()]
+    own = [one for row in rows for one in row.strikes if one not in shipped_ids]
+    order = [*shipped_ids, *dict.fromkeys(own)]
     columns = [one for one in order if any(one in row.strikes for row in rows)]
     found = {(one.cell.name, one.cell.scenario): one for one in results}
-    lines = [f"| defect | clause | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 2)}"] if columns else []
+    lines = (
+        [f"| defect | clause | {' | '.join(Path(one).stem for one in columns)} |", f"|{'---|' * (len(columns) + 2)}"]
+        if columns
+        else []
+    )
     for row in rows:
         cells = [_shown(row, table, found.get((row.name, one))) if one in row.strikes else "–" for one in columns]
         lines.append(f"| `{row.name}` | {row.clause} | {' | '.join(cells)} |")

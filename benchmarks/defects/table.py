@@ -15,6 +15,7 @@ from harness.scenario import shipped, shipped_classic
 from twin.defects import DEFECTS
 
 PATH = Path(__file__).with_name("table.yaml")
+ROOT = PATH.parents[2]
 EVERY = "every"
 FAST_TARGET, FAST_HARNESS = 3, 1  # cells of the fast part
 DEFECT, CONTROL, HEALTHY = "defect", "control", "healthy"
@@ -47,8 +48,13 @@ class Cell:
     harness: bool = False
     options: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """The scenario as a word: of a file its stem."""
+        return Path(self.scenario).stem
+
     def __str__(self) -> str:
-        return f"{self.name or self.kind} in {self.scenario}"
+        return f"{self.name or self.kind} in {self.place}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +80,8 @@ def load(path: Path = PATH) -> Table:
         if not row.strikes or not row.expect:
             problems.append(f"{row.name}: strikes and expect need at least one word each")
     named = {*data["controls"], *data["fast"], *(one for row in rows.values() for one in row.strikes)}
-    problems += [f"no scenario is called {one!r}" for one in sorted(named - set(scenarios))]
+    strange = [one for one in sorted(named - set(scenarios)) if not (ROOT / one).is_file()]
+    problems += [f"no scenario is called {one!r}" for one in strange]
     used = {row.clause for row in rows.values()}
     problems += [f"clause {clause} has no defect" for clause in data["clauses"] if clause not in used]
     if problems:
