@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
 BY_TWO := -n 2 --dist loadfile
 
-.PHONY: help venv run test test-fast lint clean sabotage bench matrix soak killmatrix seeds
+.PHONY: help venv run test test-fast lint clean sabotage bench matrix soak killmatrix seeds audit defects
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -54,6 +54,12 @@ killmatrix: $(STAMP) ## a seeded choice of the matrix: every fault, every step
 
 seeds: $(STAMP) ## MF03_randomized_assault with ten seeds, a verdict each: benchmarks/results/seeds.md
 	@$(BIN)/python -m benchmarks.seeds
+
+audit: $(STAMP) ## which promise of a scenario is judged by which check: docs/audit.md
+	@$(BIN)/grace-chaos audit --format md > docs/audit.md
+
+defects: $(STAMP) ## each planted defect in each scenario where it can strike: docs/results/defects.md
+	@$(BIN)/python -m benchmarks.defects --resume
 
 clean: ## removes what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

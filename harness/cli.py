@@ -1,4 +1,4 @@
-"""grace-chaos: the menu; list, plan, lint, run, waves, verify, report, heal, twin, killmatrix; each verb a function."""
+"""grace-chaos: the menu and list, plan, lint, audit, run, waves, verify, report, heal, twin, killmatrix."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness import menu, own_parts, suite_door, wave_console
 from harness import scenario as scenarios
+from harness.audit import as_markdown, as_text, audit
 from harness.catalog import CatalogError
 from harness.classic import CLASSIC
 from harness.console import table
@@ -54,6 +55,10 @@ def main() -> int:
     lint = verbs.add_parser("lint", help="says what is wrong in scenario files")
     lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
     lint.add_argument("--target", type=Path, help="whose words are meant; without it those of the embedded Grace")
+    audits = verbs.add_parser("audit", help="lists which promise is judged by which check from which sources")
+    audits.add_argument("words", nargs="*", metavar="SCENARIO", help="ids, categories, files; without one all shipped")
+    audits.add_argument("--target", type=Path, help="whose manifest is meant; without it that of the embedded Grace")
+    audits.add_argument("--format", choices=("text", "md"), default="text")
     plan = verbs.add_parser("plan", help="what a scenario would do to a target; injects nothing")
     plan.add_argument("scenario")
     plan.add_argument("--target", type=Path, help="without it an embedded Grace is started, asked and stopped")
@@ -122,6 +127,16 @@ def _lint(options: argparse.Namespace, rest: list[str]) -> int:
     if judged and options.target is None:
         print(BY_WHOM, file=sys.stderr)
     return 2 if wrong else 0
+
+
+def _audit(options: argparse.Namespace, rest: list[str]) -> int:
+    """Exit code 2 when a promise has no check."""
+    with paper(options.target) as target:
+        found = [audit(one, target) for word in options.words or (ALL, *CLASSIC) for one in scenarios.find(word)]
+    print(as_markdown(found, bool(options.target)) if options.format == "md" else as_text(found), end="")
+    lacking = list(dict.fromkeys(line for one in found for line in one.lacking))
+    print("\n".join(f"no check: {line}" for line in lacking), file=sys.stderr, end="\n" if lacking else "")
+    return 2 if lacking else 0
 
 
 def _plan(options: argparse.Namespace, rest: list[str]) -> int:
@@ -276,6 +291,7 @@ VERBS = {
     "list": _list,
     "lint": _lint,
     "plan": _plan,
+    "audit": _audit,
     "run": suite_door.run,
     "waves": wave_console.waves,
     "verify": _verify,

@@ -397,6 +397,7 @@ class Check(Protocol):
     `observers` may name, by the stems of their files, the observers without which it cannot be judged: where the
     target's manifest offers one of them nothing to look at, the timeline says so and the run never passes.
     `never(setup)` may say why no run of a scenario can pass it, "" when one can: such a scenario is refused.
+    Its attribute `sources` names what it reads of the run folder, as docs/ADDING.md says: ("requests.csv", ...).
     A check with a class attribute `invariant` (model.Invariant) is claimed by every run, without being asked for.
     """
 

@@ -185,9 +185,14 @@ def _playbooks(scenario: Scenario, steps: Sequence[Step], coverage: Coverage) ->
         needs = _covered_by(coverage, name, 1)
         text = f"playbook {name} runs and succeeds"
         claims.append(Claim(claim=text, check="playbook_ran", args={"playbook": name}, group="playbook", needs=needs))
-        witness = (_coverage_file()["playbooks"].get(name) or {}).get("witness", "")
+        witness = witness_of(name)
         claims += _witness(witness, name, [step for step in steps if step.step_id in needs], scenario)
     return claims
+
+
+def witness_of(playbook: str) -> str:
+    """The check that shows what *playbook* did, other than by the target's word; "" for none."""
+    return str((_coverage_file()["playbooks"].get(playbook) or {}).get("witness", ""))
 
 
 def _witness(witness: str, playbook: str, steps: Sequence[Step], scenario: Scenario) -> list[Claim]:

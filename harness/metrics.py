@@ -146,6 +146,23 @@ METRICS: dict[str, Callable[[Record], Value]] = {
     "queue_depth_at_end": _queue_depth_at_end,
 }
 
+DURING = "timeline: fault_injected, fault_ended"
+REQUESTS = (DURING, "requests.csv")
+# What each reads of the run folder, in the words of a check's `sources`.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "message_bus.acl_violations": ("timeline: steady_state_met", "signals.csv: message_bus.acl_violations"),
+    "cpu_usage_peak": (DURING, "signals.csv: cpu_percent"),
+    "memory_usage_peak": (DURING, "signals.csv: memory_percent"),
+    "disk_io_peak": (DURING, "signals.csv: disk_busy_percent"),
+    "latency_p50": REQUESTS,
+    "latency_p95": REQUESTS,
+    "latency_p99": REQUESTS,
+    "failure_percent": REQUESTS,
+    "flood_latency_p99": REQUESTS,
+    "flood_failure_percent": REQUESTS,
+    "queue_depth_at_end": ("timeline: fault_ended", "signals.csv: htm_queue_depth"),
+}
+
 # The unit of each: what a verification compares must be written in it, or in one that converts to it.
 UNITS: dict[str, str] = {
     "message_bus.acl_violations": "",

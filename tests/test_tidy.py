@@ -92,6 +92,7 @@ FLOORS = {
     "run": 5,
     "embedded": 5,
     "proofread": 5,
+    "audit": 5,
     "suite_entries": 5,
     "suite_check": 5,
     "suite_child": 5,
@@ -355,7 +356,7 @@ def dead_links(text: str, folder: Path) -> list[str]:
 def test_the_makefile_holds_each_target_once_and_tells_of_it() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = ["venv", "run", "lint", "test-fast", "test", "sabotage"]
-    targets += ["bench", "matrix", "soak", "killmatrix", "seeds", "clean"]
+    targets += ["bench", "matrix", "soak", "killmatrix", "seeds", "audit", "defects", "clean"]
     assert make_faults(text) == []
     assert [name for name in make_targets(text) if name != "help"] == targets
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}

@@ -1,1 +1,1 @@
-"""Harness with one part broken on purpose: which finding names it."""
+"""Planted defects of the embedded Grace and of the harness, each in each scenario where it can strike."""

@@ -25,6 +25,10 @@ class ActorCutOff:
     claim: str
     playbook: str
     step_id: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: bus_canary, bus_delivered",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)

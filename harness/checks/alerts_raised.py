@@ -15,6 +15,9 @@ class AlertsRaised:
     observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: alert_raised, fault_ended, fault_injected, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

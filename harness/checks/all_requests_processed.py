@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, put_off
 from harness.checks.invalid_rejected import DUPLICATE
@@ -20,6 +21,10 @@ class AllRequestsProcessed:
 
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

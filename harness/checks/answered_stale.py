@@ -23,6 +23,10 @@ class AnsweredStale:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_injected, safeguard_engaged, safeguard_released, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         names = {name for rows in record.plan.coverage.values() for name, book in rows if book == self.playbook}

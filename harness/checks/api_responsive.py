@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
@@ -23,6 +24,10 @@ class ApiResponsive:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_ended, fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         start_s = record.first_injection_s

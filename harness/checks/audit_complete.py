@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import finding, unkept
 from harness.ledger import AUDIT, NO_LEDGER, REFERENCE, REJECTIONS, HeldRow, LedgerRow, Wrongs, not_read, span
@@ -24,6 +24,11 @@ REJECTED = "rejected"
 @dataclass(frozen=True, kw_only=True)
 class AuditComplete:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/audit.jsonl",
+        "timeline: every row",
+    )
 
     def check(self, record: Record) -> Finding:
         held = record.held(AUDIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.checks.queue_drained import DEPTH
@@ -22,6 +23,10 @@ class BacklogWorkedOff:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: htm_queue_depth",
+        "timeline: fault_attained, fault_ended, fault_injected",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

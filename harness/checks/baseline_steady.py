@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -12,6 +13,7 @@ from harness.record import Record
 @dataclass(frozen=True, kw_only=True)
 class BaselineSteady:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = ("timeline: run_aborted, steady_state_met",)
 
     def check(self, record: Record) -> Finding:
         baseline = record.baseline

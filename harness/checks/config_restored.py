@@ -16,6 +16,9 @@ class ConfigRestored:
     observers: ClassVar[tuple[str, ...]] = (FILES,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -28,6 +28,9 @@ class ConfigValue:
     claim: str
     key: str
     value: Any
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_healed, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         rows = [e for e in record.of_kind(Kind.FILE_CHANGED) if e.subject == "config" and "values" in e.detail]

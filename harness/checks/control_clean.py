@@ -15,6 +15,7 @@ class ControlClean:
     observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = ("timeline: safeguard_engaged, safeguard_released",)
 
     def check(self, record: Record) -> Finding:
         if record.engagements:

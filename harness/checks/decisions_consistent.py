@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, unkept
 from harness.ledger import FEW, NO_LEDGER, LedgerRow, Wrongs, span
@@ -13,6 +14,7 @@ from harness.record import Record
 @dataclass(frozen=True, kw_only=True)
 class DecisionsConsistent:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = ("ledger.jsonl",)
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
@@ -28,6 +28,12 @@ TEXTS = ("action", "resource", "result")
 @dataclass(frozen=True, kw_only=True)
 class DeedsLogged:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: cpu_percent, loop_lag_ms",
+        "target/audit.jsonl",
+        "target/audit_after.jsonl",
+        "timeline: deeds_logged, every row, read_back",
+    )
 
     def check(self, record: Record) -> Finding:
         event = record.first(Kind.DEEDS_LOGGED)

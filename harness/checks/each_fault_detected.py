@@ -15,6 +15,10 @@ class EachFaultDetected:
     observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

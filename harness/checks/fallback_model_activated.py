@@ -21,6 +21,10 @@ class FallbackModelActivated:
     observers: ClassVar[tuple[str, ...]] = ("model_fallback",)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: model_confidence, model_first, model_label_same",
+        "timeline: fault_ended, fault_injected",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.fault_record import FaultRecord, Shortfall, less_than
@@ -17,6 +18,7 @@ INVALID_SHARE = "invalid share"
 class FaultAttained:
     claim: str
     step_id: str
+    sources: ClassVar[tuple[str, ...]] = ("timeline: fault_attained, fault_ended, fault_injected",)
 
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)

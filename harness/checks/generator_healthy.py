@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -23,6 +24,10 @@ Windows = dict[str, tuple[float, int]]  # which → its 99th percentile in ms, a
 @dataclass(frozen=True, kw_only=True)
 class GeneratorHealthy:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: loop_lag_ms, worker_requests",
+        "timeline: fault_ended, fault_injected, steady_state_met",
+    )
 
     def check(self, record: Record) -> Finding:
         workers = sorted({*record.subjects("worker_requests"), *record.subjects("loop_lag_ms")} - {""})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
@@ -25,6 +26,10 @@ class GracefulDegradation:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_ended, fault_injected, steady_state_met",
+    )
 
     def check(self, record: Record) -> Finding:
         baseline, slo = record.baseline, record.plan.slo

@@ -24,6 +24,10 @@ class HeartbeatFresh:
 
     claim: str
     kernel: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s",
+        "timeline: fault_ended, kernel_changed",
+    )
 
     def check(self, record: Record) -> Finding:
         since_s = record.last_fault_end_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, put_off
 from harness.ledger import HELD_IN, NO_LEDGER, REJECTIONS, LedgerRow, Wrongs, not_read, span
@@ -18,6 +19,12 @@ DUPLICATE = "duplicate_id"  # its id is rightly held: by the request that had it
 class InvalidRejected:
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/intents.jsonl",
+        "target/retrospectives.jsonl",
+        "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -15,6 +16,12 @@ NAMED = 8  # of the files that are not as they were
 @dataclass(frozen=True, kw_only=True)
 class JournalIntact:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "the files of the run folder",
+        "timeline.jsonl: hash chain",
+        "timeline: every row, run_finished",
+        "unreadable rows",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.chain_problem:

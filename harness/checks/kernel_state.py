@@ -26,6 +26,10 @@ class KernelState:
     claim: str
     kernel: str
     state: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s, kernel_pid",
+        "timeline: fault_ended, kernel_changed, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         told = record.signals("kernel_heartbeat_age_s", self.kernel)

@@ -20,6 +20,10 @@ class KernelsSurvive:
     observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: kernel_heartbeat_age_s, kernel_pid",
+        "timeline: kernel_changed, run_finished, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         lines: dict[str, str] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.checks import finding
 from harness.ledger import HeldRow, Wrongs, not_read, span
@@ -28,6 +28,7 @@ class KnowledgeWhole:
     """`number` counts what was ever added; `trust` may be absent, while nobody can say it."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = ("target/knowledge.jsonl",)
 
     def check(self, record: Record) -> Finding:
         held = record.held(KNOWLEDGE)

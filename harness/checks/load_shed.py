@@ -24,6 +24,12 @@ class LoadShed:
     claim: str
     playbook: str
     deferring: Sequence[str] = ()  # all the playbooks that defer work, whatever they do it for
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "requests.csv",
+        "timeline: fault_injected, playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         """An answer is deferred for a resource only while its own safeguard is engaged for it; two that are engaged

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
@@ -21,6 +22,10 @@ TYPE = "log_corruption"
 @dataclass(frozen=True, kw_only=True)
 class LogRestored:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "target/audit.jsonl",
+        "timeline: fault_ended, fault_injected, fault_planned",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 
 from harness.checks import finding
-from harness.metrics import MEASURED, METRICS, PERCENTILES, REQUESTS_MIN
+from harness.metrics import MEASURED, METRICS, PERCENTILES, REQUESTS_MIN, SOURCES
 from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
@@ -39,6 +39,11 @@ class Metric:
         if self.metric != ACL_VIOLATIONS or not rises or any("acl" in step.type for step in setup.steps):
             return ""
         return f"no fault of the scenario violates the bus's access rules: {setup.types}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those of its metric."""
+        return SOURCES[self.metric]
 
     def check(self, record: Record) -> Finding:
         found = METRICS[self.metric](record)

@@ -18,6 +18,10 @@ class ModelsRestored:
     observers: ClassVar[tuple[str, ...]] = (FILES, "model_answers")
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: model_answers_same",
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
 from harness.model import Finding, Kind, Verdict
@@ -18,6 +19,11 @@ SILENT_MIN = 10  # of so many that the baseline lets expect, none at all is no c
 @dataclass(frozen=True, kw_only=True)
 class NoCascadingFailure:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "signals.csv: worker_pid",
+        "timeline: fault_ended, fault_injected, kernel_changed, recovered, steady_state_met",
+    )
 
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, self._end_s(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, unkept
 from harness.ledger import AUDIT, HeldRow, LedgerRow
@@ -23,6 +24,10 @@ class NoRaceConditions:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/audit.jsonl",
+    )
 
     def check(self, record: Record) -> Finding:
         asked = [row for row in record.ledger or () if row.kind == "decision" and row.reference]

@@ -20,6 +20,10 @@ class NoResourceExhaustion:
     claim: str
 
     memory_percent_max: ClassVar[float] = 90.0
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: memory_percent, resident_mb",
+        "timeline: fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         start_s, grown_mb_max = record.first_injection_s, record.plan.slo.grown_mb_max

@@ -18,6 +18,9 @@ class PlaybookRan:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

@@ -29,6 +29,10 @@ class PlaybooksConcurrent:
     observers: ClassVar[tuple[str, ...]] = (EVENTS,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_attained, fault_ended, fault_injected, playbook_finished, playbook_started",
+        "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

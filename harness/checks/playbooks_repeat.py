@@ -19,6 +19,9 @@ class PlaybooksRepeat:
     claim: str
 
     times_min: ClassVar[int] = 2
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

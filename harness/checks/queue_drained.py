@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import early, finding
 from harness.ledger import HELD_IN, KEPT, OVER, Wrongs, not_read, span
@@ -22,6 +23,11 @@ class QueueDrained:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: htm_queue_depth",
+        "target/intents.jsonl",
+        "target/retrospectives.jsonl",
+    )
 
     def check(self, record: Record) -> Finding:
         wrong, unread = Wrongs(), ""

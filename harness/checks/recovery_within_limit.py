@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
@@ -17,6 +18,9 @@ class RecoveryWithinLimit:
     """Of a scenario in a wave: within its own limit, from the end of its own faults."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_ended, kernel_changed, recovered, run_aborted, safeguard_engaged",
+    )
 
     def check(self, record: Record) -> Finding:
         ended_s, limit_s, well = record.last_fault_end_s, record.plan.recovery_limit_s, record.recovered

@@ -28,6 +28,11 @@ class RefusedUnrecorded:
 
     claim: str
     playbook: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "timeline: fault_injected, playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

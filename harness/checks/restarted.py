@@ -19,6 +19,10 @@ class Restarted:
     claim: str
     kernel: str
     within_s: float
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: route_up",
+        "timeline: fault_injected, kernel_changed, signal_back, signal_lost",
+    )
 
     def never(self, setup: Setup) -> str:
         """Why no run can pass; "" when one can."""

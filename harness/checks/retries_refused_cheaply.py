@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.ledger import LEGITIMATE
@@ -25,6 +26,10 @@ class RetriesRefusedCheaply:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         aimed = [fault for fault in record.faults if {fault.step.subject, *fault.step.kernels} & record.faulted_kernels]

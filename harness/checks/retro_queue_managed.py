@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.checks import early, finding
 from harness.checks.retros_completed import KIND
@@ -26,6 +27,11 @@ class RetroQueueManaged:
     """
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "requests.csv",
+        "signals.csv: retro_queue_bound, retro_queue_depth, retro_queue_refused",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

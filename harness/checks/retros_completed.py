@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, unkept
 from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, Wrongs, not_read, span
@@ -15,6 +16,10 @@ KIND = "retrospective"
 @dataclass(frozen=True, kw_only=True)
 class RetrosCompleted:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/retrospectives.jsonl",
+    )
 
     def check(self, record: Record) -> Finding:
         name, field = HELD_IN[KIND]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Finding, Verdict
@@ -12,6 +13,9 @@ from harness.record import Record
 @dataclass(frozen=True, kw_only=True)
 class RunComplete:
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_healed, fault_planned, run_aborted, run_finished, run_started",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.aborted is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
@@ -22,6 +23,10 @@ class SignalsComplete:
     """A source that said itself that it is lost, and one that fell silent without a word."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: cpu_percent, disk_busy_percent, kernel_heartbeat_age_s, loop_lag_ms, memory_percent, route_up",
+        "timeline: signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         problems, evidence = _lost(record)

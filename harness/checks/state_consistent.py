@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
@@ -19,6 +20,14 @@ class StateConsistent:
     """What was never damaged nor rewritten in this run, so that nobody looked at it again, is not spoken of."""
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "signals.csv: htm_queue_depth",
+        "target/audit.jsonl",
+        "target/intents.jsonl",
+        "target/knowledge.jsonl",
+        "target/retrospectives.jsonl",
+        "timeline: every row, file_changed, read_back",
+    )
 
     def check(self, record: Record) -> Finding:
         held = record.held(AUDIT)

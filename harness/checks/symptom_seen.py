@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
@@ -15,6 +16,7 @@ LATE_S = 5.0  # a request that was under way when the fault ended
 class SymptomSeen:
     claim: str
     step_id: str
+    sources: ClassVar[tuple[str, ...]] = ("timeline: fault_ended, fault_injected, symptom_seen",)
 
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)

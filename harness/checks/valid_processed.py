@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.checks import finding, put_off, unkept
 from harness.ledger import COMPLETED, HELD_IN, NO_LEDGER, HeldRow, LedgerRow, Wrongs, not_read, span
@@ -22,6 +23,12 @@ class ValidProcessed:
 
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/intents.jsonl",
+        "target/retrospectives.jsonl",
+        "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

@@ -21,6 +21,10 @@ class WorkersRestarted:
     observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
+    sources: ClassVar[tuple[str, ...]] = (
+        "target/intents.jsonl",
+        "timeline: fault_injected, kernel_changed, run_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         hit = [

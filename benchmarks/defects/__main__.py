@@ -1,0 +1,139 @@
+"""Defect x scenario -> verdict and the finding that names it: `python -m benchmarks.defects [--resume] [--first]`.
+
+Each cell is one headless run. Results are JSON lines in the state file, the table is written after each of them. Exit
+code 0: every cell is as it must be; 1: one is green or wrongly named, or a control run is a false alarm; 2: usage;
+3: something was left behind, and nothing more was run; 130: interrupted, `--resume` goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.defects import cell as cells
+from benchmarks.defects import report
+from benchmarks.defects import table as tables
+from harness.catalog import nearest
+
+RESULTS = cells.ROOT / "docs" / "results" / "defects.md"
+STATE = Path("logs/defects.jsonl")
+KEEP = Path("logs/defects")
+LIMIT_S = 900.0
+SEED = 7
+
+
+def main() -> int:
+    options = _options()
+    table = tables.load()
+    known = tables.known_defects()
+    scenarios = {one for row in table.rows.values() for one in row.strikes}
+    for name, choices in [*((one, known) for one in options.only), *((one, scenarios) for one in options.scenarios)]:
+        if name not in choices:
+            print(f"unknown: {name!r}.{nearest(name, choices)}", file=sys.stderr)
+            return 2
+    planned = _planned(options, table, known)
+    done = _done(options.state)
+    if done and not options.resume:
+        print(f"{options.state} holds {len(done)} runs: --resume goes on with them; else remove it", file=sys.stderr)
+        return 2
+    if skipped := [name for name in table.rows if name not in known and not options.only]:
+        print(f"not in the code, skipped: {', '.join(skipped)}", flush=True)
+    signal.signal(signal.SIGTERM, _interrupted)
+    if options.again:
+        done = {key: one for key, one in done.items() if not cells.unexpected(one, table.rows)}
+    try:
+        return _run(options, table, known, planned, done)
+    except KeyboardInterrupt:
+        print(f"interrupted; --resume --state {options.state} goes on", file=sys.stderr)
+        return 130
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.defects", description=__doc__)
+    parser.add_argument("--only", type=_words, default=[], metavar="NAME,...", help="of these defects alone")
+    parser.add_argument("--scenarios", type=_words, default=[], metavar="ID,...", help="in these scenarios alone")
+    parser.add_argument("--first", action="store_true", help="each defect only in the first of its scenarios")
+    parser.add_argument("--fast", action="store_true", help="a few cells, drawn by the seed")
+    parser.add_argument("--controls", type=int, default=0, metavar="N", help="N control and N healthy runs besides")
+    parser.add_argument("--time-scale", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="for one run")
+    parser.add_argument("--resume", action="store_true", help="go on with the runs of the state file")
+    parser.add_argument("--again", action="store_true", help="run again what was not as it must be")
+    parser.add_argument("--state", type=Path, default=STATE, help="results as JSON lines")
+    parser.add_argument("--keep", type=Path, default=KEEP, help="run folders of cells that are not as they must be")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the table")
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _planned(options: argparse.Namespace, table: tables.Table, known: dict[str, bool]) -> list[tables.Cell]:
+    if options.fast:
+        return tables.fast_cells(table, known, options.seed)
+    return tables.cells(
+        table,
+        known,
+        only=options.only,
+        scenarios=options.scenarios,
+        controls=options.controls,
+        seed=options.seed,
+        first=options.first,
+    )
+
+
+def _done(state: Path) -> dict[tuple[object, ...], cells.Result]:
+    """Finished runs by key, the last of each; a line that an interrupt tore is left out."""
+    if not state.exists():
+        return {}
+    lines = state.read_text(encoding="utf-8").split("\n")[:-1]
+    return {one.key: one for one in map(cells.Result.from_json, filter(None, lines))}
+
+
+def _run(
+    options: argparse.Namespace,
+    table: tables.Table,
+    known: dict[str, bool],
+    planned: Sequence[tables.Cell],
+    done: dict[tuple[object, ...], cells.Result],
+) -> int:
+    """Run what is planned and not done yet; the table shows all that the state file holds."""
+    for path in (options.state, options.out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    cells.drop_torn_line(options.state)
+    for number, one in enumerate(planned, 1):
+        key = cells.key_of(one, options.time_scale)
+        if key in done:
+            continue
+        print(f"[{number}/{len(planned)}] {one} ...", flush=True)
+        result = cells.run(one, options.time_scale, options.keep.resolve(), options.limit, table.rows)
+        with options.state.open("a", encoding="utf-8") as file:
+            file.write(result.to_json() + "\n")
+        done[key] = result
+        why = cells.unexpected(result, table.rows)
+        named = ", ".join(cells.naming(table.rows[one.name], result)) if one.name else ""
+        print(f"    {result.verdict or 'NONE'} {result.exit_code} {why or named or 'as it must be'}", end="")
+        print(f" ({result.took_s:.0f} s){'  <<< NOT AS IT MUST BE' if why else ''}", flush=True)
+        options.out.write_text(report.as_markdown(table, known, list(done.values())), encoding="utf-8")
+        if result.left:
+            print("something was left behind; nothing more is run", file=sys.stderr)
+            return 3
+    options.out.write_text(report.as_markdown(table, known, list(done.values())), encoding="utf-8")
+    mine = [done[cells.key_of(one, options.time_scale)] for one in planned]
+    wrong = [one for one in mine if cells.unexpected(one, table.rows)]
+    print(f"{len(mine) - len(wrong)} of {len(mine)} runs as they must be; the table is {options.out}")
+    return 1 if wrong or not mine else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
