@@ -19,8 +19,9 @@ PAGES_MAX = 5000
 TRIES = 3  # a page that a busy target does not bring is asked for again
 LOOK_EVERY_S = 0.5
 STALLED_S = 15.0  # a target that has finished nothing for so long will not finish the rest
-READING_S = 30.0  # after the waiting, for taking down all that is there
+READING_S = 60.0  # after the waiting, for taking down all that is there
 PAGE_LIMIT_S = 5.0
+PAUSE_S_MAX = 0.25  # after a page
 Rows = list[dict[str, Any]]
 ID_OF = dict(HELD_IN.values())
 
@@ -175,10 +176,14 @@ class _Pages:
     def after(self, cursor: Any) -> Iterator[tuple[Rows, Any]]:
         """(rows, cursor behind them) of each page from *cursor* to the end."""
         for number in range(PAGES_MAX):
+            began_s = self.patience.now_s()
             found, following = self._asked(cursor, number)
             if not found:
                 return
             yield found, following
+            # half the time at most: reading without a pause would itself be a load that the target's safeguards see
+            if (took_s := self.patience.now_s() - began_s) > 0:
+                self.patience.pause(min(PAUSE_S_MAX, took_s))
             cursor = following
         raise NotRead(f"it has more than {PAGES_MAX} pages")
 
