@@ -34,8 +34,8 @@ from harness.read_back import read_back
 from harness.record import Record
 from harness.reporting import write_reports
 from harness.required import FORMAT_KEY, RUN_FORMAT
-from harness.state_taker import StateTaker
 from harness.signing import PrivateKey, sign
+from harness.state_taker import StateTaker
 from harness.stop import WINDOW_S, StopWatch, parse_stop
 from harness.target import ManifestTarget
 from harness.traffic import HEADER, RequestRow, Traffic
