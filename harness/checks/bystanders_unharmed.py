@@ -37,8 +37,8 @@ class BystandersUnharmed:
         missing = tuple(key for key in SOURCES if key not in record.plan.offers)
         if len(missing) == len(SOURCES) and not record.bystander_routes:
             why = "not judged: every route needs a faulted kernel, and the target tells of nothing else"
-            code = "not_judged"
-            return finding(self, Verdict.NOT_APPLICABLE, why, "plan.json:1", code=code, missing=missing)
+            place = record.looked("plan.json")
+            return finding(self, Verdict.NOT_APPLICABLE, why, place, code="not_judged", missing=missing)
         causes, remarks = bystanders.routes(record)
         seen = alarms(record)
         causes += [*bystanders.actors(record), *_false(seen), *bystanders.released(record)]

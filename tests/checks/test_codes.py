@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -32,11 +33,23 @@ def is_literal(node: ast.expr | None, arguments: set[str]) -> bool:
     return isinstance(node, ast.Name) and node.id == "code" and node.id in arguments
 
 
+def is_of_constant(node: ast.AST) -> TypeGuard[Any]:
+    """An assignment such as `code = next(one for one in ORDER if ...)`, where ORDER stands in the module."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+        return False
+    value = node.value
+    first = value.args[0] if isinstance(value, ast.Call) and value.args else None
+    source = first.generators[0].iter if isinstance(first, ast.GeneratorExp) else None
+    taken = isinstance(first, ast.GeneratorExp) and isinstance(first.elt, ast.Name)
+    return taken and isinstance(source, ast.Name) and source.id.isupper()
+
+
 def calls(tree: ast.Module) -> Iterator[tuple[ast.Call, set[str]]]:
-    """Each call, with the arguments of the function that it stands in."""
+    """Each call, with the arguments of the function that it stands in, and its names that are taken of a constant."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
             arguments = {one.arg for one in (*function.args.args, *function.args.kwonlyargs)}
+            arguments |= {one.targets[0].id for one in ast.walk(function) if is_of_constant(one)}
             yield from ((call, arguments) for call in ast.walk(function) if isinstance(call, ast.Call))
 
 
@@ -65,6 +78,7 @@ def test_each_finding_of_a_check_has_a_literal_code(path: Path) -> None:
         'finding(self, verdict, "why", event, code=why)',
         'finding(self, Verdict.FAIL, "why", event, code="Not a code")',
         'finding(self, Verdict.FAIL, "why", event, code="late" if late else why)',
+        'finding(self, Verdict.FAIL, "why", event, code=code)',
         'self._red("why", row)',
         'Mending(name, Verdict.FAIL, "why", ())',
         'wrong.add("requests are lost", rows)',
@@ -76,7 +90,11 @@ def test_a_finding_without_a_literal_code_is_found(call: str) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ['finding(self, Verdict.PASS, "why", event)', 'finding(self, Verdict.FAIL, "why", event, code="late")'],
+    [
+        'finding(self, Verdict.PASS, "why", event)',
+        'finding(self, Verdict.FAIL, "why", event, code="late")',
+        'code = next(one for one in ORDER if one in seen); finding(self, Verdict.FAIL, "why", event, code=code)',
+    ],
 )
 def test_a_finding_with_a_literal_code_is_fine(call: str) -> None:
     assert not uncoded(f"def check(self, record):\n    {call}\n")

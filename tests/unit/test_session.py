@@ -40,7 +40,7 @@ class Run:
         self.conductor = S(active=("pause",), halt=self.heal)
         self.journal = S(events=self.events)
         self.guardian = S(heal=lambda name: told.append(f"guardian heals {name}") or [{"verified": True}])
-        self.target, self.findings, self.verdict = S(base_url=""), [], None
+        self.target, self.findings, self.verdict, self.head = S(base_url=""), [], None, "ab12"
 
     def heal(self):
         if self.lives and not self.events:
@@ -86,7 +86,8 @@ print(json.dumps([told, session.last_word]))
         "judged",
         "shown",
     ]
-    assert word == "INCONCLUSIVE (exit 3): nowhere/report.html", "said again at the very end of the process"
+    told = "INCONCLUSIVE (exit 3): nowhere/report.html\ntimeline head: ab12"
+    assert word == told, "said again at the very end of the process"
 
 
 def test_a_disk_that_takes_nothing_any_more_ends_the_load_all_the_same() -> None:
