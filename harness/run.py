@@ -382,6 +382,7 @@ class Run:
         if not self.done:
             self.abort("the load was stopped before the run was over")
         self.conductor.halt()
+        self.state.stop()
         self.watcher.stop_posting()
         self.ledger.flush()
         if self._finished:

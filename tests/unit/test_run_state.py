@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import pytest
 from harness.clock import Clock
 from harness.contracts import BehaviourQuestion
 from harness.ledger import PROBE
-from harness.model import Reading
-from harness.probe_rows import probe_row
+from harness.probe_rows import probe_rows
 from harness.run import Run
 from harness.state_taker import WAIT_S, StateTaker
 from harness.states import read_state
@@ -72,7 +72,7 @@ def decision() -> BehaviourQuestion:
 
 
 def test_each_question_before_the_faults_is_in_the_ledger(tmp_path: Path) -> None:
-    noted: list[Reading] = []
+    noted: list[Mapping[str, Any]] = []
     with serving() as server:
         server.answers["/api/governance/check"] = as_json({"decision": "allow", "decision_id": "d1", "audit_id": "a1"})
         target = PaperTarget(base_url=server.base_url, behaviour=(decision(),))
@@ -81,20 +81,19 @@ def test_each_question_before_the_faults_is_in_the_ledger(tmp_path: Path) -> Non
         assert taker.reading is not None
         taker.reading.join()
         ((_, _, _, sent),) = server.seen
-    rows = [probe_row(one.at_s, one.asked) for one in noted]
-    assert len(rows) == 1 and rows[0] is not None
-    assert (rows[0]["user"], rows[0]["kind"], rows[0]["outcome"]) == (PROBE, "decision", "accepted")
-    assert rows[0]["digest"] == hashlib.sha256(sent).hexdigest()
+    (row,) = [row for one in noted for row in probe_rows(7.0, one)]
+    assert (row["user"], row["kind"], row["outcome"]) == (PROBE, "decision", "accepted")
+    assert row["digest"] == hashlib.sha256(sent).hexdigest()
 
 
 def test_a_question_that_is_broken_off_is_noted_as_unanswered(tmp_path: Path) -> None:
-    noted: list[Reading] = []
+    noted: list[Mapping[str, Any]] = []
     with serving() as server:
         server.answers["/api/governance/check"] = Answer(silent=True)
         target = PaperTarget(base_url=server.base_url, behaviour=(decision(),))
         take_state(target, tmp_path, BEFORE, asked=noted.append, pause=lambda _: None)
-    rows = [probe_row(one.at_s, one.asked) for one in noted]
-    assert [row["outcome"] for row in rows if row] == ["unanswered"] * 3
+    rows = [row for one in noted for row in probe_rows(7.0, one)]
+    assert [row["outcome"] for row in rows] == ["unanswered"] * 3
 
 
 def test_a_reading_that_is_cut_off_leaves_no_file(tmp_path: Path) -> None:
