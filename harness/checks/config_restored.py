@@ -18,7 +18,7 @@ class ConfigRestored:
     claim: str
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("config_corruption")
 
     def check(self, record: Record) -> Finding:
