@@ -62,7 +62,7 @@ def expect(scenario: Scenario, target: Target, steps: Sequence[Step], metrics: M
 
 
 def setup_of(scenario: Scenario, steps: Sequence[Step]) -> Setup:
-    """What checks may know of *scenario* before any run."""
+    """Facts of *scenario* that checks may know before any run."""
     coverage = _coverage(scenario, steps)
     covered = tuple((step, coverage[step.step_id]) for step in steps)
     return Setup(covered=covered, safeguards=scenario.expected_safeguards)

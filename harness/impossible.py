@@ -1,4 +1,4 @@
-"""What no run of a scenario can ever show, said before the start: the scenario's own words, each with its line."""
+"""Claims that no run of a scenario can ever pass, refused before the start: the scenario's own words, each with its line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def impossible(scenario: Scenario, claims: Iterable[Claim], setup: Setup) -> lis
 
 
 def never(claim: Claim, setup: Setup) -> str:
-    """Why no run can pass *claim*; "" when one can, or when its check does not say."""
+    """Return why no run can pass *claim*; "" when one can, or when its check does not say."""
     try:
         check = catalog.build_check(claim.check, claim.claim, claim.args)
     except CatalogError:

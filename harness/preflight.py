@@ -50,7 +50,7 @@ class ManifestWrong(TargetError):
 
 
 def checked(target: ManifestTarget) -> tuple[str, ...]:
-    """What the target lacks of its manifest, in words. Raises ManifestWrong; takes at most LIMIT_S."""
+    """Return what the target lacks of its manifest, in words. Raises ManifestWrong; takes at most LIMIT_S."""
     found = preflight(target)
     wrong = [str(one) for one in found if not one.lacks]
     if wrong:
@@ -113,7 +113,7 @@ def _process(target: ManifestTarget, key: str, name: str, where: Mapping[str, st
 
 
 def _no_process(where: Mapping[str, str]) -> str:
-    """Why a pid file names no process; "" for a process that is named by its command line."""
+    """Reason why a pid file names no process; "" for a process that is named by its command line."""
     if "pid_file" not in where:
         return ""
     path = Path(where["pid_file"])

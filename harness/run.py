@@ -461,7 +461,7 @@ class Run:
 
 
 def few_answers(count: int, ever: int) -> str:
-    """Why a stretch with *count* ended requests says nothing; *ever*: rows of requests since the run began."""
+    """Reason why a stretch with *count* ended requests says nothing; *ever*: rows of requests since the run began."""
     if not ever:
         return "no legitimate request has had an answer yet: none was sent, or the target does not answer"
     return f"only {count} legitimate requests ended, at least {REQUESTS_MIN} are needed"

@@ -1,4 +1,4 @@
-"""What a target's signals answer, read with every field named that is not as expected: see docs/target.md."""
+"""Answers of a target's signals, read with every field named that is not as expected: see docs/target.md."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Unmet:
 
     @property
     def lacks(self) -> str:
-        """Why this target cannot be judged by such an attack; "" when it can."""
+        """Reason why this target cannot be judged by such an attack; "" when it can."""
         known = {**ABSENT, **DENIED}
         if not set(self.statuses) <= set(known):
             return ""
@@ -36,7 +36,7 @@ class Unmet:
 
     @property
     def unsure(self) -> str:
-        """Why what the attack asked for was never tried, though the target may have the route; "" when it was."""
+        """Reason why what the attack asked for was never tried, though the target may have the route; "" when it was."""
         if self.statuses == (0,):
             return f"no request to {self.route} had any answer, of {self.count}: nothing shows that they arrived"
         if all(status >= 500 for status in self.statuses) and not self.lacks:

@@ -83,7 +83,7 @@ def unkept(record: Record) -> str:
 
 
 def no_independent_route(record: Record) -> str:
-    """Why requests say nothing of what no fault struck; "" when some route needs no faulted kernel."""
+    """Reason why requests say nothing of what no fault struck; "" when some route needs no faulted kernel."""
     if not record.faulted_kernels or record.bystander_routes:
         return ""
     struck = ", ".join(sorted(record.faulted_kernels))

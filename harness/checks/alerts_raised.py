@@ -20,7 +20,7 @@ class AlertsRaised:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         names = ", ".join(setup.uncovered())
         return f"no safeguard is known to detect {names}" if names else ""
 

@@ -27,7 +27,7 @@ class AllRequestsProcessed:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(step.asked.unit == "requests" for step in setup.steps):
             return ""
         return f"no fault sends requests: {setup.types}"

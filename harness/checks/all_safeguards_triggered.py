@@ -22,7 +22,7 @@ class AllSafeguardsTriggered:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if not setup.safeguards:
             return "the scenario expects no safeguard"
         whys = (SafeguardEngaged(claim=self.claim, safeguard=name).never(setup) for name in setup.safeguards)

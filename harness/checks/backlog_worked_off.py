@@ -29,7 +29,7 @@ class BacklogWorkedOff:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("disk_full")
 
     def check(self, record: Record) -> Finding:

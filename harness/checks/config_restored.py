@@ -21,7 +21,7 @@ class ConfigRestored:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("config_corruption")
 
     def check(self, record: Record) -> Finding:

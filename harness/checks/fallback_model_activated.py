@@ -27,7 +27,7 @@ class FallbackModelActivated:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("model_degradation")
 
     def check(self, record: Record) -> Finding:

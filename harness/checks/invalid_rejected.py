@@ -27,7 +27,7 @@ class InvalidRejected:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(step.params.get("invalid_ratio") or step.params.get("malformations") for step in setup.steps):
             return ""
         return "no fault sends anything invalid: an invalid_ratio above 0 is needed"

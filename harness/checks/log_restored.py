@@ -28,7 +28,7 @@ class LogRestored:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("log_corruption")
 
     def check(self, record: Record) -> Finding:

@@ -34,7 +34,7 @@ class Metric:
         return () if self.metric in MEASURED else ("counters",)
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         rises = self.op in (">", ">=", "==") and self.number > 0
         if self.metric != ACL_VIOLATIONS or not rises or any("acl" in step.type for step in setup.steps):
             return ""

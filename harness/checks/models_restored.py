@@ -24,7 +24,7 @@ class ModelsRestored:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("model_corruption")
 
     def check(self, record: Record) -> Finding:

@@ -23,7 +23,7 @@ class PlaybookRan:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(self.playbook == playbook for _, rows in setup.covered for _, playbook in rows):
             return ""
         return f"no fault of the scenario is one that {self.playbook} answers: {setup.types}"

@@ -35,7 +35,7 @@ class PlaybooksConcurrent:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         answered = sum(any(playbook for _, playbook in rows) for _, rows in setup.covered)
         return "" if answered > 1 else f"{answered} of its faults are answered by a playbook, and it takes two"
 

@@ -24,7 +24,7 @@ class PlaybooksRepeat:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(playbook for _, rows in setup.covered for _, playbook in rows):
             return ""
         return f"no playbook answers a fault of the scenario: {setup.types}"

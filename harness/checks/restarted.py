@@ -25,7 +25,7 @@ class Restarted:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(self.kernel in (step.subject, *step.kernels) for step in setup.steps):
             return ""
         return f"no fault of the scenario is aimed at {self.kernel}"

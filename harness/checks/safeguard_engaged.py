@@ -22,7 +22,7 @@ class SafeguardEngaged:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         if any(self.safeguard in dict(rows) for _, rows in setup.covered):
             return ""
         return f"no fault of the scenario is one that {self.safeguard} detects: {setup.types}"

@@ -22,7 +22,7 @@ class SnapshotRegenerated:
     )
 
     def never(self, setup: Setup) -> str:
-        """Why no run can pass; "" when one can."""
+        """Return why no run can pass, "" when one can."""
         return setup.without("snapshot_corruption")
 
     def check(self, record: Record) -> Finding:
