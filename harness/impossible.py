@@ -1,4 +1,4 @@
-"""Claims that no run of a scenario can ever pass, refused before the start: the scenario's own words, each with its line."""
+"""Claims that no run of a scenario can ever pass, refused before the start, each with its line."""
 
 from __future__ import annotations
 

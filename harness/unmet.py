@@ -36,7 +36,7 @@ class Unmet:
 
     @property
     def unsure(self) -> str:
-        """Reason why what the attack asked for was never tried, though the target may have the route; "" when it was."""
+        """Reason why what the attack asked for was never tried on a route that may exist; "" when it was."""
         if self.statuses == (0,):
             return f"no request to {self.route} had any answer, of {self.count}: nothing shows that they arrived"
         if all(status >= 500 for status in self.statuses) and not self.lacks:

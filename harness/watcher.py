@@ -48,7 +48,7 @@ class Watcher:
 
     def stop_posting(self) -> None:
         """No observer changes the target's state any more when this returns; those that only look go on."""
-        posting = [one for one in self.observers if hasattr(one, "stop_posting")]
+        posting: list[Any] = [one for one in self.observers if hasattr(one, "stop_posting")]
         for one in posting:
             one.stop_posting()
         with gevent.Timeout(POSTING_LIMIT_S, False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from harness.contracts import Target, View
@@ -56,7 +56,7 @@ class ControlPlane:
                 yield self._edge(Kind.KERNEL_CHANGED, kernel, at_s, detail)
 
     @staticmethod
-    def _edge(kind: Kind, kernel: str, at_s: float, detail: dict[str, object]) -> Reading:
+    def _edge(kind: Kind, kernel: str, at_s: float, detail: Mapping[str, object]) -> Reading:
         return Reading(at_s=at_s, name="control_plane", subject=kernel, kind=kind, detail=detail)
 
     def close(self) -> None:

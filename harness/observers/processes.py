@@ -49,7 +49,7 @@ class Processes:
             now = None
         first = kernel not in self.present
         if now is not None and old is not None and now != old:
-            detail = {**self._change(old, now), "seen_at_s": round(at_s, 4)}
+            detail: dict[str, object] = {**self._change(old, now), "seen_at_s": round(at_s, 4)}
             yield self._edge(kernel, self._began_s(kernel, now, at_s), "process", detail)
         elif now is None and self.present.get(kernel):
             yield self._edge(kernel, at_s, "state", {"from": "running", "to": "gone", "pid": 0})
@@ -58,7 +58,8 @@ class Processes:
         if first or self.present[kernel] != (now is not None) or now != old:
             yield Reading(at_s=at_s, name=signal, subject=kernel, value=now.pid if now else 0)
         if now is not None and not first and not self.present[kernel]:
-            began_s, detail = self._began_s(kernel, now, at_s), {"from": "gone", "to": "running", "pid": now.pid}
+            began_s = self._began_s(kernel, now, at_s)
+            detail = {"from": "gone", "to": "running", "pid": now.pid}
             yield self._edge(kernel, began_s, "state", detail)
         stopped = now is not None and process_state(now.pid) in ("T", "t")
         if now is not None and stopped != self.stopped.get(kernel, False):
@@ -75,7 +76,7 @@ class Processes:
         return min(at_s, max(at_s - age_s(process), self.looked_s.get(kernel, at_s)))
 
     @staticmethod
-    def _change(old: ProcessId, now: ProcessId) -> dict[str, int]:
+    def _change(old: ProcessId, now: ProcessId) -> dict[str, object]:
         return {
             "old_pid": old.pid,
             "pid": now.pid,
