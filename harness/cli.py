@@ -144,7 +144,6 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     twin = None if options.target else EmbeddedTwin()
     try:
         target = load_target(options.target) if twin is None else twin.wait()
-        lacks = checked(target) if twin is None else ()
         for one in found:
             asked = Options(seed=options.seed, time_scale=options.time_scale)
             plan, _ = build_plan(one, target, asked, UNITS)
@@ -154,6 +153,7 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     finally:
         if twin is not None:
             twin.stop()
+    lacks = checked(target) if twin is None else ()
     for lack in lacks:
         print(lack, file=sys.stderr)
     return Verdict.NOT_APPLICABLE.exit_code if lacks else 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import catalog
+from harness import catalog, own_parts
 from harness.catalog import CatalogError
 from harness.model import INVARIANT, Claim, Setup
 from harness.scenario import Scenario
 
 # group of a claim → the key of a scenario file that makes it
 KEYS = {"safeguard": "expected_safeguards", "playbook": "expected_playbooks", "criterion": "category"}
+# checks that only the coverage of the faults decides about
+BY_COVERAGE = ("safeguard_engaged", "playbook_ran", "each_fault_detected", "alerts_raised", "all_safeguards_triggered")
 HINTS = {
     "safeguard": "leave it out, or name it under detected_by",
     "playbook": "leave it out",
@@ -20,10 +22,15 @@ HINTS = {
 
 
 def impossible(scenario: Scenario, claims: Iterable[Claim], setup: Setup) -> list[str]:
-    """A line for each claim of *scenario* that no run can pass; *setup* has all its faults, drawn or not."""
+    """A line for each claim of *scenario* that no run can pass; *setup* has all its faults, drawn or not.
+
+    A fault of the user's own may do what no fault of ours does: then only what needs coverage is judged.
+    """
     found = []
+    own = bool({step.type for step in setup.steps} & own_parts.names("faults"))
     for claim in claims:
-        if claim.group in (INVARIANT, "validity") or not (why := never(claim, setup)):
+        skipped = claim.group in (INVARIANT, "validity") or (own and claim.check not in BY_COVERAGE)
+        if skipped or not (why := never(claim, setup)):
             continue
         key = KEYS.get(claim.group, claim.group)
         place = claim.where or scenario.places.get(key, scenario.places["scenario_id"])

@@ -47,6 +47,11 @@ def own_parts() -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for _, path in _files()}
 
 
+def names(kind: str) -> set[str]:
+    """Stems of the user's own parts of *kind*, a key of KINDS."""
+    return {path.stem for one, path in _files() if one == kind}
+
+
 def before(command: str) -> str:
     """*command* as it must be typed for the same parts to be there."""
     named = os.pathsep.join(map(str, folders()))

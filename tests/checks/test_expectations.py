@@ -66,7 +66,7 @@ def test_the_witness_goes_red_when_the_target_only_says_that_it_restarted(tmp_pa
 
 
 def test_detected_by_replaces_the_coverage_and_its_claims_need_the_fault(tmp_path: Path) -> None:
-    text = PAUSE.replace("[kernel_watchdog]", "[resource_pressure_monitor]")
+    text = PAUSE.replace("[kernel_watchdog]", "[resource_pressure_monitor]").replace("[kernel_restart]", "[]")
     plan = planned(tmp_path, text + "detected_by: {kernel_pause: [resource_pressure_monitor]}\n")
     assert [name for name, _ in plan.coverage["kernel_pause"]] == ["resource_pressure_monitor"]
     claim = next(claim for claim in plan.claims if claim.check == "safeguard_engaged")

@@ -34,7 +34,7 @@ def test_no_route_is_independent_of_the_struck_kernel(tmp_path: Path, check: str
     few = healthy()
     few.requests = [row for row in few.requests if row.at_s < INJECTED]
     one = found(tmp_path / "few", few, check)
-    assert (one.verdict, one.code) == (UNSURE, f"{check}.few_requests")
+    assert (one.verdict, one.code) == (UNSURE, f"{check}.too_few_requests")
 
 
 @pytest.mark.parametrize("check", ["api_responsive", "graceful_degradation"])

@@ -252,10 +252,10 @@ def test_what_was_not_drawn_is_not_expected(tmp_path: Path) -> None:
     assert {"kernel_pause", "acl_flood"} < seen
 
 
-def test_what_covers_nothing_in_the_pool_stays_expected(tmp_path: Path) -> None:
+def test_what_covers_nothing_in_the_pool_is_refused(tmp_path: Path) -> None:
     text = POOL.replace("  - {type: acl_flood", "  #- {type: acl_flood") + "execution: {random_selection: 1}\n"
-    plan = planned(tmp_path, text + "expected_safeguards: [acl_violation_monitor]\n")
-    assert plan.expected_safeguards == ("acl_violation_monitor",)
+    with pytest.raises(ScenarioError, match="acl_violation_monitor"):
+        planned(tmp_path, text + "expected_safeguards: [acl_violation_monitor]\n")
 
 
 INJECTION = """scenario_id: X

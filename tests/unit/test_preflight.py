@@ -150,7 +150,7 @@ def test_a_signal_of_another_shape(
     server.answers[path] = answer
     (found,) = asked(tmp_path, server)
     assert found.lacks is lacks and words in found.text and path in found.text
-    assert found.place == line_of(tmp_path, f"\n  {path[1:]}:\n")
+    assert found.place == line_of(tmp_path, f"\n  {path[1:]}:\n    url:")
 
 
 def test_all_of_it_is_bounded(tmp_path: Path, server: FakeServer) -> None:
