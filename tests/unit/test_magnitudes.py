@@ -34,9 +34,8 @@ NO_METRIC = ("disk_full",)  # how full a disk is: no verification compares it
 
 def planned(folder: Path, fault: str, *claims: str) -> Plan:
     path = folder / "mine.yaml"
-    path.write_text(
-        f"scenario_id: X\ncategory: layer1\nfaults: [{fault}]\nverification: [{', '.join(claims)}]\nmax_recovery_time: 60\n"
-    )
+    head = "scenario_id: X\ncategory: layer1\nmax_recovery_time: 60\n"
+    path.write_text(f"{head}faults: [{fault}]\nverification: [{', '.join(claims)}]\n")
     return plan_of(load_file(path)[0])
 
 
