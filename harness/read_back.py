@@ -39,6 +39,7 @@ class _Patience:
     now_s: Callable[[], float]
     pause: Callable[[float], None]
     stopped: Callable[[], bool]
+    paced: bool = False  # whether a page is followed by a pause as long as it took
 
     def check(self, pages: int) -> None:
         if self.stopped():
@@ -70,7 +71,9 @@ def read_back(
     client = Client(target.base_url, timeout_s=PAGE_LIMIT_S, permitted=target.permitted)
     (folder / "target").mkdir(exist_ok=True)
     until_s = now_s() + deadline_s
-    patience = _Patience(until_s=until_s, end_s=until_s + READING_S, now_s=now_s, pause=pause, stopped=stopped)
+    patience = _Patience(
+        until_s=until_s, end_s=until_s + READING_S, now_s=now_s, pause=pause, stopped=stopped, paced=True
+    )
     problems = []
     try:
         # the audit last: what is done while the others are read is in it all the same
@@ -182,7 +185,7 @@ class _Pages:
                 return
             yield found, following
             # half the time at most: reading without a pause would itself be a load that the target's safeguards see
-            if (took_s := self.patience.now_s() - began_s) > 0:
+            if self.patience.paced and (took_s := self.patience.now_s() - began_s) > 0:
                 self.patience.pause(min(PAUSE_S_MAX, took_s))
             cursor = following
         raise NotRead(f"it has more than {PAGES_MAX} pages")

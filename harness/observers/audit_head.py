@@ -20,7 +20,7 @@ class AuditHead:
     A log that does not answer may be struck by a fault: that is a sample of 0, and no lost signal.
     """
 
-    every_s: ClassVar[float] = 2.0
+    every_s: ClassVar[float] = 1.0
 
     def __init__(self, target: Target) -> None:
         assert target.audit is not None

@@ -124,7 +124,9 @@ def test_every_check_is_seen_in_each_colour_that_it_has() -> None:
     others = (*others, *CLASSIC_CASES, *LOG_CASES, *BACKLOG_CASES, *KNOWLEDGE_CASES)
     others = (*others, *BYSTANDER_CASES, *EFFECT_CASES, *LOAD_CASES)
     cases = [*((case[0], case[2]) for case in CASES), *((case[0], case[2]) for case in others)]
-    seen = {name: {colour for check, colour in cases if check == name} for name in catalog.checks()}
+    own = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    own &= set(catalog.invariants())  # each of these has a file of its own that shows it green and red by code
+    seen = {name: {colour for check, colour in cases if check == name} for name in set(catalog.checks()) - own}
     assert {name for name, colours in seen.items() if PASS not in colours} == {"control_clean"}  # it never passes
     assert {n for n, c in seen.items() if not c & {FAIL, UNSURE}} == {"control_clean", "journal_intact"}
 

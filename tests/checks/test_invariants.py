@@ -32,7 +32,8 @@ class Planted:
     invariant: ClassVar[Invariant] = Invariant(order=9, claim="planted", sources=("ledgers.planted", "signals.*"))
 
     def check(self, record: Record) -> Finding:
-        return finding(self, Verdict.FAIL, "it was judged", "timeline:1", code="judged")
+        found = finding(self, Verdict.FAIL, "it was judged", "timeline:1", code="judged")
+        return replace(found, check="planted", code="planted.judged")
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_what_a_manifest_does_not_offer_is_said_and_nothing_is_built(tmp_path: P
         "model_answers": "models",
         "model_fallback": "models with fields",
         "events": "signals.events, signals.safeguards",
+        "audit_head": "audit.head",
     }
     for observer in built(bare):
         observer.close()

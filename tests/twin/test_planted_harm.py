@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from twin.defects import Defects
 from twin.http import broken
 from twin.http.app import App
 from twin.http.broken import BrokenGateway
+from twin.http.recorded import KINDS, Attempt
 from twin.kernels.api_server import ApiServer
 from twin.kernels.health_monitor import HealthMonitor
 from twin.rpc import KernelError
@@ -34,8 +35,15 @@ class Rpc:
         return {"kernel": kernel, "op": op}
 
 
+class Trail:
+    """An audit trail on which there is always room."""
+
+    async def done(self, attempt: Attempt, resource: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        return await work()
+
+
 def gateway(*planted: str) -> App:
-    nothing: Any = SimpleNamespace()
+    nothing: Any = SimpleNamespace(done=Trail().done)
     parts = dict.fromkeys(inspect.signature(App).parameters, nothing)
     return App(**{**parts, "rpc": Rpc(), "limiter": None, "broken": BrokenGateway(Defects(planted))})
 
@@ -57,7 +65,7 @@ def deferred(app: App, *priorities: int) -> list[bool]:
 
 
 def retrospective(app: App) -> str:
-    attempt: Any = SimpleNamespace(body={}, digest="", client="")
+    attempt = Attempt(KINDS[RETRO], "127.0.0.9", "")
     try:
         return str(asyncio.run(app._change(RETRO, attempt))["op"])
     except KernelError as error:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,7 +163,9 @@ def settled(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> tuple[li
     for name in ("conductor", "ledger", "watcher", "guardian", "signals", "requests", "stacks", "state"):
         setattr(run, name, Part(name))
     run._keep_target = lambda: None
-    monkeypatch.setattr(run_module, "conclude", lambda folder: (Verdict.PASS, []))
+    written = SimpleNamespace(verdict=Verdict.PASS, findings=[], record=SimpleNamespace(head=""))
+    monkeypatch.setattr(run_module, "write_reports", lambda folder: written)
+    run.sign_key = None
     monkeypatch.setattr(run_module, "LAST_LOOK_S", 0.0)
     (folder.parents[1] / "x").mkdir(exist_ok=True)
     run.settle()

@@ -45,7 +45,15 @@ def grace_chaos(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 def locusts(**changed: Any) -> argparse.Namespace:
     base = {"headless": True, "scenario": TWO, "out": "runs", "seed": 7, "time_scale": 0.1, "control": False}
-    base |= {"host": None, "target": "", "allow_host": "", "safeguards_off": "a,b", "plant": "", "num_users": None}
+    base |= {
+        "host": None,
+        "target": "",
+        "allow_host": "",
+        "safeguards_off": "a,b",
+        "plant": "",
+        "num_users": None,
+        "sign_key": "",
+    }
     return argparse.Namespace(**{**base, **changed})
 
 
