@@ -265,7 +265,7 @@ def test_faults_and_reports_stand_on_low_floors() -> None:
     for path in files("faults"):
         assert above(path.read_text(), ()) == set(), path
     for path in files("reports"):
-        assert above(path.read_text(), ("record", "metrics", "traffic", "ledger")) == set(), path
+        assert above(path.read_text(), ("fault_record", "record", "metrics", "traffic", "ledger")) == set(), path
     assert above("from harness.journal import Journal", ()) == {"journal"}
     assert above("from harness import judge\nfrom harness.record import Record", ("record",)) == {"judge"}
 

@@ -64,12 +64,13 @@ class Connections:
         except OSError:
             return 0
         cells = (row.split()[1:4] for row in rows)
-        now = sum(
-            state == ESTABLISHED and remote.endswith(f":{self.port}") and _address(local) in self.senders
+        now = {  # a table that changes while it is read may show a row twice
+            local
             for local, remote, state in cells
-        )
-        self.most = max(self.most, now)
-        return now
+            if state == ESTABLISHED and remote.endswith(f":{self.port}") and _address(local) in self.senders
+        }
+        self.most = max(self.most, len(now))
+        return len(now)
 
 
 def _address(text: str) -> str:

@@ -23,6 +23,7 @@ from harness.judge import judge
 from harness.model import Effect, Finding, Kind, Verdict
 from harness.process import read_process
 from tests.drafts import Draft, healthy
+from tests.flood.shapes import until
 
 NONE = Effect()
 PAGE = '# TYPE a counter\na{route="POST /x",status="200"} 7\na{route="POST /y",status="200"} 5\nb 3 1700000000\n'
@@ -133,13 +134,6 @@ def victim() -> Iterator[ProcessId]:
         assert found is not None
         yield found
         process.kill()
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_standstill_sees_a_pause_and_that_there_is_none(victim: ProcessId) -> None:
