@@ -31,6 +31,11 @@ class AnswersAgree:
         claim="equal questions get equal answers, and the audit trail holds the answers that clients got",
         sources=(f"ledgers.{AUDIT}",),
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/audit.jsonl",
+        "timeline: fault_ended, fault_healed, fault_injected, read_back",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

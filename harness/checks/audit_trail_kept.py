@@ -41,6 +41,12 @@ class AuditTrailKept:
         claim="each request that changes state has one true entry in an audit trail that is never rewritten",
         sources=(f"ledgers.{AUDIT}",),
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/audit.jsonl",
+        "timeline: audit_head, clock_measured, deeds_logged, every row, fault_healed, fault_injected, read_back",
+        "timeline: safeguard_engaged, safeguard_released",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

@@ -32,6 +32,13 @@ class BystandersUnharmed:
 
     claim: str
     invariant: ClassVar[Invariant] = Invariant(order=6, claim="what no fault is aimed at is unharmed")
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "signals.csv: bus_canary, bus_heartbeats, cpu_percent, htm_queue_depth, kernel_heartbeat_age_s",
+        "signals.csv: memory_percent, model_first, route_latency_ms, route_up",
+        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, recovered, safeguard_engaged",
+        "timeline: safeguard_released, signal_back, signal_lost, steady_state_met, symptom_seen",
+    )
 
     def check(self, record: Record) -> Finding:
         missing = tuple(key for key in SOURCES if key not in record.plan.offers)

@@ -24,6 +24,11 @@ class ExecutionProven:
         claim="completed work was executed: its result proves it",
         sources=tuple(KEYS.values()),
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/intents.jsonl",
+        "target/retrospectives.jsonl",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:

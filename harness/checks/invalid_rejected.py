@@ -22,6 +22,7 @@ class InvalidRejected:
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
         "target/intents.jsonl",
+        "target/knowledge.jsonl",
         "target/retrospectives.jsonl",
         "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
     )

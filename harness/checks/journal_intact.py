@@ -19,7 +19,7 @@ class JournalIntact:
     sources: ClassVar[tuple[str, ...]] = (
         "the files of the run folder",
         "timeline.jsonl: hash chain",
-        "timeline: every row, run_finished",
+        "timeline: every row, run_finished, run_started",
         "unreadable rows",
     )
 

@@ -44,6 +44,12 @@ class LoadAccounted:
     invariant: ClassVar[Invariant] = Invariant(
         order=8, claim="the load that was sent is fully accounted for, and no user was silent"
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "requests.csv",
+        "signals.csv: users_idle_s, users_present, users_started, users_waiting",
+        "timeline: load_counted, steady_state_met",
+    )
 
     def check(self, record: Record) -> Finding:
         event = next(iter(record.of_kind(Kind.LOAD_COUNTED)), None)

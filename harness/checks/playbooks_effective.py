@@ -62,6 +62,13 @@ class PlaybooksEffective:
         claim="each playbook meets at least 95 % of what it says, and nothing else",
         sources=("playbook_effects.*",),
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "requests.csv",
+        "signals.csv: bus_delivered",
+        "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         if "signals.events" not in record.plan.offers:

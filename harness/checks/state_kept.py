@@ -22,6 +22,11 @@ class StateKept:
     invariant: ClassVar[Invariant] = Invariant(
         order=5, claim="knowledge, snapshots, models, configuration and rules outlast every fault", sources=SOURCES
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "state/after.json",
+        "state/before.json",
+        "timeline: every row, fault_ended, fault_injected, run_aborted, run_finished",
+    )
 
     def check(self, record: Record) -> Finding:
         missing = tuple(one for one in SOURCES if one not in record.plan.offers)

@@ -45,6 +45,13 @@ class WorkKept:
         claim="accepted work is held exactly once, finished and as it was sent, and nothing is held that was not sent",
         sources=tuple(f"ledgers.{name}" for name, _ in HELD_IN.values()),
     )
+    sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
+        "target/intents.jsonl",
+        "target/knowledge.jsonl",
+        "target/retrospectives.jsonl",
+        "timeline: every row, read_back",
+    )
 
     def check(self, record: Record) -> Finding:
         if record.ledger is None:
