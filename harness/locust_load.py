@@ -386,7 +386,9 @@ class Session:
             why = self.board.refused = f"the run {run.folder} could not be judged: {type(error).__name__}: {error}"
             self.verdict = Verdict.INCONCLUSIVE
             self.last_word = f"{self.verdict.value} (exit {self.verdict.exit_code}): {why}"
-            raise RuntimeError(why) from error
+            if isinstance(error, SystemExit):  # it would end the process, with a code that is no verdict
+                raise RuntimeError(why) from error
+            raise
         finally:
             if twin is not None:
                 twin.stop()
