@@ -287,6 +287,11 @@ class Wrongs:
         return "; ".join(self.words)
 
 
+def id_prefix(stamp: str) -> str:
+    """A short text of its own for each run: the ids that its requests carry begin with it."""
+    return "".join(one for one in stamp if one.isdigit())[4:]
+
+
 def not_read(name: str) -> str:
     return f"what the target finally holds is not known: its ledger {name} could not be read, or it offers none"
 

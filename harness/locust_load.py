@@ -27,6 +27,7 @@ from harness.entry import crash_code
 from harness.gates import Attackers, Kinds, RunGates
 from harness.guardian_link import GuardianLost
 from harness.interrupts import interrupt_main
+from harness.ledger import id_prefix
 from harness.load_count import UserSignals, count_load
 from harness.metrics import UNITS
 from harness.model import Kind, Verdict
@@ -449,11 +450,6 @@ def pour(sinks: Sinks, attackers: Attackers, run: Run, all_of_it: bool = False) 
         sinks.ledger(row)
     run.add_rows(sinks.take(all_of_it))
     run.add_ledger(sinks.take_ledger())
-
-
-def id_prefix(stamp: str) -> str:
-    """A short text of its own for each run: the ids that its requests carry begin with it."""
-    return "".join(one for one in stamp if one.isdigit())[4:]
 
 
 def install(attackers: Kinds) -> None:
