@@ -131,7 +131,8 @@ class LinkProbe:
             self._greenlet.kill(block=False)
 
     def mean(self) -> float | None:
-        mine = [(value, number) for value, at_s, number in self.values if at_s >= self.attained_s]
+        seen = self.values[: self._told]  # what came after the last look may have been let go by the heal
+        mine = [(value, number) for value, at_s, number in seen if at_s >= self.attained_s]
         count = sum(number for _, number in mine)
         if not count:
             return None
