@@ -27,7 +27,8 @@ class ActorCutOff:
     step_id: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: bus_canary, bus_delivered",
-        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, signal_back",
+        "timeline: signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

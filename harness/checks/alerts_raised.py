@@ -16,7 +16,7 @@ class AlertsRaised:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: alert_raised, fault_ended, fault_injected, signal_back, signal_lost",
+        "timeline: alert_raised, fault_ended, fault_injected, run_started, signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

@@ -17,8 +17,8 @@ class AllSafeguardsTriggered:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_attained, fault_ended, fault_injected, safeguard_engaged, safeguard_released, signal_back",
-        "timeline: signal_lost",
+        "timeline: fault_attained, fault_ended, fault_injected, run_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

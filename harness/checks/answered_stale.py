@@ -25,7 +25,7 @@ class AnsweredStale:
     playbook: str
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
-        "timeline: fault_injected, safeguard_engaged, safeguard_released, signal_back, signal_lost",
+        "timeline: fault_injected, run_started, safeguard_engaged, safeguard_released, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

@@ -36,8 +36,8 @@ class BystandersUnharmed:
         "requests.csv",
         "signals.csv: bus_canary, bus_heartbeats, cpu_percent, htm_queue_depth, kernel_heartbeat_age_s",
         "signals.csv: memory_percent, model_first, route_latency_ms, route_up",
-        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, recovered, safeguard_engaged",
-        "timeline: safeguard_released, signal_back, signal_lost, steady_state_met, symptom_seen",
+        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, recovered, run_started",
+        "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost, steady_state_met, symptom_seen",
     )
 
     def check(self, record: Record) -> Finding:

@@ -17,7 +17,7 @@ class ConfigRestored:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, run_started, signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

@@ -29,7 +29,8 @@ class ConfigValue:
     key: str
     value: Any
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_ended, fault_healed, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+        "timeline: fault_ended, fault_healed, fault_injected, fault_planned, file_changed, run_started",
+        "timeline: signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

@@ -18,7 +18,10 @@ INVALID_SHARE = "invalid share"
 class FaultAttained:
     claim: str
     step_id: str
-    sources: ClassVar[tuple[str, ...]] = ("timeline: fault_attained, fault_ended, fault_healed, fault_injected",)
+    sources: ClassVar[tuple[str, ...]] = (
+        "requests.csv",
+        "timeline: fault_attained, fault_ended, fault_healed, fault_injected",
+    )
 
     def check(self, record: Record) -> Finding:
         fault = record.fault(self.step_id)

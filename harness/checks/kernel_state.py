@@ -28,7 +28,7 @@ class KernelState:
     state: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: kernel_heartbeat_age_s, kernel_pid",
-        "timeline: fault_ended, kernel_changed, signal_back, signal_lost",
+        "timeline: fault_ended, kernel_changed, run_started, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

@@ -22,7 +22,7 @@ class KernelsSurvive:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: kernel_heartbeat_age_s, kernel_pid",
-        "timeline: kernel_changed, run_finished, signal_back, signal_lost",
+        "timeline: kernel_changed, run_finished, run_started, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

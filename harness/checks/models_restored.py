@@ -20,7 +20,7 @@ class ModelsRestored:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: model_answers_same",
-        "timeline: fault_ended, fault_injected, fault_planned, file_changed, signal_back, signal_lost",
+        "timeline: fault_ended, fault_injected, fault_planned, file_changed, run_started, signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

@@ -19,7 +19,9 @@ class NoSecondDeath:
     observers: ClassVar[tuple[str, ...]] = (PROCESSES,)
 
     claim: str
-    sources: ClassVar[tuple[str, ...]] = ("timeline: fault_injected, kernel_changed, signal_back, signal_lost",)
+    sources: ClassVar[tuple[str, ...]] = (
+        "timeline: fault_injected, kernel_changed, run_started, signal_back, signal_lost",
+    )
 
     def check(self, record: Record) -> Finding:
         struck = {kernel: _strikes(record, kernel) for kernel in sorted(record.faulted_kernels)}

@@ -19,7 +19,8 @@ class PlaybookRan:
     claim: str
     playbook: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, signal_back, signal_lost",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, signal_back",
+        "timeline: signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

@@ -30,7 +30,7 @@ class PlaybooksConcurrent:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_attained, fault_ended, fault_injected, playbook_finished, playbook_started",
+        "timeline: fault_attained, fault_ended, fault_injected, playbook_finished, playbook_started, run_started",
         "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost",
     )
 

@@ -66,8 +66,8 @@ class PlaybooksEffective:
         "ledger.jsonl",
         "requests.csv",
         "signals.csv: bus_delivered",
-        "timeline: playbook_finished, playbook_started, safeguard_engaged, safeguard_released, signal_back",
-        "timeline: signal_lost",
+        "timeline: playbook_finished, playbook_started, run_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

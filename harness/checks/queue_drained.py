@@ -24,6 +24,7 @@ class QueueDrained:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
         "signals.csv: htm_queue_depth",
         "target/intents.jsonl",
         "target/retrospectives.jsonl",

@@ -30,8 +30,8 @@ class RefusedUnrecorded:
     playbook: str
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
-        "timeline: fault_injected, playbook_finished, playbook_started, safeguard_engaged, safeguard_released",
-        "timeline: signal_back, signal_lost",
+        "timeline: fault_injected, playbook_finished, playbook_started, run_started, safeguard_engaged",
+        "timeline: safeguard_released, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:

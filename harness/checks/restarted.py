@@ -21,7 +21,7 @@ class Restarted:
     within_s: float
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: route_up",
-        "timeline: fault_injected, kernel_changed, signal_back, signal_lost",
+        "timeline: fault_injected, kernel_changed, run_started, signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:

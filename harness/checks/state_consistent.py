@@ -21,6 +21,7 @@ class StateConsistent:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
         "signals.csv: htm_queue_depth",
         "target/audit.jsonl",
         "target/intents.jsonl",
