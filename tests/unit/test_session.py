@@ -120,6 +120,25 @@ print(json.dumps([healed, told, environment.process_exit_code]))
     assert told[1:] == ["healed", "load stopped", "twin stopped"] and code == 3
 
 
+def test_an_exit_while_judging_is_inconclusive_and_named() -> None:
+    """SystemExit would end Locust with its own code; it is an error like any other, and the exit code is 3."""
+    word, kind, code = on_paper(
+        """
+class Ends(Run):
+    def settle(self):
+        raise SystemExit(1)
+session.run = run = Ends()
+try:
+    session.halt()
+except BaseException as error:
+    kind = type(error).__name__
+print(json.dumps([session.last_word, kind, environment.process_exit_code]))
+"""
+    )
+    assert (kind, code) == ("RuntimeError", 3)
+    assert word == "INCONCLUSIVE (exit 3): the run nowhere could not be judged: SystemExit: 1"
+
+
 FULL = """
 class Full(Run):
     def tick(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gevent
 import pytest
@@ -55,7 +55,7 @@ class Alone:
         """Holds nothing."""
 
 
-def watched(folder: Path, observers: list[Probe | Alone], until: object) -> list[tuple[str, str]]:
+def watched(folder: Path, observers: list[Any], until: object) -> list[tuple[str, str]]:
     """(kind, subject) of the edges that were journalled until *until*() was true."""
     journal, signals = Journal(folder, Clock()), SignalWriter(folder)
     watcher = Watcher(observers, FakeView(target(folder)), journal, signals)
@@ -79,3 +79,29 @@ def test_what_was_lost_and_is_back_is_told_once_each(tmp_path: Path) -> None:
     alone = Alone()
     told = watched(tmp_path, [alone], lambda: not alone.answers)
     assert told == [("signal_lost", "test_watcher"), ("signal_back", "test_watcher")]
+
+
+@dataclass
+class Ends:
+    """An observer of somebody's own that ends the process, or would: when it looks, or when it is closed."""
+
+    at_close: bool
+    looks: int = 0
+    every_s: ClassVar[float] = 0.01
+
+    def observe(self, view: View) -> Iterable[Reading]:
+        self.looks += 1
+        if not self.at_close:
+            raise SystemExit(1)
+        return ()
+
+    def close(self) -> None:
+        if self.at_close:
+            raise SystemExit(1)
+
+
+@pytest.mark.parametrize("at_close", [True, False])
+def test_an_observer_that_exits_is_lost_and_ends_nothing(tmp_path: Path, at_close: bool) -> None:
+    one = Ends(at_close)
+    told = watched(tmp_path, [one], lambda: one.looks > 2)
+    assert told == [("signal_lost", "Ends")]
