@@ -73,7 +73,7 @@ def last_word(run: Run) -> str:
     verdict, judged = run.verdict or Verdict.INCONCLUSIVE, invariants_judged(run.findings)
     of = f" ({judged})" if judged else ""
     report = run.folder / "report.html"
-    return f"{verdict.value}{of} (exit {verdict.exit_code}): {report}\ntimeline head: {run.head}"
+    return f"timeline head: {run.head}\n{verdict.value}{of} (exit {verdict.exit_code}): {report}"
 
 
 def cause(findings: Sequence[Finding], verdict: Verdict) -> str:

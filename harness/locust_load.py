@@ -293,7 +293,8 @@ class Session:
                 self.gates.heard(worker, one["prefix"], one["attacks"])
 
     def clock_told(self, worker: str, answer: Mapping[str, Any]) -> None:
-        if self.run is not None and self.clocks is not None and self.clocks.heard(worker, answer):
+        begun = self.run is not None and self.run.begun  # the run's own beginning is the first row of its timeline
+        if begun and self.run is not None and self.clocks is not None and self.clocks.heard(worker, answer):
             known = self.clocks.found[worker]
             offset_s = known.base_s - self.run.clock.wall_base_s
             detail = {"offset_s": round(offset_s, 6), "error_s": round(known.error_s, 6)}

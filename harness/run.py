@@ -178,6 +178,11 @@ class Run:
         self.ledger.append(probe_rows(self.clock.now_s(), request))
 
     @property
+    def begun(self) -> bool:
+        """True once the timeline has its first row."""
+        return bool(self.journal.events)
+
+    @property
     def done(self) -> bool:
         return self.phase == "done"
 

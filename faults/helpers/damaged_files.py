@@ -14,6 +14,7 @@ from faults.helpers.witness import Ever
 from harness.catalog import nearest
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.model import Effect, Hold, Sample, Undo
+from harness.observers.file_hashes import sealed_keys
 from harness.primitives import Looks, replace_file
 from harness.primitives.restore_file import OP as RESTORE_FILE
 from harness.primitives.restore_file import digest, given_back, restore_file
@@ -117,9 +118,22 @@ def _seen(path: Path) -> list[int]:
 
 
 def witness(undo: Undo) -> Ever:
-    """Counts the files whose bytes are not what they were before the injection, hashed anew at each look."""
+    """Count the files whose bytes are not what they were before the injection, hashed anew at each look.
+
+    A sealed document may come back with other bytes: one whose keys all fit their checksums is damaged no more.
+    """
     files = {one["path"]: one["sha256"] for one in undo.primitives if one["op"] == RESTORE_FILE}
-    return Ever(lambda: {path for path, sha256 in files.items() if digest(Path(path)) != sha256})
+    return Ever(lambda: {path for path, sha256 in files.items() if _still_damaged(Path(path), sha256)})
+
+
+def _still_damaged(path: Path, before: str) -> bool:
+    if digest(path) == before:
+        return False
+    try:
+        keys = sealed_keys(path.read_bytes())
+    except OSError:
+        return True
+    return not keys or not all(one["valid"] for one in keys.values())
 
 
 def sample(undo: Undo, effect: Effect, kind: str, wound: Wound) -> Sample:

@@ -17,6 +17,8 @@ from locustfiles.flood import FloodUser
 
 NS = 1_000_000_000
 
+FEW_EACH = 2  # requests of each connection: fewer make no stretch that could be measured
+
 
 class AttackUser(FloodUser):
     """Subclasses say what the payloads are. harness.gates.Attacker is told of it by an Attack."""
@@ -97,11 +99,23 @@ class Attack:
             resent=source.resends,
             counted=sum(engine.counts.totals.values()) if engine is not None else 0,
             invalid=source.invalid,
-            in_flight=engine.in_flight if engine is not None else 0.0,
+            in_flight=self._in_flight(),
             rate=source.rate,
             unreached=dict(source.unreached),
             problem=problem,
         )
+
+    def _in_flight(self) -> float:
+        """How many requests were under way at a time.
+
+        A flood of hardly more requests than connections is over before a mean says anything: its connections count.
+        """
+        engine, connections = self.user.engine, self.user.connections
+        if engine is None:
+            return 0.0
+        if self.user.share > FEW_EACH * connections:
+            return engine.in_flight
+        return max(engine.in_flight, float(min(engine.facts["connects"], connections)))
 
     def take_rows(self) -> list[dict[str, Any]]:
         rows = self.user.source().take_rows()

@@ -86,7 +86,7 @@ print(json.dumps([told, session.last_word]))
         "judged",
         "shown",
     ]
-    told = "INCONCLUSIVE (exit 3): nowhere/report.html\ntimeline head: ab12"
+    told = "timeline head: ab12\nINCONCLUSIVE (exit 3): nowhere/report.html"
     assert word == told, "said again at the very end of the process"
 
 
