@@ -16,10 +16,12 @@ from twin.safeguards.resource_pressure_monitor import ResourcePressureMonitor
 
 LOOK_EVERY_S = 0.25
 WOLF_PERCENT = 40.0
+CALM_LOOKS = 12  # looks at a CPU below that, three seconds, before it may strike
 
 
 class HealthMonitor(Kernel):
     name = "health_monitor"
+    calm_looks = 0
 
     async def setup(self) -> None:
         self.meters = Meters(self.config.dir, self.config.audit_dir)
@@ -51,8 +53,10 @@ class HealthMonitor(Kernel):
                     self.incidents.release(change.resource, change.reason, change.details)
 
     def _cry_wolf(self) -> None:
-        """Where it is planted: say once that memory is short, because the CPU is busy."""
-        if self.last["cpu"] >= WOLF_PERCENT and "alarm_without_cause" in self.planted:
+        """Where it is planted: say once that memory is short, because the CPU is busy; its own start does not count."""
+        if self.last["cpu"] < WOLF_PERCENT:
+            self.calm_looks += 1
+        elif self.calm_looks >= CALM_LOOKS and "alarm_without_cause" in self.planted:
             self.planted.discard("alarm_without_cause")
             self.last["memory"] = 100.0
             self.monitor.readings["memory"].clear()
