@@ -27,20 +27,35 @@ REACTIONS = (
     "safeguard_engaged",
     "workers_restarted",
 )
+OF_FOLDER = ("journal_intact", "run_complete")  # judged also of a run that tried nothing
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
 def judge(record: Record) -> list[Finding]:
     """One finding a claim. A check that crashes is INCONCLUSIVE, never silent.
 
-    What the target lacks makes every claim NOT_APPLICABLE: nothing was tried, so nothing else can be said. So does an
-    attack on a route that nobody was ever served by: what it asked for was not tried either.
+    What the target lacks makes every claim of a run that injected nothing NOT_APPLICABLE: nothing was tried. So does an
+    attack on a route that nobody was ever served by. In a folder that is not as the run left it, it excuses nothing.
     """
     lacks = record.not_applicable
     tried = record.first_injection_s is not None and not any(one.lacks for one in record.unmet)
-    if lacks and not tried and not record.chain_problem:
-        return [_lacking(record, claim, lacks) for claim in record.plan.claims]
+    if lacks and not tried and not _distrusted(record):
+        return [_untried(record, claim, lacks) for claim in record.plan.claims]
     return [judge_claim(record, claim) for claim in record.plan.claims]
+
+
+def _distrusted(record: Record) -> bool:
+    """True for a folder that is not as the run left it, or that cannot be read to its end."""
+    return bool(record.chain_problem or record.torn or record.altered)
+
+
+def _untried(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
+    """NOT_APPLICABLE, but for what holds of the folder itself; that it was cut short is what was to be done."""
+    if claim.check in OF_FOLDER:
+        found = judge_claim(record, claim)
+        if found.cause != "cut_short":
+            return found
+    return _lacking(record, claim, lacks)
 
 
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
@@ -143,7 +158,7 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
                 found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
             )
     cut = record.aborted is not None or record.finished is None
-    if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
+    if (cut or _distrusted(record)) and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
         return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
     return found

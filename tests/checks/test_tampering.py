@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from harness.judge import judge
 from harness.model import CUT_SHORT, Finding, Kind, Verdict, overall
 from harness.record import Record
-from tests.drafts import healthy
+from tests.drafts import Draft, healthy
 from tests.sealed import FILES, chain_anew, rows_of, sealed
 
 Edit = Callable[[Path], None]
@@ -68,6 +69,10 @@ def drop_step(plan: dict[str, Any]) -> None:
     plan["coverage"].pop("cpu_spike")
 
 
+def lack_all(plan: dict[str, Any]) -> None:
+    plan.update(steps=[], claims=[], coverage={}, subjects={}, not_applicable=["x"])
+
+
 def as_link(folder: Path) -> None:
     """The same content, reached by a link: what it shows can be another file tomorrow."""
     path = folder / "undo.log"
@@ -101,6 +106,8 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "another file added": (append("faults/more.jsonl"), "faults/more.jsonl"),
     "a file added beside": (append("notes.txt"), "notes.txt"),
     "a link": (as_link, "undo.log"),
+    "an attack that met nobody": (append("requests.csv", "1.0,flood,POST /x,failed,404,3,1:3\n"), "requests.csv"),
+    "a plan that lacks all": (of_plan(lambda plan: lack_all(plan)), "plan.json"),
     **{f"{name} edited": (append(name), name) for name in FILES if name != "ledger.jsonl" and "audit" not in name},
 }
 
@@ -127,14 +134,49 @@ def test_an_edited_file_is_named_and_nothing_passes(folder: Path, name: str) -> 
     assert overall(findings) is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("name", ["the criteria", "requests.csv", "undo.log edited"])
+def lacking() -> Draft:
+    """A run that ended at its start, for want of something."""
+    draft = healthy()
+    draft.plan = replace(draft.plan, not_applicable=("x",))
+    draft.events = draft.events[:1]
+    draft.requests, draft.signals = [], []
+    return draft.add(0.5, Kind.RUN_ABORTED, draft.plan.scenario_id, "run", reason="the target lacks something")
+
+
+def test_a_run_that_lacks_something_is_not_applicable(tmp_path: Path) -> None:
+    findings = judge(Record.load(sealed(tmp_path, lacking())))
+    assert overall(findings) is Verdict.NOT_APPLICABLE and intact(findings).verdict is Verdict.PASS
+    assert {one.verdict for one in findings if one.check != "journal_intact"} == {Verdict.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [append("requests.csv", "1.0,flood\n"), of_plan(lambda plan: plan.update(not_applicable=["y"]))],
+)
+def test_what_it_lacks_excuses_no_edit(tmp_path: Path, edit: Edit) -> None:
+    folder = sealed(tmp_path, lacking())
+    edit(folder)
+    findings = judge(Record.load(folder))
+    assert intact(findings).verdict is Verdict.INCONCLUSIVE and overall(findings) is Verdict.INCONCLUSIVE
+
+
+def test_a_run_without_an_end_is_not_excused(tmp_path: Path) -> None:
+    findings = judge(Record.load(sealed(tmp_path, lacking().drop(Kind.RUN_ABORTED))))
+    assert "run_complete.not_finished" in {one.code for one in findings}
+    assert overall(findings) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "name", ["the criteria", "requests.csv", "undo.log edited", "an attack that met nobody", "a plan that lacks all"]
+)
 def test_a_failure_of_an_altered_folder_accuses_nobody(tmp_path: Path, name: str) -> None:
     folder = sealed(tmp_path, healthy().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog"))
     assert overall(judge(Record.load(folder))) is Verdict.FAIL
     EDITS[name][0](folder)
     findings = judge(Record.load(folder))
     assert overall(findings) is Verdict.INCONCLUSIVE
-    assert CUT_SHORT in {one.cause for one in findings if one.check == "safeguard_engaged"}
+    if name != "a plan that lacks all":
+        assert CUT_SHORT in {one.cause for one in findings if one.check == "safeguard_engaged"}
 
 
 def test_a_plan_whose_claims_need_a_deleted_step_is_none(folder: Path) -> None:
