@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness import catalog
+from harness.ledger import LEDGER
 from harness.model import CUT_SHORT, INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
-from harness.wave_view import NARROW, narrow
+from harness.unmet import Unmet
+from harness.wave_view import NARROW, idle_steps, narrow, without_steps
 
 # Checks that ask for a reaction to the faults, whatever the group of their claim.
 REACTIONS = (
@@ -28,20 +30,27 @@ REACTIONS = (
     "workers_restarted",
 )
 OF_FOLDER = ("journal_intact", "run_complete")  # judged also of a run that tried nothing
+OF_EACH = ("each_fault_detected", "all_faults_injected")  # judged by every step of the plan
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
 def judge(record: Record) -> list[Finding]:
     """One finding a claim. A check that crashes is INCONCLUSIVE, never silent.
 
-    What the target lacks makes every claim of a run that injected nothing NOT_APPLICABLE: nothing was tried. So does an
-    attack on a route that nobody was ever served by. In a folder that is not as the run left it, it excuses nothing.
+    What the target lacks makes every claim of a run that injected nothing NOT_APPLICABLE: nothing was tried. An attack
+    on a route that nobody was ever served by was not tried either: what needs it is NOT_APPLICABLE, and all else is
+    judged. In a folder that is not as the run left it, nothing is excused.
     """
-    lacks = record.not_applicable
-    tried = record.first_injection_s is not None and not any(one.lacks for one in record.unmet)
-    if lacks and not tried and not _distrusted(record):
-        return [_untried(record, claim, lacks) for claim in record.plan.claims]
-    return [judge_claim(record, claim) for claim in record.plan.claims]
+    claims = record.plan.claims
+    if _distrusted(record):
+        return [judge_claim(record, claim) for claim in claims]
+    if record.lacks and record.first_injection_s is None:
+        return [_untried(record, claim, record.lacks) for claim in claims]
+    idle = idle_steps(record)
+    if not idle:
+        return [judge_claim(record, claim) for claim in claims]
+    rest = without_steps(record, idle)
+    return [_beside(record, rest, claim, idle) for claim in claims]
 
 
 def _distrusted(record: Record) -> bool:
@@ -58,15 +67,41 @@ def _untried(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
     return _lacking(record, claim, lacks)
 
 
+def _beside(record: Record, rest: Record, claim: Claim, idle: Mapping[str, Unmet]) -> Finding:
+    """The finding of a claim of a run whose steps *idle* met nobody; *rest* is the record without them.
+
+    Where no other step is left, what is not a FAIL says nothing of the target: it is NOT_APPLICABLE.
+    """
+    scope = record.plan.parts.get(claim.of) or tuple(step.step_id for step in record.plan.steps)
+    named = {*claim.needs, str(claim.args.get("step_id", ""))} & set(idle)
+    if named:
+        return _lacking(record, claim, [idle[step_id].lacks for step_id in sorted(named)])
+    mine = [step_id for step_id in scope if step_id in idle]
+    all_idle = bool(mine) and len(mine) == len(scope)
+    of_run = claim.group in (INVARIANT, "validity")
+    found = judge_claim(rest if mine and not of_run and _of_steps(claim) else record, claim)
+    reaction = all_idle and not of_run and _rests_on_all(claim)
+    mute = all_idle and found.verdict is not Verdict.FAIL and claim.check not in OF_FOLDER
+    if reaction or (mute and not (of_run and found.verdict is Verdict.PASS)):
+        return replace(_lacking(record, claim, [idle[step_id].lacks for step_id in mine]), missing=found.missing)
+    return found
+
+
+def _of_steps(claim: Claim) -> bool:
+    """True for a claim that is judged by each step of the plan, or by the requests of its attacks."""
+    sources = getattr(catalog.checks().get(claim.check), "sources", ())
+    of_ledger = isinstance(sources, tuple) and any(one.startswith(LEDGER) for one in sources)
+    return of_ledger or claim.check in OF_EACH or _rests_on_all(claim)
+
+
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
-    because = "; ".join(lacks)
     evidence = (*cite(record.aborted), record.looked("plan.json"))
-    evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks for line in one.lines)
+    evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks in lacks for line in one.lines)
     return Finding(
         check=claim.check,
         verdict=Verdict.NOT_APPLICABLE,
         claim=claim.claim,
-        because=because,
+        because="; ".join(lacks),
         group=claim.group,
         evidence=evidence,
         code=f"{claim.check}.target_lacks",

@@ -275,13 +275,10 @@ class Record:
         return self.first(Kind.RUN_ABORTED)
 
     @property
-    def not_applicable(self) -> tuple[str, ...]:
-        """Why this target cannot be judged by this scenario: known from its manifest, seen in the baseline, or by the
-        answers to an attack.
-        """
+    def lacks(self) -> tuple[str, ...]:
+        """Why this target cannot be judged by this scenario: known from its manifest, or seen in the baseline."""
         seen = self.aborted.detail.get("not_applicable") if self.aborted else None
-        attacks = (one.lacks for one in self.unmet)
-        return (*self.plan.not_applicable, *(str(one) for one in seen or ()), *filter(None, attacks))
+        return (*self.plan.not_applicable, *(str(one) for one in seen or ()))
 
     @cached_property
     def unmet(self) -> tuple[Unmet, ...]:
