@@ -144,11 +144,32 @@ def test_a_run_of_nothing_but_that_attack(tmp_path: Path) -> None:
     assert verdict(judge(draft.record(tmp_path / "harmed"))) is RED
 
 
-@pytest.mark.parametrize("statuses", [(0,), (500,), (502, 503)])
+MIXED = [(0, 404), (404, 503), (302,), (400,), (404, 400), (408,), *[(404,) * 9 + (500,)]]
+
+
+@pytest.mark.parametrize("statuses", [(0,), (500,), (502, 503), *MIXED])
 def test_an_attack_that_was_never_served_was_no_load(tmp_path: Path, statuses: tuple[int, ...]) -> None:
     findings = judge(flooded(*statuses).record(tmp_path))
     (one,) = [one for one in findings if one.code == "fault_attained.never_served"]
     assert one.verdict is UNSURE and ROUTE in one.because and verdict(findings) is not Verdict.PASS
+
+
+def test_a_few_other_answers_do_not_show_a_route(tmp_path: Path) -> None:
+    assert verdict(judge(flooded(*[404] * 24, 500).record(tmp_path))) is NOT_APPLICABLE
+
+
+def test_an_attack_of_invalid_requests_only_may_be_rejected(tmp_path: Path) -> None:
+    def attained(name: str, ratio: float, *statuses: int) -> set[str]:
+        draft = flooded(*statuses, outcome="rejected")
+        steps = [replace(one, params={**one.params, "invalid_ratio": ratio}) for one in draft.plan.steps]
+        draft.plan = replace(draft.plan, steps=tuple(steps))
+        findings = judge(draft.record(tmp_path / name))
+        return code_of(findings, "fault_attained", STEP)
+
+    assert attained("all", 1.0, 400, 422, 500) == {"shown"}
+    assert attained("half", 0.5, 400) == {"never_served"}
+    assert attained("none", 1.0, 500, 0) == {"never_served"}
+    assert attained("away", 1.0, 404) == {"target_lacks"}
 
 
 @pytest.mark.parametrize(("other", "outcome"), [(200, "ok"), (429, "limited"), (503, "shed")])
