@@ -14,6 +14,7 @@ import pytest
 from harness.judge import judge
 from harness.model import CUT_SHORT, Finding, Kind, Verdict, overall
 from harness.record import Record
+from harness.sweep import sweep
 from tests.drafts import Draft, healthy
 from tests.sealed import FILES, chain_anew, rows_of, sealed
 
@@ -219,3 +220,58 @@ def test_what_is_chained_anew_contradicts_itself_no_more(folder: Path) -> None:
     chain_anew(folder)
     record = Record.load(folder)
     assert intact(judge(record)).verdict is Verdict.PASS and record.head != before
+
+
+OPENED = '{"state": "OPENED", "fault_id": "", "at": 1.0}\n'
+PLANNED = '{"state": "PLANNED", "fault_id": "cpu_spike", "at": 1.0, "undo": []}\n'
+STUCK = '{"state": "STUCK", "fault_id": "cpu_spike", "at": 2.0, "results": []}\n'
+LATER = '{"state": "STUCK", "fault_id": "cpu_spike", "at": 3.0, "results": [], "by": "sweep"}\n'
+
+
+def left_stuck(folder: Path) -> Path:
+    """A FAILed run whose last fault was not healed: its undo log is open, and whoever heals later writes to it."""
+    draft = healthy().drop(Kind.SAFEGUARD_ENGAGED, "kernel_watchdog")
+    draft.files = {"undo.log": OPENED + PLANNED + STUCK}
+    made = sealed(folder, draft)
+    assert overall(judge(Record.load(made))) is Verdict.FAIL
+    return made
+
+
+def test_a_later_healing_alters_nothing(tmp_path: Path) -> None:
+    folder = left_stuck(tmp_path)
+    assert [one.verified for one in sweep(tmp_path) if one.fault_id == "cpu_spike"] == [True]
+    assert '"HEALED"' in (folder / "undo.log").read_text(encoding="utf-8")
+    record = Record.load(folder)
+    assert record.altered == {} and overall(judge(record)) is Verdict.FAIL
+    append("undo.log", LATER)(folder)
+    assert Record.load(folder).altered == {"undo.log": "changed"}, "it was healed already"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n",
+        "x\n",
+        LATER[:-1],
+        LATER[:20] + "\n",
+        "[]\n",
+        STUCK,
+        LATER.replace("STUCK", "PLANNED"),
+        LATER.replace("cpu_spike", "acl_flood"),
+        LATER.replace("cpu_spike", "acl_flood") + LATER,
+        LATER.replace("3.0", '"3"'),
+    ],
+)
+def test_what_no_healing_writes_is_a_change(tmp_path: Path, text: str) -> None:
+    folder = left_stuck(tmp_path)
+    append("undo.log", text)(folder)
+    assert Record.load(folder).altered == {"undo.log": "changed"}
+
+
+def test_healing_after_an_edit_hides_no_edit(tmp_path: Path) -> None:
+    folder = left_stuck(tmp_path)
+    append("undo.log", LATER)(folder)
+    assert Record.load(folder).altered == {}
+    path = folder / "undo.log"
+    path.write_text(path.read_text(encoding="utf-8").replace('"at": 1.0', '"at": 1.5', 1), encoding="utf-8")
+    assert Record.load(folder).altered == {"undo.log": "changed"}
