@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ REACTIONS = (
 )
 OF_FOLDER = ("journal_intact", "run_complete")  # judged also of a run that tried nothing
 OF_EACH = ("each_fault_detected", "all_faults_injected")  # judged by every step of the plan
+RAISE = dis.opmap["RAISE_VARARGS"]
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
@@ -110,23 +112,35 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
 
 def judge_claim(record: Record, claim: Claim) -> Finding:
     """The finding of one claim."""
-    if claim.group == INVARIANT and (missing := _without_source(record, claim)):
-        return _not_judged(record, claim, missing)
     try:
-        check = catalog.build_check(claim.check, claim.claim, claim.args)
-        found = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
-        if why := _no_finding_of(claim, found):
-            found = _unusable(claim, "returned_nothing", why)
-        found = _temper(record, claim, found)
-    except KeyboardInterrupt:
-        raise
+        found = _found(record, claim)
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
         found = _unusable(claim, "unknown_check", str(error))
     except BaseException as error:  # also SystemExit: a check never ends the run
+        if isinstance(error, KeyboardInterrupt) and not _raised_by_code(error):
+            raise
         found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
     if not found.evidence:  # of an absence: all that happened was looked at
         found = replace(found, evidence=(record.looked("timeline"),))
     return replace(found, group=claim.group)
+
+
+def _found(record: Record, claim: Claim) -> Finding:
+    if claim.group == INVARIANT and (missing := _without_source(record, claim)):
+        return _not_judged(record, claim, missing)
+    check = catalog.build_check(claim.check, claim.claim, claim.args)
+    found = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
+    if why := _no_finding_of(claim, found):
+        found = _unusable(claim, "returned_nothing", why)
+    return _temper(record, claim, found)
+
+
+def _raised_by_code(error: BaseException) -> bool:
+    """True when a `raise` stands where *error* began; a Ctrl-C comes in between any two instructions."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_code[trace.tb_lasti] == RAISE
 
 
 def _no_finding_of(claim: Claim, found: object) -> str:
@@ -139,6 +153,12 @@ def _no_finding_of(claim: Claim, found: object) -> str:
         return f"the check returned a finding of {found.check}: {found.claim!r}"
     if not (isinstance(found.evidence, tuple) and all(isinstance(one, str) for one in found.evidence)):
         return "the check returned evidence that is no tuple of texts"
+    if not (isinstance(found.missing, tuple) and all(isinstance(one, str) for one in found.missing)):
+        return "the check returned missing keys that are no tuple of texts"
+    if not isinstance(found.because, str):
+        return f"the check returned the reason {found.because!r}, which is no text"
+    if not (isinstance(found.code, str) and found.code.startswith(f"{claim.check}.") and found.cause):
+        return f"the check returned the code {found.code!r}, which names no cause of {claim.check}"
     return ""
 
 

@@ -377,4 +377,5 @@ def overall(findings: Sequence[Finding]) -> Verdict:
 def invariants_judged(findings: Iterable[Finding]) -> str:
     """ "5 of 8 invariants judged"; "" for a run that claimed none."""
     mine = [one for one in findings if one.group == INVARIANT]
-    return f"{sum(one.judged for one in mine)} of {len(mine)} invariants judged" if mine else ""
+    judged = sum(one.verdict is not Verdict.NOT_APPLICABLE for one in mine)
+    return f"{judged} of {len(mine)} invariants judged" if mine else ""

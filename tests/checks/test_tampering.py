@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.judge import judge
-from harness.model import CUT_SHORT, Finding, Kind, Verdict, overall
+from harness.model import CUT_SHORT, Finding, Kind, Verdict, invariants_judged, overall
 from harness.record import Record
 from harness.sweep import sweep
 from tests.drafts import Draft, healthy
@@ -148,6 +148,7 @@ def test_a_run_that_lacks_something_is_not_applicable(tmp_path: Path) -> None:
     findings = judge(Record.load(sealed(tmp_path, lacking())))
     assert overall(findings) is Verdict.NOT_APPLICABLE and intact(findings).verdict is Verdict.PASS
     assert {one.verdict for one in findings if one.check != "journal_intact"} == {Verdict.NOT_APPLICABLE}
+    assert invariants_judged(findings) == "0 of 8 invariants judged"
 
 
 @pytest.mark.parametrize(
