@@ -36,6 +36,7 @@ class Kind(StrEnum):
     DEEDS_LOGGED = "deeds_logged"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
+    RUN_SEALED = "run_sealed"  # the last one of a run that was cut short
 
 
 WELL = ("running", "R", "S")  # states of a kernel that works, as its control plane and /proc call them

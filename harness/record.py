@@ -180,7 +180,7 @@ class Record:
     @cached_property
     def altered(self) -> dict[str, str]:
         """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""
-        return changes(self.folder, self.events[0] if self.events else None, self.finished)
+        return changes(self.folder, self.events[0] if self.events else None, self.sealed)
 
     def looked(self, name: str) -> str:
         """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""
@@ -288,6 +288,11 @@ class Record:
     @property
     def finished(self) -> Event | None:
         return self.first(Kind.RUN_FINISHED)
+
+    @property
+    def sealed(self) -> Event | None:
+        """The last event of a run that came to its end, or that was cut short: it has the hashes of all files."""
+        return self.finished or self.first(Kind.RUN_SEALED)
 
     @property
     def end_s(self) -> float:

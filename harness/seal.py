@@ -1,7 +1,8 @@
 """Hashes of a run folder's files: recorded in its timeline, so that a later change of any file shows.
 
-The run hashes all files once nothing more is written, in its last event; what judging writes comes later and stays
-outside. The plan and the scenario are hashed in the first event too, for a run that is cut short.
+The run hashes all files once nothing more is written, in its last event, also when it was cut short; what judging
+writes comes later and stays outside. The plan and the scenario are hashed in the first event too, for a run that was
+killed.
 """
 
 from __future__ import annotations

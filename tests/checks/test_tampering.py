@@ -208,6 +208,18 @@ def test_the_plan_of_a_run_that_was_cut_short_is_covered_too(tmp_path: Path) -> 
     assert intact(judge(Record.load(folder))).code == "journal_intact.files_altered"
 
 
+@pytest.mark.parametrize("name", ["requests.csv", "signals.csv deleted", "undo.log edited", "another file added"])
+def test_the_files_of_a_run_that_was_cut_short_are_covered(tmp_path: Path, name: str) -> None:
+    draft = healthy().cut_short(9.8)
+    folder = sealed(tmp_path, draft.add(10.0, Kind.RUN_SEALED, draft.plan.scenario_id, "run"))
+    findings = judge(Record.load(folder))
+    assert intact(findings).verdict is Verdict.PASS
+    assert "run_complete.cut_short" in {one.code for one in findings}
+    edit, file = {**EDITS, "signals.csv deleted": (delete("signals.csv"), "signals.csv")}[name]
+    edit(folder)
+    assert file in Record.load(folder).altered
+
+
 def test_the_first_and_the_last_event_hold_the_hashes(folder: Path) -> None:
     rows = rows_of(folder)
     assert set(rows[0]["detail"]["sha256"]) == {"plan.json", "scenario.yaml"}
