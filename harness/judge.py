@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dis
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness import catalog
+from harness.ledger import LEDGER
 from harness.model import CUT_SHORT, INVARIANT, Claim, Finding, Verdict, overall
 from harness.record import Record, cite
-from harness.wave_view import NARROW, narrow
+from harness.unmet import Unmet
+from harness.wave_view import NARROW, idle_steps, narrow, without_steps
 
 # Checks that ask for a reaction to the faults, whatever the group of their claim.
 REACTIONS = (
@@ -27,31 +30,80 @@ REACTIONS = (
     "safeguard_engaged",
     "workers_restarted",
 )
+OF_FOLDER = ("journal_intact", "run_complete")  # judged also of a run that tried nothing
+OF_EACH = ("each_fault_detected", "all_faults_injected")  # judged by every step of the plan
+RAISE = dis.opmap["RAISE_VARARGS"]
 DECIDED_AFTER_S = 10.0  # what has not begun this long after its fault ended will not count as begun
 
 
 def judge(record: Record) -> list[Finding]:
     """One finding a claim. A check that crashes is INCONCLUSIVE, never silent.
 
-    What the target lacks makes every claim NOT_APPLICABLE: nothing was tried, so nothing else can be said. So does an
-    attack on a route that nobody was ever served by: what it asked for was not tried either.
+    What the target lacks makes every claim of a run that injected nothing NOT_APPLICABLE: nothing was tried. An attack
+    on a route that nobody was ever served by was not tried either: what needs it is NOT_APPLICABLE, and all else is
+    judged. In a folder that is not as the run left it, nothing is excused.
     """
-    lacks = record.not_applicable
-    tried = record.first_injection_s is not None and not any(one.lacks for one in record.unmet)
-    if lacks and not tried and not record.chain_problem:
-        return [_lacking(record, claim, lacks) for claim in record.plan.claims]
-    return [judge_claim(record, claim) for claim in record.plan.claims]
+    claims = record.plan.claims
+    if _distrusted(record):
+        return [judge_claim(record, claim) for claim in claims]
+    if record.lacks and record.first_injection_s is None:
+        return [_untried(record, claim, record.lacks) for claim in claims]
+    idle = idle_steps(record)
+    if not idle:
+        return [judge_claim(record, claim) for claim in claims]
+    rest = without_steps(record, idle)
+    return [_beside(record, rest, claim, idle) for claim in claims]
+
+
+def _distrusted(record: Record) -> bool:
+    """True for a folder that is not as the run left it, or that cannot be read to its end."""
+    return bool(record.chain_problem or record.torn or record.altered)
+
+
+def _untried(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
+    """NOT_APPLICABLE, but for what holds of the folder itself; that it was cut short is what was to be done."""
+    if claim.check in OF_FOLDER:
+        found = judge_claim(record, claim)
+        if found.cause != "cut_short":
+            return found
+    return _lacking(record, claim, lacks)
+
+
+def _beside(record: Record, rest: Record, claim: Claim, idle: Mapping[str, Unmet]) -> Finding:
+    """The finding of a claim of a run whose steps *idle* met nobody; *rest* is the record without them.
+
+    Where no other step is left, what is not a FAIL says nothing of the target: it is NOT_APPLICABLE.
+    """
+    scope = record.plan.parts.get(claim.of) or tuple(step.step_id for step in record.plan.steps)
+    named = {*claim.needs, str(claim.args.get("step_id", ""))} & set(idle)
+    if named:
+        return _lacking(record, claim, [idle[step_id].lacks for step_id in sorted(named)])
+    mine = [step_id for step_id in scope if step_id in idle]
+    all_idle = bool(mine) and len(mine) == len(scope)
+    of_run = claim.group in (INVARIANT, "validity")
+    found = judge_claim(rest if mine and not of_run and _of_steps(claim) else record, claim)
+    reaction = all_idle and not of_run and _rests_on_all(claim)
+    mute = all_idle and found.verdict is not Verdict.FAIL and claim.check not in OF_FOLDER
+    if reaction or (mute and not (of_run and found.verdict is Verdict.PASS)):
+        return replace(_lacking(record, claim, [idle[step_id].lacks for step_id in mine]), missing=found.missing)
+    return found
+
+
+def _of_steps(claim: Claim) -> bool:
+    """True for a claim that is judged by each step of the plan, or by the requests of its attacks."""
+    sources = getattr(catalog.checks().get(claim.check), "sources", ())
+    of_ledger = isinstance(sources, tuple) and any(one.startswith(LEDGER) for one in sources)
+    return of_ledger or claim.check in OF_EACH or _rests_on_all(claim)
 
 
 def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
-    because = "; ".join(lacks)
     evidence = (*cite(record.aborted), record.looked("plan.json"))
-    evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks for line in one.lines)
+    evidence += tuple(f"requests.csv:{line}" for one in record.unmet if one.lacks in lacks for line in one.lines)
     return Finding(
         check=claim.check,
         verdict=Verdict.NOT_APPLICABLE,
         claim=claim.claim,
-        because=because,
+        because="; ".join(lacks),
         group=claim.group,
         evidence=evidence,
         code=f"{claim.check}.target_lacks",
@@ -60,23 +112,35 @@ def _lacking(record: Record, claim: Claim, lacks: Sequence[str]) -> Finding:
 
 def judge_claim(record: Record, claim: Claim) -> Finding:
     """The finding of one claim."""
-    if claim.group == INVARIANT and (missing := _without_source(record, claim)):
-        return _not_judged(record, claim, missing)
     try:
-        check = catalog.build_check(claim.check, claim.claim, claim.args)
-        found = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
-        if why := _no_finding_of(claim, found):
-            found = _unusable(claim, "returned_nothing", why)
-        found = _temper(record, claim, found)
-    except KeyboardInterrupt:
-        raise
+        found = _found(record, claim)
     except catalog.CatalogError as error:  # a run that was judged with a check of somebody's own
         found = _unusable(claim, "unknown_check", str(error))
     except BaseException as error:  # also SystemExit: a check never ends the run
+        if isinstance(error, KeyboardInterrupt) and not _raised_by_code(error):
+            raise
         found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
     if not found.evidence:  # of an absence: all that happened was looked at
         found = replace(found, evidence=(record.looked("timeline"),))
     return replace(found, group=claim.group)
+
+
+def _found(record: Record, claim: Claim) -> Finding:
+    if claim.group == INVARIANT and (missing := _without_source(record, claim)):
+        return _not_judged(record, claim, missing)
+    check = catalog.build_check(claim.check, claim.claim, claim.args)
+    found = check.check(narrow(record, claim.of) if claim.of and claim.check in NARROW else record)
+    if why := _no_finding_of(claim, found):
+        found = _unusable(claim, "returned_nothing", why)
+    return _temper(record, claim, found)
+
+
+def _raised_by_code(error: BaseException) -> bool:
+    """True when a `raise` stands where *error* began; a Ctrl-C comes in between any two instructions."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_code[trace.tb_lasti] == RAISE
 
 
 def _no_finding_of(claim: Claim, found: object) -> str:
@@ -89,6 +153,12 @@ def _no_finding_of(claim: Claim, found: object) -> str:
         return f"the check returned a finding of {found.check}: {found.claim!r}"
     if not (isinstance(found.evidence, tuple) and all(isinstance(one, str) for one in found.evidence)):
         return "the check returned evidence that is no tuple of texts"
+    if not (isinstance(found.missing, tuple) and all(isinstance(one, str) for one in found.missing)):
+        return "the check returned missing keys that are no tuple of texts"
+    if not isinstance(found.because, str):
+        return f"the check returned the reason {found.because!r}, which is no text"
+    if not (isinstance(found.code, str) and found.code.startswith(f"{claim.check}.") and found.cause):
+        return f"the check returned the code {found.code!r}, which names no cause of {claim.check}"
     return ""
 
 
@@ -143,7 +213,7 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
                 found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
             )
     cut = record.aborted is not None or record.finished is None
-    if (cut or record.chain_problem or record.torn or record.altered) and found.verdict is Verdict.FAIL:
+    if (cut or _distrusted(record)) and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
         return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
     return found

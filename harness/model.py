@@ -36,6 +36,7 @@ class Kind(StrEnum):
     DEEDS_LOGGED = "deeds_logged"
     RUN_ABORTED = "run_aborted"
     RUN_FINISHED = "run_finished"
+    RUN_SEALED = "run_sealed"  # the last one of a run that was cut short
 
 
 WELL = ("running", "R", "S")  # states of a kernel that works, as its control plane and /proc call them
@@ -377,4 +378,5 @@ def overall(findings: Sequence[Finding]) -> Verdict:
 def invariants_judged(findings: Iterable[Finding]) -> str:
     """ "5 of 8 invariants judged"; "" for a run that claimed none."""
     mine = [one for one in findings if one.group == INVARIANT]
-    return f"{sum(one.judged for one in mine)} of {len(mine)} invariants judged" if mine else ""
+    judged = sum(one.verdict is not Verdict.NOT_APPLICABLE for one in mine)
+    return f"{judged} of {len(mine)} invariants judged" if mine else ""

@@ -180,7 +180,7 @@ class Record:
     @cached_property
     def altered(self) -> dict[str, str]:
         """{file: "changed", "added" or "missing"}: how the folder is not as the run left it."""
-        return changes(self.folder, self.events[0] if self.events else None, self.finished)
+        return changes(self.folder, self.events[0] if self.events else None, self.sealed)
 
     def looked(self, name: str) -> str:
         """All rows of a file as evidence of absence: "timeline:1-120", "signals.csv:2-900", "ledger.jsonl:missing"."""
@@ -275,13 +275,10 @@ class Record:
         return self.first(Kind.RUN_ABORTED)
 
     @property
-    def not_applicable(self) -> tuple[str, ...]:
-        """Why this target cannot be judged by this scenario: known from its manifest, seen in the baseline, or by the
-        answers to an attack.
-        """
+    def lacks(self) -> tuple[str, ...]:
+        """Why this target cannot be judged by this scenario: known from its manifest, or seen in the baseline."""
         seen = self.aborted.detail.get("not_applicable") if self.aborted else None
-        attacks = (one.lacks for one in self.unmet)
-        return (*self.plan.not_applicable, *(str(one) for one in seen or ()), *filter(None, attacks))
+        return (*self.plan.not_applicable, *(str(one) for one in seen or ()))
 
     @cached_property
     def unmet(self) -> tuple[Unmet, ...]:
@@ -291,6 +288,11 @@ class Record:
     @property
     def finished(self) -> Event | None:
         return self.first(Kind.RUN_FINISHED)
+
+    @property
+    def sealed(self) -> Event | None:
+        """The last event of a run that came to its end, or that was cut short: it has the hashes of all files."""
+        return self.finished or self.first(Kind.RUN_SEALED)
 
     @property
     def end_s(self) -> float:

@@ -403,10 +403,10 @@ class Run:
         if self._finished:
             self._take_blamed()
         self.stacks.wait()
-        if self._finished:  # from here on nothing is written but what judging writes
-            later = [kind.filename for kind in catalog.reporters().values()]
-            detail = seal.at_end(self.folder, later)
-            self.journal.append(Kind.RUN_FINISHED, self.plan.scenario_id, "run", detail, durable=True)
+        # from here on nothing is written but what judging writes
+        later = [kind.filename for kind in catalog.reporters().values()]
+        last = Kind.RUN_FINISHED if self._finished else Kind.RUN_SEALED
+        self.journal.append(last, self.plan.scenario_id, "run", seal.at_end(self.folder, later), durable=True)
         self.journal.close()
         found = write_reports(self.folder)
         if self.sign_key is not None:

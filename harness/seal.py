@@ -1,7 +1,8 @@
 """Hashes of a run folder's files: recorded in its timeline, so that a later change of any file shows.
 
-The run hashes all files once nothing more is written, in its last event; what judging writes comes later and stays
-outside. The plan and the scenario are hashed in the first event too, for a run that is cut short.
+The run hashes all files once nothing more is written, in its last event, also when it was cut short; what judging
+writes comes later and stays outside. The plan and the scenario are hashed in the first event too, for a run that was
+killed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import undo_log
 from harness.journal import JUDGED, JUDGED_IF_THERE
 from harness.model import Event, Kind
 from harness.required import FORMAT_KEY
 
-HASHES, OUTSIDE = "sha256", "outside"  # keys of an event's detail
+HASHES, OUTSIDE, SIZES = "sha256", "outside", "bytes"  # keys of an event's detail
 TIMELINE = "timeline.jsonl"  # its own hash chain covers it
 SIGNATURE = "signature.json"
 FIXED_AT_START = ("plan.json", "scenario.yaml")
@@ -31,9 +33,14 @@ def at_start(folder: Path) -> dict[str, Any]:
 
 
 def at_end(folder: Path, outside: Iterable[str]) -> dict[str, Any]:
-    """The detail of the last event: the hash of each file, and *outside*, the names of the files that come later."""
+    """The detail of the last event: the hash of each file, and *outside*, the names of the files that come later.
+
+    Of the undo log the size too: whoever heals later what is stuck goes on with it.
+    """
     later = sorted({*WRITTEN_LATER, *outside})
-    return {HASHES: hashes(folder, later), OUTSIDE: later}
+    log = folder / undo_log.NAME
+    sizes = {log.name: log.lstat().st_size} if log.is_file() else {}
+    return {HASHES: hashes(folder, later), OUTSIDE: later, SIZES: sizes}
 
 
 def hashes(folder: Path, outside: Iterable[str]) -> dict[str, str]:
@@ -72,7 +79,24 @@ def changes(folder: Path, first: Event | None, finished: Event | None) -> dict[s
         outside = finished.detail.get(OUTSIDE)
         names = [str(one) for one in outside] if isinstance(outside, list) else WRITTEN_LATER
         told, now = {**told, **_recorded(finished)}, {**now, **hashes(folder, names)}
+        name = undo_log.NAME
+        if name in told and now.get(name) not in (None, ODD, told[name]) and _healed_later(folder, finished, told[name]):
+            now[name] = told[name]
     return _differences(told, now)
+
+
+def _healed_later(folder: Path, finished: Event, told: str) -> bool:
+    """True when the undo log is what it was, and then only what later sweeps wrote of its open faults."""
+    sizes = finished.detail.get(SIZES)
+    size = sizes.get(undo_log.NAME) if isinstance(sizes, dict) else None
+    if not isinstance(size, int) or size < 0:
+        return False
+    try:
+        data = (folder / undo_log.NAME).read_bytes()
+    except OSError:
+        return False
+    before, after = data[:size], data[size:]
+    return hashlib.sha256(before).hexdigest() == told and undo_log.only_healed(before, after)
 
 
 def _of_format_1(folder: Path) -> dict[str, str]:

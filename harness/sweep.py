@@ -17,7 +17,7 @@ from harness.primitives.remove_folder import abandoned, remove_folder
 from harness.primitives.unmount import unmount
 from harness.process import read_process, same, send
 from harness.undo import heal
-from harness.undo_log import NAME, UndoLog, pid_namespace, read_undo_log
+from harness.undo_log import NAME, SWEEP, UndoLog, pid_namespace, read_undo_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def _from_log(path: Path) -> Iterator[Swept]:
         healed = all(result["verified"] for result in results)
         with contextlib.suppress(OSError):  # a full or read-only disk: it is healed all the same, and will be again
             log = UndoLog(path.parent)
-            log.write("HEALED" if healed else "STUCK", one.fault_id, results=results, by="sweep")
+            log.write("HEALED" if healed else "STUCK", one.fault_id, results=results, by=SWEEP)
             log.close()
         did = "; ".join(f"{result['op']}: {result['did']}" for result in results)
         yield Swept(where=path.parent.name, fault_id=one.fault_id, did=f"was {one.state}; {did}", verified=healed)

@@ -20,6 +20,7 @@ from harness.primitives import sync_folder
 from harness.process import same
 
 NAME = "undo.log"
+SWEEP = "sweep"  # who wrote a row, when it was written after the run
 STATES = ("PLANNED", "ARMED", "ACTIVE", "HEALING", "HEALED", "STUCK")
 
 
@@ -79,10 +80,36 @@ class LogContent:
 
 def read_undo_log(path: Path) -> LogContent:
     """Raises OSError when it cannot be read. A row that was cut short, or is none, is passed over."""
+    return _content(path.read_bytes())
+
+
+def only_healed(before: bytes, after: bytes) -> bool:
+    """True when *after*, which follows *before* in a log, is what sweeps write: results of healing what was open."""
+    still = set(_content(before).open)
+    rows = (after.removeprefix(b"\n") if before and not before.endswith(b"\n") else after).split(b"\n")
+    if rows.pop():
+        return False  # the last one is cut short
+    for line in rows:
+        try:
+            row = json.loads(line)
+            state, fault_id, at = row["state"], row["fault_id"], row["at"]
+            by_sweep = set(row) == {"state", "fault_id", "at", "results", "by"} and row["by"] == SWEEP
+            if not by_sweep or state not in ("HEALED", "STUCK") or fault_id not in still:
+                return False
+            if not isinstance(at, float) or not all(isinstance(one, dict) for one in row["results"]):
+                return False
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        if state == "HEALED":
+            still.remove(fault_id)
+    return True
+
+
+def _content(data: bytes) -> LogContent:
     found: dict[str, OpenFault] = {}
     guardian: ProcessId | None = None
     namespace = ""
-    for line in path.read_bytes().split(b"\n"):
+    for line in data.split(b"\n"):
         try:
             row = json.loads(line)
             state, fault_id = row["state"], row["fault_id"]

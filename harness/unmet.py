@@ -1,48 +1,62 @@
-"""Attacks that met no such route, or nobody: every request of theirs had the same kind of answer, and no other ever."""
+"""Attacks that met no such route, or nobody: no request to their route was ever served, of anybody."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.ledger import LEGITIMATE, PROBE
 from harness.traffic import RequestRow
 
 SURE_MIN = 3  # answers of a route, all alike, that are no chance
+LACKS_PERCENT_MIN = 95.0  # of an attack's requests that a target which lacks the route turns away
 ABSENT = {404: "the target does not have it", 405: "the target does not take the method there"}
 ABSENT |= {410: "the target does not have it any more", 501: "the target does not know the method"}
 DENIED = {401: "the target lets nobody in", 403: "the target lets nobody in"}
 
 
+KNOWN = {**ABSENT, **DENIED}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unmet:
-    """A route that an attack asked, and what every answer of it was like, to attackers and all others."""
+    """A route that an attack asked, where nobody was ever served, and how often each status came."""
 
     route: str
     user: str
-    count: int
-    statuses: tuple[int, ...]
+    counts: Mapping[int, int]  # status → how many requests of the attack; 0: no answer
     lines: tuple[int, ...]  # of requests.csv, the first and the last
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts.values())
 
     @property
     def lacks(self) -> str:
         """Reason why this target cannot be judged by such an attack; "" when it can."""
-        known = {**ABSENT, **DENIED}
-        if not set(self.statuses) <= set(known):
+        away = {status: count for status, count in self.counts.items() if status in KNOWN}
+        if 100 * sum(away.values()) < LACKS_PERCENT_MIN * self.count:
             return ""
-        told = ", ".join(map(str, self.statuses))
-        return f"{self.route} answers {told} to each of {self.count} requests: {known[self.statuses[0]]}"
+        most = max(sorted(away), key=lambda status: away[status])
+        told = ", ".join(map(str, sorted(away)))
+        which = "each" if len(away) == len(self.counts) else str(sum(away.values()))
+        return f"{self.route} answers {told} to {which} of {self.count} requests: {KNOWN[most]}"
 
     @property
     def unsure(self) -> str:
-        """Reason why what the attack asked for was never tried on a route that may exist; "" when it was."""
-        if self.statuses == (0,):
+        """Reason why what the attack asked for was never tried on a route that may exist; "" when it is not there."""
+        if self.lacks:
+            return ""
+        if set(self.counts) == {0}:
             return f"no request to {self.route} had any answer, of {self.count}: nothing shows that they arrived"
-        if all(status >= 500 for status in self.statuses) and not self.lacks:
-            told = ", ".join(map(str, self.statuses))
-            return f"{self.route} answers {told} to each of {self.count} requests: it never did what they asked for"
-        return ""
+        told = ", ".join(str(status) if status else "nothing" for status in sorted(self.counts))
+        return f"{self.route} answers {told} to each of {self.count} requests: it never did what they asked for"
+
+    @property
+    def rejects(self) -> bool:
+        """True when it turned some down as a route does that is there and reads them: right for invalid requests."""
+        return any(400 <= status < 500 and status not in (*KNOWN, 408) for status in self.counts)
 
 
 def unmet(rows: Iterable[RequestRow]) -> list[Unmet]:
@@ -50,19 +64,19 @@ def unmet(rows: Iterable[RequestRow]) -> list[Unmet]:
 
     A 503 that is counted as shed, and a 429, are answers of a safeguard.
     """
-    seen: dict[str, Counter[int]] = {}
-    attacks: dict[str, tuple[str, list[int]]] = {}
+    attacks: dict[str, tuple[str, Counter[int], list[int]]] = {}
     fine: set[str] = set()
     for row in rows:
-        seen.setdefault(row.name, Counter())[row.status] += row.count
         if row.outcome in ("ok", "stale", "shed", "limited"):
             fine.add(row.name)
         if row.user not in (LEGITIMATE, PROBE):
-            attacks.setdefault(row.name, (row.user, []))[1].append(row.line)
+            _, counts, lines = attacks.setdefault(row.name, (row.user, Counter(), []))
+            counts[row.status] += row.count
+            lines.append(row.line)
     return [
-        Unmet(route=name, user=user, count=seen[name].total(), statuses=tuple(sorted(seen[name])), lines=_ends(lines))
-        for name, (user, lines) in attacks.items()
-        if name not in fine and seen[name].total() >= SURE_MIN
+        Unmet(route=name, user=user, counts=dict(counts), lines=_ends(lines))
+        for name, (user, counts, lines) in attacks.items()
+        if name not in fine and counts.total() >= SURE_MIN
     ]
 
 

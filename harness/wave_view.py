@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.model import Event, Kind, Plan
 from harness.record import Record
+from harness.unmet import Unmet
 
 # judged by the steps of the plan and what covers them: in a wave by those of one scenario only
 NARROW = (
@@ -72,4 +73,26 @@ def again(record: Record, plan: Plan, events: Sequence[Event]) -> Record:
     for name in CACHED:
         made.__dict__.pop(name, None)
     made.plan, made.events = plan, tuple(events)
+    return made
+
+
+def idle_steps(record: Record) -> dict[str, Unmet]:
+    """{step id: what it met} of the attacks on routes that this target lacks: they tried nothing."""
+    found: dict[str, Unmet] = {}
+    floods = [step for step in record.plan.steps if step.asked.unit == "requests"]
+    for one in record.unmet:
+        if one.lacks:
+            mine = [step for step in floods if f"POST {step.params.get('endpoint', '')}" == one.route]
+            found |= {step.step_id: one for step in mine}
+    return found
+
+
+def without_steps(record: Record, steps: Mapping[str, Unmet]) -> Record:
+    """The record as if *steps* had never been planned, nor what they sent."""
+    users = {one.user for one in steps.values()}
+    kept = tuple(step for step in record.plan.steps if step.step_id not in steps)
+    made = again(record, replace(record.plan, steps=kept), record.events)
+    sent, *more = record._ledgers
+    rows = None if sent is None else tuple(row for row in sent if row.user not in users)
+    made.__dict__["_ledgers"] = (rows, *more)
     return made

@@ -206,7 +206,7 @@ class Draft:
         """What an event of *kind* records of the files, by the format of the run."""
         if kind is Kind.RUN_STARTED and self.run_format > 1:
             return seal.at_start(made)
-        if kind is not Kind.RUN_FINISHED:
+        if kind not in (Kind.RUN_FINISHED, Kind.RUN_SEALED):
             return {}
         return seal.at_end(made, ()) if self.run_format > 1 else {"sha256": file_hashes(made)}
 
@@ -232,7 +232,7 @@ class Draft:
         ended = sum(row.count for row in self.requests if row.user == "legitimate")
         users = {"": {"started": ended, "ended": ended, "cut": 0, "waiting": 0, "idle_s": 0.0}}
         detail = {"locust": dict(sorted(locust.items())), "reset": False, "users": users, "attacks": {}}
-        after = (Kind.READ_BACK, Kind.DEEDS_LOGGED, Kind.RUN_FINISHED)
+        after = (Kind.READ_BACK, Kind.DEEDS_LOGGED, Kind.RUN_FINISHED, Kind.RUN_SEALED)
         last_s = max((row.at_s for row in self.events if row.kind not in after), default=0.0)
         return [Row(last_s, Kind.LOAD_COUNTED, self.plan.scenario_id, "load", detail)]
 

@@ -77,7 +77,7 @@ def _early(record: Record, event: Event) -> str:
     if read is None or read.seq > event.seq:
         return "what the target holds was not yet read back"
     began_s = float(event.detail["began_s"])
-    later = [one for one in record.events if one.seq > event.seq and one.kind is not Kind.RUN_FINISHED]
+    later = [one for one in record.events if one.seq > event.seq and one != record.sealed]
     if later:
         return f"{later[0].kind} of {later[0].subject} was still to come"
     sampled = [name for name in SAMPLED if any(at_s > began_s for at_s, _ in record.signal_times(name))]

@@ -52,7 +52,10 @@ class FaultAttained:
 def _unmet(record: Record, step: Step) -> Unmet | None:
     """The route of this attack, when nothing shows that it ever worked."""
     route = f"POST {step.params.get('endpoint', '')}"
-    return next((one for one in record.unmet if one.unsure and one.route == route), None)
+    ratio = step.params.get("invalid_ratio")
+    invalid = isinstance(ratio, int | float) and ratio >= 1  # none of its requests is to be served
+    mute = (one for one in record.unmet if one.unsure and one.route == route and not (invalid and one.rejects))
+    return next(mute, None)
 
 
 def _witnessed(fault: FaultRecord) -> str:

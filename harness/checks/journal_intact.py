@@ -19,7 +19,7 @@ class JournalIntact:
     sources: ClassVar[tuple[str, ...]] = (
         "the files of the run folder",
         "timeline.jsonl: hash chain",
-        "timeline: every row, run_finished, run_started",
+        "timeline: every row, run_finished, run_sealed, run_started",
         "unreadable rows",
     )
 
@@ -38,7 +38,7 @@ class JournalIntact:
             more = f", and {len(record.altered) - NAMED} more" if len(record.altered) > NAMED else ""
             places = [record.looked(name) for name in list(record.altered)[:NAMED]]
             why = f"not as the run left it: {told}{more}"
-            return finding(self, Verdict.INCONCLUSIVE, why, record.finished, *places, code="files_altered")
+            return finding(self, Verdict.INCONCLUSIVE, why, record.sealed, *places, code="files_altered")
         ends = record.events[:1] + record.events[-1:]
         return finding(self, Verdict.PASS, f"{len(record.events)} rows, each with the hash of the one before it", *ends)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 from harness import catalog, entry
 from harness.judge import judge_claim
-from harness.model import Claim, Finding, Verdict
+from harness.model import INVARIANT, Claim, Finding, Verdict
 from harness.record import Record
 from harness.reporting import judged
 from tests.drafts import healthy
@@ -60,6 +61,7 @@ CRASHES: dict[str, Callable[[Record], Any]] = {
     "generator": raising(GeneratorExit()),
     "base": raising(BaseException("broken")),
     "recursion": endless,
+    "ctrl-c by itself": raising(KeyboardInterrupt()),
 }
 NOTHING: dict[str, Any] = {
     "none": None,
@@ -69,6 +71,14 @@ NOTHING: dict[str, Any] = {
     "another claim": found(claim="another claim"),
     "no verdict": found(verdict="PASS"),
     "no evidence": found(evidence=["timeline:1"]),
+    "evidence of numbers": found(evidence=(1,)),
+    "a number for a reason": found(because=7),
+    "no reason": found(because=None),
+    "an empty code": found(code=""),
+    "a number for a code": found(code=7),
+    "the code of another check": found(code="restarted.shown"),
+    "a code without a cause": found(code="broken."),
+    "missing no texts": found(missing=(1,)),
 }
 
 
@@ -101,8 +111,21 @@ def test_a_claim_that_needs_an_unknown_step_is_inconclusive(monkeypatch: pytest.
 
 
 def test_ctrl_c_within_a_check_is_heard(monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
+    def pressed(record: Record) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return found()
+
     with pytest.raises(KeyboardInterrupt):
-        judged_by(monkeypatch, record, raising(KeyboardInterrupt()))
+        judged_by(monkeypatch, record, pressed)
+
+
+def test_a_broken_source_of_an_invariant_is_inconclusive(monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
+    def broken() -> Any:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(catalog, "invariants", broken)
+    one = judge_claim(record, Claim(claim="a claim", check="broken", group=INVARIANT))
+    assert (one.verdict, one.code, one.group) == (Verdict.INCONCLUSIVE, "broken.crashed", INVARIANT) and one.evidence
 
 
 # reporters

@@ -19,6 +19,7 @@ from harness.metrics import UNITS
 from harness.model import Kind, Verdict
 from harness.plan import Options, build_plan
 from harness.process import process_state, read_process
+from harness.record import Record
 from harness.run import Run
 from harness.scenario import load_file
 from harness.traffic import RequestRow
@@ -82,6 +83,11 @@ def is_over(run: Run, victim: Victim, reason: str) -> None:
     assert run.settle() is Verdict.INCONCLUSIVE
     assert reason in str(run.findings) and read_process(guardian) is None
     assert read_undo_log(run.folder / NAME).open == {}
+    sealed = run.journal.events[-1]
+    assert sealed.kind is Kind.RUN_SEALED and {"plan.json", "requests.csv", NAME} <= set(sealed.detail["sha256"])
+    assert Record.load(run.folder).altered == {}
+    (run.folder / "requests.csv").write_text("")
+    assert Record.load(run.folder).altered == {"requests.csv": "changed"}
 
 
 def test_the_guardian_is_killed_alone(tmp_path: Path, victim: Victim) -> None:
