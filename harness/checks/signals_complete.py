@@ -9,12 +9,15 @@ from typing import ClassVar
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
+from harness.required import FORMAT_KEY
 
 GAP_S = 5.0
 START_S = 10.0  # an observer's first look may wait for a target that is just there
 # Sampled all the time by whoever looks at any target; the others only where the manifest offers them.
 ALWAYS = ("cpu_percent", "memory_percent", "loop_lag_ms")
-PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up")
+PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up", "events_heard")
+HEARD = "events_heard"  # each look for events, from run folders of format 2 on
+HEARS = ("signals.events", "signals.safeguards")  # what a manifest must have, so that somebody looks for events
 EACH = ("route_up",)  # each of these is asked by an observer of its own, which may fall silent alone
 
 
@@ -24,13 +27,14 @@ class SignalsComplete:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "signals.csv: cpu_percent, disk_busy_percent, kernel_heartbeat_age_s, loop_lag_ms, memory_percent, route_up",
-        "timeline: signal_back, signal_lost",
+        "signals.csv: cpu_percent, disk_busy_percent, events_heard, kernel_heartbeat_age_s, loop_lag_ms",
+        "signals.csv: memory_percent, route_up",
+        "timeline: run_started, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:
         problems, evidence = _lost(record)
-        for name in ALWAYS:
+        for name in (*ALWAYS, *_needed(record)):
             if not record.signal_times(name):
                 problems.append(f"{name} was never measured")
         for what, times in _series(record):
@@ -50,6 +54,13 @@ class SignalsComplete:
                 code="silent" if evidence else "never_measured",
             )
         return finding(self, Verdict.PASS, f"no gap above {GAP_S:g} s", *_heard(record))
+
+
+def _needed(record: Record) -> tuple[str, ...]:
+    """What this run must have been sampled of, beside ALWAYS."""
+    first = record.first(Kind.RUN_STARTED)
+    known = first is not None and first.detail.get(FORMAT_KEY, 1) != 1
+    return (HEARD,) if known and set(HEARS) <= set(record.plan.offers) else ()
 
 
 def _heard(record: Record) -> Iterator[str]:
