@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
+from harness.observers.counters import OF
 from harness.record import Record
 from harness.required import FORMAT_KEY
 
@@ -29,7 +30,7 @@ class SignalsComplete:
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: cpu_percent, disk_busy_percent, events_heard, kernel_heartbeat_age_s, loop_lag_ms",
         "signals.csv: memory_percent, route_up",
-        "timeline: run_started, signal_back, signal_lost",
+        "timeline: fault_injected, recovered, run_started, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:
@@ -76,11 +77,20 @@ def _lost(record: Record) -> tuple[list[str], list[Event | str]]:
     for event in record.of_kind(Kind.SIGNAL_LOST):
         back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
         until_s = back[0].at_s if back else record.end_s
-        if until_s - event.at_s > GAP_S or not back:
+        if until_s - _since_s(record, event, until_s) > GAP_S or not back:
             why = f": {event.detail['error']}" if event.detail.get("error") else ""
             problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s{why}")
             evidence.append(event)
     return problems, evidence
+
+
+def _since_s(record: Record, event: Event, until_s: float) -> float:
+    """From when on a loss counts. A counter belongs to a kernel: while faults strike, it may be away with it."""
+    began_s = record.first_injection_s
+    if not event.subject.startswith(OF) or began_s is None or event.at_s < began_s:
+        return event.at_s
+    recovered_s = record.recovered.at_s if record.recovered else until_s
+    return max(event.at_s, recovered_s)
 
 
 def _series(record: Record) -> Iterator[tuple[str, list[tuple[float, int]]]]:

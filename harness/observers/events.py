@@ -11,7 +11,9 @@ from harness.loopback import Client
 from harness.model import Kind, Reading
 from harness.signal_shapes import EventTold, ShapeError, engaged, events
 
-HISTORY_PAGES = 2000  # of events from before the run; more than any store holds, and a target without an end is no store
+HISTORY_PAGES = (
+    2000  # of events from before the run; more than any store holds, and a target without an end is no store
+)
 HEARD = "events_heard"
 
 

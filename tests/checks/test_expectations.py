@@ -150,6 +150,24 @@ def test_events_that_nobody_looked_for_are_a_lost_signal(tmp_path: Path) -> None
     assert (short.verdict, short.code) == (Verdict.INCONCLUSIVE, "signals_complete.silent")
 
 
+@pytest.mark.parametrize(
+    ("lost_s", "back_s", "verdict"),
+    [
+        (0.5, None, Verdict.INCONCLUSIVE),  # never there
+        (0.5, 9.0, Verdict.INCONCLUSIVE),  # not before the faults
+        (12.0, 20.0, Verdict.PASS),  # its kernel was struck
+        (12.0, None, Verdict.INCONCLUSIVE),
+        (12.0, END - 0.2, Verdict.INCONCLUSIVE),  # all had recovered, and it had not
+    ],
+)
+def test_a_counter_that_is_missing(tmp_path: Path, lost_s: float, back_s: float | None, verdict: Verdict) -> None:
+    name = "counters of htm_queue_depth"
+    draft = healthy().add(lost_s, Kind.SIGNAL_LOST, name, "counters", error="it is not there")
+    if back_s is not None:
+        draft.add(back_s, Kind.SIGNAL_BACK, name, "counters")
+    assert found(draft.record(tmp_path), "signals_complete").verdict is verdict
+
+
 def test_a_target_without_safeguards_owes_no_look_for_events(tmp_path: Path) -> None:
     draft = hears_events(("signals.events",))
     draft.signals = [row for row in draft.signals if row[1] != "events_heard"]

@@ -150,6 +150,27 @@ def test_only_the_named_counters_are_samples(server: FakeServer, view: FakeView)
     observer.close()
 
 
+def test_a_counter_that_the_page_lacks_is_a_lost_signal(server: FakeServer, view: FakeView) -> None:
+    observer = Counters(view.target)
+    told = []
+    for at_s, page in (
+        (0.0, b"a 1\n"),
+        (5.0, b"a 1\n"),
+        (5.5, b"a 1\n"),
+        (9.0, b"a 1\n"),
+        (9.5, b"acl_violations_total 2\n"),
+    ):
+        server.answers["/metrics"] = Answer(body=page)
+        told += [(one.at_s, one.kind, one.subject) for one in look(observer, view, at_s) if one.kind]
+    name = "counters of message_bus.acl_violations"
+    assert told == [(0.0, Kind.SIGNAL_LOST, name), (9.5, Kind.SIGNAL_BACK, name)]
+    server.answers["/metrics"] = Answer(body=b"a 1\n")
+    assert look(observer, view, 10.0) == []
+    (again,) = look(observer, view, 15.5)
+    assert (again.at_s, again.kind) == (10.0, Kind.SIGNAL_LOST)
+    observer.close()
+
+
 # Events
 
 
