@@ -62,8 +62,8 @@ def preflight(target: ManifestTarget) -> list[Problem]:
     """All problems, in the order of the manifest's lines.
 
     A route that changes what ledgers hold is not asked: it would leave work behind. Nor is one that has to be sent a
-    body and has none in the manifest. A route that does not answer in time is no problem here: the baseline tells of it.
-    A signal is one: nobody else would miss what it never told.
+    body and has none in the manifest. A route that does not answer in time is no problem here, as the baseline tells of
+    it. A signal is one: nobody else would miss what it never told.
     """
     found: list[Problem] = []
     looks = [*_processes(target), *_routes(target), *_signals(target)]
