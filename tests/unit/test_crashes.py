@@ -219,7 +219,15 @@ def broken_tree(tmp_path: Path, module: str) -> Path:
     tree = tmp_path / "tree"
     tree.mkdir()
     for path in ROOT.iterdir():
-        if path.name in ("faults", "reports", "twin", "scenarios", "locustfiles", "run_enhanced_chaos.py"):
+        if path.name in (
+            "benchmarks",
+            "faults",
+            "reports",
+            "twin",
+            "scenarios",
+            "locustfiles",
+            "run_enhanced_chaos.py",
+        ):
             (tree / path.name).symlink_to(path)
     (tree / "harness").mkdir()
     for path in (ROOT / "harness").iterdir():
@@ -238,6 +246,7 @@ WAYS_IN = {
     "grace-chaos": ("-c", "import sys; from harness.entry import main; sys.exit(main())"),
     "python -m": ("-m", "harness.cli", "list"),
     "menu": ("run_enhanced_chaos.py",),
+    "table of defects": ("-m", "benchmarks.defects", "--help"),
     "locust": ("-m", "locust", "-f", "locustfiles/grace.py", "--headless"),
     "locust with workers": ("-m", "locust", "-f", "locustfiles/grace.py", "--headless", "--processes", "2"),
 }
@@ -245,6 +254,7 @@ WAYS_IN = {
 
 @pytest.mark.parametrize("name", WAYS_IN)
 def test_a_failing_import_never_ends_as_a_fail(tmp_path: Path, name: str) -> None:
-    done = ended(broken_tree(tmp_path, "suite_console.py"), *WAYS_IN[name])
+    module = "catalog.py" if name == "table of defects" else "suite_console.py"
+    done = ended(broken_tree(tmp_path, module), *WAYS_IN[name])
     assert done.returncode == 3, done.stdout + done.stderr
     assert "the harness failed: ModuleNotFoundError: No module named 'no_such_library'" in done.stderr
