@@ -211,7 +211,7 @@ def _twin(options: argparse.Namespace, rest: list[str]) -> int:
         return _twin_up(folder, manifest, options.safeguards_off, options.plant)
     if supervisor is None:
         print(f"no twin runs in {folder}")
-        return 0 if options.action == "down" else 1
+        return 0 if options.action == "down" else Verdict.INCONCLUSIVE.exit_code
     if options.action == "status":
         print(f"running, pid {supervisor.pid}: {load_target(manifest).base_url}  {manifest}")
         return 0
@@ -220,7 +220,7 @@ def _twin(options: argparse.Namespace, rest: list[str]) -> int:
     while read_process(supervisor.pid) == supervisor:
         if time.monotonic() > deadline:
             print(f"pid {supervisor.pid} does not end", file=sys.stderr)
-            return 1
+            return Verdict.INCONCLUSIVE.exit_code
         time.sleep(0.05)
     print("stopped")
     return 0
@@ -256,7 +256,7 @@ def _twin_up(folder: Path, manifest: Path, safeguards_off: str, plant: str) -> i
     while "ready http" not in (text := said.read_text(errors="replace")):
         if process.poll() is not None or time.monotonic() > deadline:
             print(text.strip() or "the twin did not become ready", file=sys.stderr)
-            return process.returncode or 3
+            return 2 if process.returncode == 2 else Verdict.INCONCLUSIVE.exit_code  # a crash of it is no FAIL
         time.sleep(0.02)
     print(f"{load_target(manifest).base_url}\ntarget: {manifest}")
     return 0

@@ -62,11 +62,12 @@ def preflight(target: ManifestTarget) -> list[Problem]:
     """All problems, in the order of the manifest's lines.
 
     A route that changes what ledgers hold is not asked: it would leave work behind. Nor is one that has to be sent a
-    body and has none in the manifest. What does not answer in time is no problem here: the baseline tells of it.
+    body and has none in the manifest. A route that does not answer in time is no problem here, as the baseline tells of
+    it. A signal is one: nobody else would miss what it never told.
     """
     found: list[Problem] = []
     looks = [*_processes(target), *_routes(target), *_signals(target)]
-    threads = [threading.Thread(target=_look, args=(look, found), daemon=True) for look in looks]
+    threads = [threading.Thread(target=_look, args=(target, *look, found), daemon=True) for look in looks]
     end_s = time.monotonic() + LIMIT_S
     for one in threads:
         one.start()
@@ -75,11 +76,16 @@ def preflight(target: ManifestTarget) -> list[Problem]:
     return sorted(found, key=lambda one: (int(one.place.rpartition(":")[2]), one.text))
 
 
-Look = Callable[[], Problem | None]
+Look = tuple[str, Callable[[], Problem | None]]  # (key of the manifest, what asks)
 
 
-def _look(look: Look, found: list[Problem]) -> None:
-    if (problem := look()) is not None:
+def _look(target: ManifestTarget, key: str, look: Callable[[], Problem | None], found: list[Problem]) -> None:
+    try:
+        problem = look()
+    except Exception as error:
+        text = f"{key}: it cannot be asked: {type(error).__name__}: {error}"
+        problem = Problem(place=_place(target, key), text=text)
+    if problem is not None:
         found.append(problem)
 
 
@@ -94,7 +100,7 @@ def _processes(target: ManifestTarget) -> Iterator[Look]:
     for pool, one in target.workers.items():
         named |= {f"workers.{pool}.processes.{name}": (name, where) for name, where in one.processes.items()}
     for key, (name, where) in named.items():
-        yield lambda key=key, name=name, where=where: _process(target, key, name, where)  # type: ignore[misc]
+        yield key, lambda key=key, name=name, where=where: _process(target, key, name, where)  # type: ignore[misc]
 
 
 def _process(target: ManifestTarget, key: str, name: str, where: Mapping[str, str]) -> Problem | None:
@@ -128,7 +134,8 @@ def _routes(target: ManifestTarget) -> Iterator[Look]:
     for number, route in enumerate(target.routes):
         if route.method not in SAFE and (route.body is None or route.path.partition("?")[0] in ROUTE_KINDS):
             continue
-        yield lambda number=number, route=route: _route(target, f"routes[{number}]", route)  # type: ignore[misc]
+        key = f"routes[{number}]"
+        yield key, lambda key=key, route=route: _route(target, key, route)  # type: ignore[misc]
 
 
 def _route(target: ManifestTarget, key: str, route: Route) -> Problem | None:
@@ -139,6 +146,8 @@ def _route(target: ManifestTarget, key: str, route: Route) -> Problem | None:
         return Problem(place=place, text=f"{what}: {ABSENT[status]}", lacks=True)
     if status in DENIED:
         return Problem(place=place, text=f"{what}: the target does not let the harness in", lacks=True)
+    if 300 <= status < 400:
+        return Problem(place=place, text=f"{what}: the harness follows no redirection; name the place that answers")
     if status in MISTAKEN and route.witness_of:
         return Problem(place=place, text=f"{what}: it cannot show the life of {route.witness_of} by this request")
     return None
@@ -154,20 +163,27 @@ def _signals(target: ManifestTarget) -> Iterator[Look]:
     for name, signal in target.signals.items():
         url = str(signal.get("url", "")).replace("{next}", "0")
         shape = shapes.get(name, _json)
-        yield lambda name=name, url=url, shape=shape: _signal(target, f"signals.{name}", url, shape)  # type: ignore[misc]
+        key = f"signals.{name}"
+        yield key, lambda key=key, url=url, shape=shape: _signal(target, key, url, shape)  # type: ignore[misc]
 
 
 def _signal(target: ManifestTarget, key: str, url: str, shape: Shape) -> Problem | None:
-    answer = _ask(target, "GET", url, None)
-    if answer is None:
-        return None
-    status, content = answer
-    place = _place(target, key)
-    if status in ABSENT or status in DENIED:
-        why = ABSENT.get(status, "the target does not let the harness in")
-        return Problem(place=place, text=f"{key}: {url} answers {status}: {why}", lacks=True)
+    """None when it answers 2xx in the shape of its kind within ASK_S."""
+    end_s, place = time.monotonic() + ASK_S, _place(target, key)
+    while True:
+        answer = _ask(target, "GET", url, None, max(LOOK_EVERY_S, end_s - time.monotonic()))
+        status, content = answer or (0, b"")
+        if 0 < status < 500 or status in ABSENT or time.monotonic() + LOOK_EVERY_S >= end_s:
+            break
+        time.sleep(LOOK_EVERY_S)
+    if not status:
+        return Problem(place=place, text=f"{key}: {url} gives no answer within {ASK_S:g} s", lacks=True)
     if not 200 <= status < 300:
-        return None
+        lacks = status in ABSENT or status in DENIED or status >= 500
+        why = ABSENT.get(status) or (
+            "the target does not let the harness in" if status in DENIED else "an answer 2xx is expected"
+        )
+        return Problem(place=place, text=f"{key}: {url} answers {status}: {why}", lacks=lacks)
     try:
         shape(content)
     except ShapeError as error:
@@ -175,9 +191,11 @@ def _signal(target: ManifestTarget, key: str, url: str, shape: Shape) -> Problem
     return None
 
 
-def _ask(target: ManifestTarget, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes] | None:
+def _ask(
+    target: ManifestTarget, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float = ASK_S
+) -> tuple[int, bytes] | None:
     """(status, body) of the answer; None when none came in time."""
-    client = Client(target.base_url, timeout_s=ASK_S, permitted=target.permitted)
+    client = Client(target.base_url, timeout_s=limit_s, permitted=target.permitted)
     try:
         with contextlib.suppress(OSError, http.client.HTTPException):
             status, _, content = client.send(method, path, body)

@@ -410,8 +410,10 @@ class _Manifest:
             signals[name] = {}
             if "url" in found:
                 url = self.request_path(found["url"], f"{what}.url")
-                bare = url.replace("{next}", "") if name == "events" else url
-                if "{" in bare or "}" in bare:
+                bare = url.replace("{next}", "", 1) if name == "events" else url
+                if url and name == "events" and bare == url and "{" not in url:
+                    self.reader.say_of(found["url"], f"{what}.url: {url!r} needs the cursor {{next}} once")
+                elif "{" in bare or "}" in bare:
                     self.reader.say_of(
                         found["url"], f"{what}.url: {url!r} holds a brace that is not {{next}} of events"
                     )

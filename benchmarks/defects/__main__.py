@@ -7,9 +7,15 @@ code 0: every cell is as it must be; 1: one is green or wrongly named, or a cont
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # before anything else is imported, so that a crash never ends with 1
+    from harness.entry import guarded
+
+    sys.exit(guarded("benchmarks.defects.__main__"))
+
 import argparse
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -133,7 +139,3 @@ def _run(
     wrong = [one for one in mine if cells.unexpected(one, table.rows)]
     print(f"{len(mine) - len(wrong)} of {len(mine)} runs as they must be; the table is {options.out}")
     return 1 if wrong or not mine else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

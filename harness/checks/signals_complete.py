@@ -8,13 +8,17 @@ from typing import ClassVar
 
 from harness.checks import finding
 from harness.model import Event, Finding, Kind, Verdict
+from harness.observers.counters import OF
 from harness.record import Record
+from harness.required import FORMAT_KEY
 
 GAP_S = 5.0
 START_S = 10.0  # an observer's first look may wait for a target that is just there
 # Sampled all the time by whoever looks at any target; the others only where the manifest offers them.
 ALWAYS = ("cpu_percent", "memory_percent", "loop_lag_ms")
-PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up")
+PERIODIC = (*ALWAYS, "disk_busy_percent", "kernel_heartbeat_age_s", "route_up", "events_heard")
+HEARD = "events_heard"  # each look for events, from run folders of format 2 on
+HEARS = ("signals.events", "signals.safeguards")  # what a manifest must have, so that somebody looks for events
 EACH = ("route_up",)  # each of these is asked by an observer of its own, which may fall silent alone
 
 
@@ -24,13 +28,14 @@ class SignalsComplete:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "signals.csv: cpu_percent, disk_busy_percent, kernel_heartbeat_age_s, loop_lag_ms, memory_percent, route_up",
-        "timeline: signal_back, signal_lost",
+        "signals.csv: cpu_percent, disk_busy_percent, events_heard, kernel_heartbeat_age_s, loop_lag_ms",
+        "signals.csv: memory_percent, route_up",
+        "timeline: fault_injected, recovered, run_started, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:
         problems, evidence = _lost(record)
-        for name in ALWAYS:
+        for name in (*ALWAYS, *_needed(record)):
             if not record.signal_times(name):
                 problems.append(f"{name} was never measured")
         for what, times in _series(record):
@@ -52,6 +57,13 @@ class SignalsComplete:
         return finding(self, Verdict.PASS, f"no gap above {GAP_S:g} s", *_heard(record))
 
 
+def _needed(record: Record) -> tuple[str, ...]:
+    """What this run must have been sampled of, beside ALWAYS."""
+    first = record.first(Kind.RUN_STARTED)
+    known = first is not None and first.detail.get(FORMAT_KEY, 1) != 1
+    return (HEARD,) if known and set(HEARS) <= set(record.plan.offers) else ()
+
+
 def _heard(record: Record) -> Iterator[str]:
     """The rows that were looked at: all events, and the samples from the first to the last of these series."""
     yield record.looked("timeline")
@@ -65,11 +77,20 @@ def _lost(record: Record) -> tuple[list[str], list[Event | str]]:
     for event in record.of_kind(Kind.SIGNAL_LOST):
         back = [e for e in record.of_kind(Kind.SIGNAL_BACK) if e.subject == event.subject and e.at_s >= event.at_s]
         until_s = back[0].at_s if back else record.end_s
-        if until_s - event.at_s > GAP_S or not back:
+        if until_s - _since_s(record, event, until_s) > GAP_S or not back:
             why = f": {event.detail['error']}" if event.detail.get("error") else ""
             problems.append(f"{event.subject} was silent for {until_s - event.at_s:.1f} s{why}")
             evidence.append(event)
     return problems, evidence
+
+
+def _since_s(record: Record, event: Event, until_s: float) -> float:
+    """From when on a loss counts. A counter belongs to a kernel: while faults strike, it may be away with it."""
+    began_s = record.first_injection_s
+    if not event.subject.startswith(OF) or began_s is None or event.at_s < began_s:
+        return event.at_s
+    recovered_s = record.recovered.at_s if record.recovered else until_s
+    return max(event.at_s, recovered_s)
 
 
 def _series(record: Record) -> Iterator[tuple[str, list[tuple[float, int]]]]:

@@ -9,11 +9,19 @@ from typing import Any, ClassVar
 from harness.contracts import Target, View
 from harness.loopback import Client
 from harness.model import Kind, Reading
-from harness.signal_shapes import EventTold, engaged, events
+from harness.signal_shapes import EventTold, ShapeError, engaged, events
+
+HISTORY_PAGES = (
+    2000  # of events from before the run; more than any store holds, and a target without an end is no store
+)
+HEARD = "events_heard"
 
 
 class Events:
-    """Turns events into edges by the manifest's rules. What was engaged before the run is told as such."""
+    """Turns events into edges by the manifest's rules. What was engaged before the run is told as such.
+
+    A sample of events_heard, the number of the last event, shows each look that was answered, also one without events.
+    """
 
     every_s: ClassVar[float] = 0.25
 
@@ -35,8 +43,14 @@ class Events:
     def observe(self, view: View) -> Iterable[Reading]:
         if self.next is None:
             yield from self._history(view)
-            return
-        for event in self._poll(self.next):
+        else:
+            yield from self._news(view, self._poll(self.next))
+        if self.next is not None:
+            yield Reading(at_s=view.now_s(), name=HEARD, value=float(self.next))
+
+    def _news(self, view: View, page: Iterable[EventTold]) -> Iterable[Reading]:
+        for event in page:
+            assert self.next is not None
             if event.seq != self.next + 1:
                 detail = {"error": f"events {self.next + 1} to {event.seq - 1} are missing"}
                 yield Reading(at_s=view.now_s(), name="events", subject="events", kind=Kind.SIGNAL_LOST, detail=detail)
@@ -53,12 +67,17 @@ class Events:
         if (after_s - before_s) / 2 < self.error_s:
             self.error_s = (after_s - before_s) / 2
             self.offset_s = now - (before_s + after_s) / 2
+        old = min((event.seq for event in found), default=since + 1)
+        if old <= since:
+            raise ShapeError(f"{self.url} tells event {old}, although only those after {since} were asked for")
         return found
 
     def _history(self, view: View) -> Iterable[Reading]:
-        seen = 0
+        seen, pages = 0, 0
         while page := self._poll(seen):
-            seen = page[-1].seq
+            seen, pages = page[-1].seq, pages + 1
+            if pages == HISTORY_PAGES:
+                raise ShapeError(f"{self.url} tells {pages} pages of events from before the run, and no end of them")
         engaged_now = engaged(self.client.get_json(self.safeguards_url))
         self.next = seen  # only now: when one of these polls fails, the history is read again
         for one in engaged_now:

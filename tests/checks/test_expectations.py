@@ -17,7 +17,7 @@ from harness.record import Record
 from harness.run import absent_routes
 from harness.scenario import ScenarioError, find, load_file
 from harness.traffic import RequestRow
-from tests.drafts import END, PaperTarget, healthy
+from tests.drafts import END, Draft, PaperTarget, healthy
 
 PAUSE = """scenario_id: X
 faults:
@@ -129,6 +129,49 @@ def test_a_series_that_falls_silent_without_a_word_is_a_lost_signal(tmp_path: Pa
     tail = healthy()
     tail.signals = [row for row in tail.signals if row[1] != "route_up" or row[0] < 25.0]
     assert found(tail.record(tmp_path / "b"), "signals_complete").verdict is Verdict.INCONCLUSIVE
+
+
+def hears_events(offers: tuple[str, ...] = ("signals.events", "signals.safeguards")) -> Draft:
+    draft = healthy()
+    draft.plan = replace(draft.plan, offers=offers)
+    draft.change(Kind.RUN_STARTED, draft.plan.scenario_id, run_format=2)
+    draft.signals += [(half / 2, "events_heard", "", 3.0) for half in range(72)]
+    return draft
+
+
+def test_events_that_nobody_looked_for_are_a_lost_signal(tmp_path: Path) -> None:
+    assert found(hears_events().record(tmp_path / "a"), "signals_complete").verdict is Verdict.PASS
+    never, gap = hears_events(), hears_events()
+    never.signals = [row for row in never.signals if row[1] != "events_heard"]
+    quiet = found(never.record(tmp_path / "b"), "signals_complete")
+    assert (quiet.verdict, quiet.code) == (Verdict.INCONCLUSIVE, "signals_complete.never_measured")
+    gap.signals = [row for row in gap.signals if row[1] != "events_heard" or row[0] < 20.0]
+    short = found(gap.record(tmp_path / "c"), "signals_complete")
+    assert (short.verdict, short.code) == (Verdict.INCONCLUSIVE, "signals_complete.silent")
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "back_s", "verdict"),
+    [
+        (0.5, None, Verdict.INCONCLUSIVE),  # never there
+        (0.5, 9.0, Verdict.INCONCLUSIVE),  # not before the faults
+        (12.0, 20.0, Verdict.PASS),  # its kernel was struck
+        (12.0, None, Verdict.INCONCLUSIVE),
+        (12.0, END - 0.2, Verdict.INCONCLUSIVE),  # all had recovered, and it had not
+    ],
+)
+def test_a_counter_that_is_missing(tmp_path: Path, lost_s: float, back_s: float | None, verdict: Verdict) -> None:
+    name = "counters of htm_queue_depth"
+    draft = healthy().add(lost_s, Kind.SIGNAL_LOST, name, "counters", error="it is not there")
+    if back_s is not None:
+        draft.add(back_s, Kind.SIGNAL_BACK, name, "counters")
+    assert found(draft.record(tmp_path), "signals_complete").verdict is verdict
+
+
+def test_a_target_without_safeguards_owes_no_look_for_events(tmp_path: Path) -> None:
+    draft = hears_events(("signals.events",))
+    draft.signals = [row for row in draft.signals if row[1] != "events_heard"]
+    assert found(draft.record(tmp_path), "signals_complete").verdict is Verdict.PASS
 
 
 def test_a_lost_signal_says_why(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def twin(folder: Path, action: str, *words: str) -> subprocess.CompletedProcess[
 def test_mf01_fails_on_a_twin_that_stays_without(tmp_path: Path, safeguard: str) -> None:
     """By `twin up`, `--host --target`, `twin status` and `twin down`; then nothing of it is left."""
     home, out = tmp_path / "home", tmp_path / "out"
-    assert twin(home, "status").returncode == 1
+    assert twin(home, "status").returncode == 3
     up = twin(home, "up", "--safeguards-off", safeguard)
     assert up.returncode == 0, up.stderr
     url, manifest = up.stdout.split()[0], home / "target.yaml"
@@ -60,7 +60,7 @@ def test_mf01_fails_on_a_twin_that_stays_without(tmp_path: Path, safeguard: str)
     finally:
         down = twin(home, "down")
     assert (down.returncode, down.stdout) == (0, "stopped\n"), down.stderr
-    assert twin(home, "status").returncode == 1 and twin(home, "down").returncode == 0
+    assert twin(home, "status").returncode == 3 and twin(home, "down").returncode == 0
     wait_for(lambda: not pids_with(str(home)), 5.0, "an end without orphans")
     wait_for(lambda: not pids_with(str(out)), 5.0, "an end of the guardian and its helpers")
     wait_for(lambda: group is None or not Path(group).exists(), 5.0, "an end of its cgroup")

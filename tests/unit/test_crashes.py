@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from harness import catalog, entry
+from harness import catalog, entry, locust_load
 from harness.judge import judge_claim
 from harness.model import INVARIANT, Claim, Finding, Verdict
 from harness.record import Record
 from harness.reporting import judged
 from tests.drafts import healthy
+from tests.fake_target import write_manifest
+from tests.own_folder import environment
 from tests.sealed import sealed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +168,7 @@ def test_a_reporter_that_gives_no_text_is_a_finding(monkeypatch: pytest.MonkeyPa
 # entry points
 
 
-@pytest.mark.parametrize("ending", [None, 0, 2, 3, 4])
+@pytest.mark.parametrize("ending", [2, 3, 4])
 def test_an_ending_on_purpose_is_kept(ending: int | None) -> None:
     with pytest.raises(SystemExit) as raised:
         entry.crash_code(SystemExit(ending))
@@ -174,11 +176,65 @@ def test_an_ending_on_purpose_is_kept(ending: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [SystemExit(1), SystemExit("words"), ImportError("x"), RecursionError(), MemoryError()]
+    "error",
+    [
+        SystemExit(0),
+        SystemExit(None),
+        SystemExit(False),
+        SystemExit(1),
+        SystemExit("words"),
+        ImportError("x"),
+        RecursionError(),
+        MemoryError(),
+    ],
 )
 def test_any_other_end_is_a_crash(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.crash_code(error) == 3
     assert capsys.readouterr().err.startswith(f"the harness failed: {type(error).__name__}: ")
+
+
+def test_help_ends_well(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "--help"])
+    with pytest.raises(SystemExit) as raised:
+        entry.guarded("harness.cli")
+    assert raised.value.code == 0 and "usage: grace-chaos" in capsys.readouterr().out
+
+
+def test_an_end_while_locust_begins_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*words: object) -> None:
+        sys.exit(0)
+
+    monkeypatch.setattr(locust_load, "_init", end)
+    with pytest.raises(SystemExit) as raised:
+        locust_load._init_or_end(None, {})  # type: ignore[arg-type]
+    assert raised.value.code == 3
+
+
+PART = '''"""It ends the process where it should say how it is taken back."""
+import sys
+from dataclasses import dataclass
+from faults.kernel_pause import FAULT as PAUSE
+@dataclass(frozen=True, kw_only=True)
+class Ends(PAUSE):
+    def prepare(self, target):
+        sys.exit(0)
+FAULT = Ends
+'''
+
+
+def test_a_part_that_ends_the_process_is_no_pass(tmp_path: Path) -> None:
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "ends_it.py").write_text(PART, encoding="utf-8")
+    text = "scenario_id: X\nfaults:\n  - {type: ends_it, target: librarian, params: {pause_seconds: 5}}\n"
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    processes = {"librarian": {"pid_file": str(tmp_path / "none.pid")}}
+    manifest = write_manifest(tmp_path, processes=processes)
+    words = ["-m", "harness.cli", "plan", str(tmp_path / "mine.yaml"), "--target", str(manifest)]
+    done = subprocess.run(
+        [sys.executable, *words], env=environment(tmp_path), capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "the harness failed: SystemExit: 0" in done.stderr
 
 
 def broken_tree(tmp_path: Path, module: str) -> Path:
@@ -186,7 +242,15 @@ def broken_tree(tmp_path: Path, module: str) -> Path:
     tree = tmp_path / "tree"
     tree.mkdir()
     for path in ROOT.iterdir():
-        if path.name in ("faults", "reports", "twin", "scenarios", "locustfiles", "run_enhanced_chaos.py"):
+        if path.name in (
+            "benchmarks",
+            "faults",
+            "reports",
+            "twin",
+            "scenarios",
+            "locustfiles",
+            "run_enhanced_chaos.py",
+        ):
             (tree / path.name).symlink_to(path)
     (tree / "harness").mkdir()
     for path in (ROOT / "harness").iterdir():
@@ -197,16 +261,15 @@ def broken_tree(tmp_path: Path, module: str) -> Path:
 
 
 def ended(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
-    return subprocess.run(
-        [sys.executable, *words], cwd=tree, env=environment, capture_output=True, text=True, timeout=60
-    )
+    paths = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    return subprocess.run([sys.executable, *words], cwd=tree, env=paths, capture_output=True, text=True, timeout=60)
 
 
 WAYS_IN = {
     "grace-chaos": ("-c", "import sys; from harness.entry import main; sys.exit(main())"),
     "python -m": ("-m", "harness.cli", "list"),
     "menu": ("run_enhanced_chaos.py",),
+    "table of defects": ("-m", "benchmarks.defects", "--help"),
     "locust": ("-m", "locust", "-f", "locustfiles/grace.py", "--headless"),
     "locust with workers": ("-m", "locust", "-f", "locustfiles/grace.py", "--headless", "--processes", "2"),
 }
@@ -214,6 +277,7 @@ WAYS_IN = {
 
 @pytest.mark.parametrize("name", WAYS_IN)
 def test_a_failing_import_never_ends_as_a_fail(tmp_path: Path, name: str) -> None:
-    done = ended(broken_tree(tmp_path, "suite_console.py"), *WAYS_IN[name])
+    module = "catalog.py" if name == "table of defects" else "suite_console.py"
+    done = ended(broken_tree(tmp_path, module), *WAYS_IN[name])
     assert done.returncode == 3, done.stdout + done.stderr
     assert "the harness failed: ModuleNotFoundError: No module named 'no_such_library'" in done.stderr

@@ -104,7 +104,8 @@ def test_a_process_that_is_just_being_replaced(tmp_path: Path, server: FakeServe
 
 
 @pytest.mark.parametrize(
-    ("status", "lacks"), [(404, True), (405, True), (401, True), (403, True), (422, False), (503, None), (200, None)]
+    ("status", "lacks"),
+    [(404, True), (405, True), (401, True), (403, True), (422, False), (503, None), (200, None), (302, False)],
 )
 def test_a_route_is_asked_once(tmp_path: Path, server: FakeServer, status: int, lacks: bool | None) -> None:
     server.answers["/work"] = Answer(status=status)
@@ -138,6 +139,10 @@ def test_what_would_leave_work_behind_is_not_asked(tmp_path: Path, server: FakeS
         ("/kernels", as_json([]), False, "a JSON object is expected"),
         ("/kernels", Answer(body=b"<html>"), False, "JSON is expected"),
         ("/kernels", Answer(status=404), True, "404"),
+        ("/kernels", Answer(status=302), False, "answers 302"),
+        ("/events", Answer(status=400), False, "answers 400"),
+        ("/safeguards", Answer(status=429), False, "answers 429"),
+        ("/metrics", Answer(status=503), True, "answers 503"),
         ("/events", as_json({"events": []}), False, "now is missing"),
         ("/events", as_json({"now": 1, "events": [{"seq": "1"}]}), False, "events[0].seq: a whole number"),
         ("/safeguards", as_json({"safeguards": [{"name": "x"}]}), False, "safeguards[0].engaged is missing"),
@@ -158,11 +163,32 @@ def test_all_of_it_is_bounded(tmp_path: Path, server: FakeServer) -> None:
         server.answers[path] = Answer(silent=True)
     processes = {f"p{n}": {"pid_file": f"{tmp_path}/none-{n}.pid"} for n in range(9)}
     found = asked(tmp_path, server, processes=processes, routes=[{**ROUTES[0], "kernels": ["p1"], "witness_of": "p1"}])
-    assert len(found) == 9 and [one.place for one in found] == sorted({one.place for one in found}, key=_line)
+    silent = [one.text.partition(":")[0] for one in found if one.lacks]
+    assert silent == ["signals.kernels", "signals.events", "signals.metrics"]
+    assert len(found) == 9 + 3 and [one.place for one in found] == sorted({one.place for one in found}, key=_line)
 
 
 def _line(place: str) -> int:
     return int(place.rpartition(":")[2])
+
+
+def test_a_signal_that_is_just_coming_up(tmp_path: Path, server: FakeServer) -> None:
+    answers = iter([Answer(status=503), Answer(status=503)])
+    server.answers["/kernels"] = lambda path: next(answers, WELL["/kernels"])
+    assert asked(tmp_path, server) == []
+
+
+def test_a_look_that_crashes_is_a_problem(
+    tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(answer: object) -> None:
+        raise KeyError("heartbeat_age_s")
+
+    monkeypatch.setattr("harness.signal_shapes.kernels", broken)
+    (found,) = asked(tmp_path, server)
+    assert not found.lacks and "signals.kernels: it cannot be asked: KeyError" in found.text
+    assert found.place == line_of(tmp_path, "\n  kernels:\n    url:")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_is_wrong_is_raised_and_what_is_lacking_is_told(tmp_path: Path, server: FakeServer) -> None:

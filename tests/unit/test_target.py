@@ -259,6 +259,8 @@ DEEP: list[tuple[dict[str, Any], str]] = [
     ({"signals": {"kernels": {"uri": "/x"}}}, "signals.kernels: no key is called 'uri'. Did you mean 'url'?"),
     ({"signals": {"kernels": {"url": "http://192.0.2.7/x"}}}, "signals.kernels.url: a path from / on is expected"),
     ({"signals": {"events": {"url": "/x?{since}"}}}, "signals.events.url: '/x?{since}' holds a brace"),
+    ({"signals": {"events": {"url": "/x"}}}, "signals.events.url: '/x' needs the cursor {next} once"),
+    ({"signals": {"events": {"url": "/x?{next}{next}"}}}, "signals.events.url: '/x?{next}{next}' holds a brace"),
     ({"signals": {"metrics": {"url": "/x"}}}, "signals.metrics.counters is missing"),
     ({"signals": {"metrics": {"url": "/x", "counters": {"a": 5}}}}, "counters.a: a text is expected, not 5"),
     ({"event_rules": [{**RULE, "kind": "safeguard_engagd"}]}, "Did you mean 'safeguard_engaged'?"),

@@ -14,6 +14,7 @@ from harness.observers.control_plane import ControlPlane
 from harness.observers.counters import Counters
 from harness.observers.events import Events, dig
 from harness.observers.routes import RouteProbe
+from harness.signal_shapes import ShapeError
 from harness.signal_shapes import samples as samples_of
 from tests.fake_target import Answer, FakeServer, FakeView, as_json, edges, samples, serving, target
 
@@ -30,8 +31,9 @@ def view(server: FakeServer, tmp_path: Path) -> FakeView:
 
 
 def look(observer: Any, view: FakeView, at_s: float = 0.0) -> list[Reading]:
+    """What it tells, but for the sample of a look for events."""
     view.at_s = at_s
-    return list(observer.observe(view))
+    return [reading for reading in observer.observe(view) if reading.name != "events_heard"]
 
 
 # Whatever it asks: an answer that is none is an error that the watcher journals, and the next one is read again.
@@ -145,6 +147,27 @@ def test_only_the_named_counters_are_samples(server: FakeServer, view: FakeView)
     server.answers["/metrics"] = Answer(status=503, body=b"acl_violations_total 2\n")
     with pytest.raises(OSError, match="answers 503"):
         look(observer, view)
+    observer.close()
+
+
+def test_a_counter_that_the_page_lacks_is_a_lost_signal(server: FakeServer, view: FakeView) -> None:
+    observer = Counters(view.target)
+    told = []
+    for at_s, page in (
+        (0.0, b"a 1\n"),
+        (5.0, b"a 1\n"),
+        (5.5, b"a 1\n"),
+        (9.0, b"a 1\n"),
+        (9.5, b"acl_violations_total 2\n"),
+    ):
+        server.answers["/metrics"] = Answer(body=page)
+        told += [(one.at_s, one.kind, one.subject) for one in look(observer, view, at_s) if one.kind]
+    name = "counters of message_bus.acl_violations"
+    assert told == [(0.0, Kind.SIGNAL_LOST, name), (9.5, Kind.SIGNAL_BACK, name)]
+    server.answers["/metrics"] = Answer(body=b"a 1\n")
+    assert look(observer, view, 10.0) == []
+    (again,) = look(observer, view, 15.5)
+    assert (again.at_s, again.kind) == (10.0, Kind.SIGNAL_LOST)
     observer.close()
 
 
@@ -268,6 +291,56 @@ def test_what_happened_while_nobody_answered_is_told_later_with_its_own_time(
     server.answers["/events"] = told.since
     (edge,) = look(observer, view, 60.0)
     assert edge.at_s == pytest.approx(view.from_wall(at), abs=0.1) and edge.detail["seen_at_s"] == 60.0
+    observer.close()
+
+
+def test_each_answered_look_for_events_leaves_a_sample(server: FakeServer, view: FakeView) -> None:
+    told = Told(server)
+    told.add("event.incident", INCIDENT)
+    observer = Events(view.target)
+    heard = [samples(list(observer.observe(view)), "events_heard") for _ in range(2)]
+    told.add("event.incident", INCIDENT)
+    heard.append(samples(list(observer.observe(view)), "events_heard"))
+    assert heard == [{"": 1.0}, {"": 1.0}, {"": 2.0}]
+    server.answers["/events"] = Answer(status=504)
+    with pytest.raises(OSError, match="answers 504"):
+        list(observer.observe(view))
+    observer.close()
+
+
+@pytest.mark.parametrize("before", [1, 0])
+def test_a_target_that_ignores_the_cursor_is_not_heard(server: FakeServer, view: FakeView, before: int) -> None:
+    told = Told(server)
+    server.answers["/events"] = lambda path: told.since("/events?since=0")
+    for _ in range(before):
+        told.add("event.incident", INCIDENT)
+    observer = Events(view.target)
+    if not before:
+        look(observer, view)
+        told.add("event.incident", INCIDENT)
+        look(observer, view)
+    for _ in range(2):
+        with pytest.raises(ShapeError, match="tells event 1, although only those after 1 were asked for"):
+            list(observer.observe(view))
+    observer.close()
+
+
+def test_a_history_without_an_end_is_given_up(
+    server: FakeServer, view: FakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.observers.events.HISTORY_PAGES", 5)
+    told = Told(server)
+
+    def endless(path: str) -> Answer:
+        number = int(path.partition("=")[2]) + 1
+        assert number < 9, "it asks on and on"
+        event = {"seq": number, "topic": "x", "source": "x", "timestamp": told.now(), "payload": {}}
+        return as_json({"now": told.now(), "events": [event]})
+
+    server.answers["/events"] = endless
+    observer = Events(view.target)
+    with pytest.raises(ShapeError, match="5 pages of events"):
+        list(observer.observe(view))
     observer.close()
 
 
