@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.ledger import LEGITIMATE
-from harness.model import Verdict
+from harness.model import Kind, Verdict
 from harness.playbook_effects import CUTS_OFF
 from harness.record import Engagement, Record, cite_rows
 from harness.traffic import BIN_S, RequestRow, Traffic
@@ -20,7 +20,8 @@ SILENT_S = 5.0  # a kernel publishes once a second
 CANARY_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
 SETTLE_S = 1.0  # an answer that was under way when a playbook was taken back
 OPEN_S = 5.0  # an engagement that began so shortly before the end had no time to be released
-HEARTBEATS = "bus_heartbeats"
+HEARTBEATS, BUS = "bus_heartbeats", "message_bus"
+BUS_BACK_S = 10.0  # so long after the bus was struck its subscribers may need to be back
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,45 @@ def actors(record: Record) -> list[Cause]:
     if "bus.heartbeat_topic" in record.plan.offers and not record.subjects(HEARTBEATS):
         why = "the subscriber heard no kernel on the topic of their heartbeats"
         causes.append(Cause("bus_unheard", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
+    elif "bus.heartbeat_topic" in record.plan.offers:
+        causes += [*_deaf(record), *_never_heard(record)]
     return causes
+
+
+def _deaf(record: Record) -> list[Cause]:
+    """Longer than SILENT_S without its own messages the subscriber hears nobody: nothing is known of that time."""
+    start_s, end_s = window(record)
+    rows = [row for row in record.signals("bus_canary").rows if row[0] <= end_s]
+    heard = [(now[0], now[2]) for last, now in pairwise(rows) if now[1] > last[1] and now[0] >= start_s]
+    struck = _bus_struck(record)
+    places = [(start_s, rows[0][2] if rows else 1), *heard]
+    for (since_s, line), until_s in zip(places, [*(at_s for at_s, _ in heard), end_s], strict=True):
+        excused_s = sum(max(0.0, min(until_s, b) - max(since_s, a)) for a, b in struck)
+        if until_s - since_s - excused_s > SILENT_S:
+            words = f"the subscriber did not hear itself on the bus for {until_s - since_s:.0f} s"
+            return [Cause("bus_deaf", words, (f"signals.csv:{line}",), Verdict.INCONCLUSIVE)]
+    return []
+
+
+def _bus_struck(record: Record) -> list[tuple[float, float]]:
+    """Times in which the bus itself was away, by a fault of the plan or by a death of its own, and came back."""
+    spans = []
+    for fault in record.faults:
+        if fault.injected and BUS in (fault.step.subject, *fault.step.kernels):
+            over = fault.healed or fault.ended
+            spans.append((fault.injected.at_s, (over.at_s if over else record.end_s) + BUS_BACK_S))
+    changes = [event for event in record.of_kind(Kind.KERNEL_CHANGED) if event.subject == BUS]
+    spans += [(one.at_s - SILENT_S, one.at_s + BUS_BACK_S) for one in changes]
+    return spans
+
+
+def _never_heard(record: Record) -> list[Cause]:
+    """Kernels that no message came from, though others were heard; the bus carries, and need not speak."""
+    silent = sorted(set(record.plan.kernels) - set(record.subjects(HEARTBEATS)) - record.faulted_kernels - {BUS})
+    if not silent:
+        return []
+    why = f"the subscriber never heard {', '.join(silent)} on the topic of the heartbeats"
+    return [Cause("bus_unheard", why, (record.looked("signals.csv"),), Verdict.INCONCLUSIVE)]
 
 
 def _limited(record: Record) -> list[Cause]:

@@ -157,7 +157,6 @@ GREEN: dict[str, Break] = {
     "the struck route is down": down(KNOWLEDGE, *(10.0 + n / 2 for n in range(20))),
     "the struck kernel is not heard": unheard("memory_fusion", 9.0, 20.0),
     "a kernel is late for four seconds": unheard("sandbox", 12.0, 15.0),
-    "the subscriber is deaf as well": deaf,
     "memory is short": both(engaged(MONITOR, "memory"), signal("memory_percent", "target", 91.0)),
     "the queue is long": both(
         engaged("queue_pressure_monitor", "htm_queue"), signal("htm_queue_depth", "", 260.0, 11.25, 12.25)
@@ -210,6 +209,27 @@ def test_a_safeguard_without_a_witness_is_inconclusive(tmp_path: Path) -> None:
 def test_a_silent_source_is_inconclusive(tmp_path: Path, signal_name: str, subject: str | None, code: str) -> None:
     found = judged(draft().silence(signal_name, subject), tmp_path)
     assert (found.verdict, found.code) == (UNSURE, f"bystanders_unharmed.{code}")
+
+
+def test_a_deaf_subscriber_is_inconclusive(tmp_path: Path) -> None:
+    made = draft()
+    deaf(made)
+    found = judged(made, tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "bystanders_unharmed.bus_deaf") and found.evidence
+
+
+def test_a_struck_bus_excuses_a_deaf_subscriber(tmp_path: Path) -> None:
+    made = draft()
+    since, until = 13.0, 22.0
+    made.signals = [row for row in made.signals if row[1] != "bus_canary" or not since <= row[0] <= until]
+    assert judged(made, tmp_path / "deaf").code == "bystanders_unharmed.bus_deaf"
+    made.add(since, Kind.KERNEL_CHANGED, "message_bus", TOLD, **{"from": "running", "to": "crashed"})
+    assert judged(made, tmp_path / "struck").verdict is PASS
+
+
+def test_a_kernel_that_was_never_heard_is_named(tmp_path: Path) -> None:
+    found = judged(draft().silence("bus_heartbeats", "sandbox"), tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "bystanders_unharmed.bus_unheard") and "sandbox" in found.because
 
 
 def test_lost_events_accuse_nobody_of_a_missing_release(tmp_path: Path) -> None:
