@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from urllib.parse import urlsplit
 
-from harness.ledger import LEGITIMATE
+from harness.effect_spans import before_run, in_force, kinds, within
+from harness.ledger import LEGITIMATE, ROUTE_KINDS
 from harness.model import Kind, Verdict
 from harness.playbook_effects import CUTS_OFF
 from harness.record import Engagement, Record, cite_rows
 from harness.traffic import BIN_S, RequestRow, Traffic
 
 MISSES_IN_A_ROW = 2  # a probe asks once a second: a single miss may be a moment of the whole machine
+TIMEOUTS_IN_A_ROW = 3  # of misses that are all time-outs: together longer than the bound of an answer
+PROBE_MS = 2000.0  # so long a probe waits for an answer
+Sample = tuple[float, float, int]
 PROBES_MIN = 100  # of fewer a share of 1 % says nothing
 REQUESTS_MIN = 20
 FAILURES_MIN = 2
@@ -51,7 +56,7 @@ def routes(record: Record) -> tuple[list[Cause], list[str]]:
     unseen: list[str] = []
     start_s, end_s = window(record)
     for name in sorted(record.bystander_routes):
-        probed = record.signals("route_up", name).between(start_s, end_s).rows
+        probed = _unasked_for(record, name, record.signals("route_up", name).between(start_s, end_s).rows)
         rows = record.request_rows(start_s, end_s, names=frozenset({name}))
         causes += _probes(record, name, probed) + _users(record, name, rows)
         if not probed and name in record.plan.witnesses.values():
@@ -62,14 +67,33 @@ def routes(record: Record) -> tuple[list[Cause], list[str]]:
     return causes, [f"nobody asked {', '.join(unseen)}, and no probe does"] if unseen else []
 
 
+def _unasked_for(record: Record, name: str, rows: Sequence[Sample]) -> Sequence[Sample]:
+    """*rows* of route_up, with a miss where the route deferred its work and no playbook in force says so."""
+    deferred = {at_s: line for at_s, value, line in record.signals("route_deferred", name).rows if value}
+    if not deferred:
+        return rows
+    known = before_run(record)
+    if not record.plan.effects:  # such a target does not say what its playbooks defer
+        known += [(_start_s(one), _end_s(record, one)) for one in record.engagements]
+    kind = ROUTE_KINDS.get(urlsplit(name.partition(" ")[2]).path, "")
+    mine = (
+        s for s in in_force(record, succeeded=False) if kind in {k.partition(".")[0] for k in kinds(record, s.playbook)}
+    )
+    known += [span.edge for span in mine]
+    return [
+        (at_s, 0.0, deferred[at_s]) if at_s in deferred and not within(at_s, known) else (at_s, value, line)
+        for at_s, value, line in rows
+    ]
+
+
 def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]]) -> list[Cause]:
     slo = record.plan.slo
     missed = [row for row in rows if row[1] == 0.0]
-    in_a_row = _longest(rows)
+    in_a_row = _longest(record, name, rows)
     share = 100.0 - 100.0 * len(missed) / len(rows) if rows else 100.0
     cited = tuple(f"signals.csv:{line}" for _, _, line in missed[:5])
-    if in_a_row >= MISSES_IN_A_ROW or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
-        words = f"{name} failed {len(missed)} of {len(rows)} probes, {in_a_row} in a row"
+    if in_a_row or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
+        words = f"{name} failed {len(missed)} of {len(rows)} probes" + (f", {in_a_row} in a row" if in_a_row else "")
         return [Cause("route_failing", words, cited)]
     slow = record.signals("route_latency_ms", name).between(rows[0][0], rows[-1][0]).rows if rows else ()
     ordered = sorted((value, line) for _, value, line in slow)
@@ -81,12 +105,17 @@ def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]])
     return []
 
 
-def _longest(rows: Iterable[tuple[float, float, int]]) -> int:
-    """How many probes in a row failed at most."""
-    longest = current = 0
-    for _, value, _ in rows:
-        current = current + 1 if value == 0.0 else 0
-        longest = max(longest, current)
+def _longest(record: Record, name: str, rows: Sequence[Sample]) -> int:
+    """How many probes in a row failed at most, where those are enough to say so; 0 otherwise.
+
+    A probe waits for 2 s only, and the bound of an answer is 5 s: two that were not answered in time say nothing yet.
+    """
+    took_ms = {at_s: ms for at_s, ms, _ in record.signals("route_latency_ms", name).rows}
+    longest = current = late = 0
+    for at_s, value, _ in rows:
+        current, late = (current + 1, late + (took_ms.get(at_s, 0.0) >= PROBE_MS)) if value == 0.0 else (0, 0)
+        if current >= (TIMEOUTS_IN_A_ROW if late == current else MISSES_IN_A_ROW):
+            longest = max(longest, current)
     return longest
 
 

@@ -51,6 +51,23 @@ def down(route: str, *times: float) -> Break:
     return change
 
 
+def timed_out(route: str, *times: float) -> Break:
+    """Probes that were not answered within 2 s."""
+    latencies = [(at_s, "route_latency_ms", route, 2001.0) for at_s in times]
+    return both(down(route, *times), lambda made: made.signals.extend(latencies))
+
+
+def deferred(route: str, *times: float) -> Break:
+    """Probes that were told to come again later."""
+    return lambda made: made.signals.extend((at_s, "route_deferred", route, 1.0) for at_s in times)
+
+
+def defers(made: Draft) -> None:
+    """The target says that its playbook against pressure defers retrospectives."""
+    effects = {**made.plan.effects, "resource_pressure_cpu": {"defers": ("intent.deferrable", "retrospective")}}
+    made.plan = replace(made.plan, effects=effects)
+
+
 def slow(made: Draft) -> None:
     made.signals += [(half / 2, "route_latency_ms", RETRO, 6000.0) for half in range(int(END * 2))]
 
@@ -110,6 +127,10 @@ def both(*changes: Break) -> Break:
 
 RED: dict[str, tuple[Break, str]] = {
     "two probes missed in a row": (down(RETRO, 12.0, 12.5), "route_failing"),
+    "three probes time out": (timed_out(RETRO, 12.0, 12.5, 13.0), "route_failing"),
+    "one probe of two times out": (both(timed_out(RETRO, 12.0), down(RETRO, 12.5)), "route_failing"),
+    "work is deferred by nobody": (deferred(RETRO, 22.0, 22.5), "route_failing"),
+    "other work than the playbook's is deferred": (both(defers, deferred(CHECK, 12.0, 12.5)), "route_failing"),
     "a p99 of six seconds": (slow, "route_failing"),
     "users fail at a route": (answered(12.0, CHECK, "failed", 500), "route_failing"),
     "users wait six seconds": (answered(12.0, CHECK, "ok", 200, 9, 6000), "route_failing"),
@@ -153,6 +174,8 @@ def test_each_harm_is_red(tmp_path: Path, name: str) -> None:
 
 
 GREEN: dict[str, Break] = {
+    "two probes time out": timed_out(RETRO, 12.0, 12.5),
+    "work is deferred by its playbook": both(defers, deferred(RETRO, 12.0, 12.5)),
     "one probe is missed": down(RETRO, 12.0),
     "the struck route is down": down(KNOWLEDGE, *(10.0 + n / 2 for n in range(20))),
     "the struck kernel is not heard": unheard("memory_fusion", 9.0, 20.0),
