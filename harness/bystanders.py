@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from harness.alarms import by_others, shows_cause
 from harness.effect_spans import before_run, in_force, kinds, within
 from harness.ledger import LEGITIMATE, ROUTE_KINDS
 from harness.model import Kind, Verdict
@@ -233,9 +234,9 @@ def released(record: Record) -> list[Cause]:
     return [*_still_engaged(record), *_still_deferred(record), *_still_replaced(record)]
 
 
-def _still_engaged(record: Record) -> list[Cause]:
+def _left_engaged(record: Record) -> list[Engagement]:
     expected = _quarantined(record)
-    left = [
+    return [
         one
         for one in record.engagements
         if one.released is None
@@ -243,6 +244,22 @@ def _still_engaged(record: Record) -> list[Cause]:
         and one.engaged.at_s <= record.end_s - OPEN_S
         and (one.safeguard, one.subject) not in expected
     ]
+
+
+def _by_others(record: Record, one: Engagement) -> bool:
+    """True where its cause is no fault of the plan and is still there at the end, by our own witness."""
+    return by_others(record, one) and shows_cause(record, one, record.end_s)
+
+
+def still_caused(record: Record) -> list[str]:
+    """Remarks on safeguards that are still engaged at the end, and rightly."""
+    left = [one for one in _left_engaged(record) if _by_others(record, one)]
+    names = ", ".join(sorted(f"{one.safeguard}({one.subject})" for one in left))
+    return [f"still engaged at the end, and its cause is still there: {names}"] if left else []
+
+
+def _still_engaged(record: Record) -> list[Cause]:
+    left = [one for one in _left_engaged(record) if not _by_others(record, one)]
     if not left:
         return []
     names = ", ".join(sorted(f"{one.safeguard}({one.subject})" for one in left))

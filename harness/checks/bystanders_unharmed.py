@@ -54,6 +54,7 @@ class BystandersUnharmed:
         remarks += [f"not judged: {SOURCES[key]}" for key in missing]
         effects = sorted({f"{one.name}: {one.because}" for one in seen if one.cause == WITNESS})
         remarks += [f"side effects: {'; '.join(effects)}"] if effects else []
+        remarks += bystanders.still_caused(record)
         failed = sorted((one for one in causes if one.verdict is Verdict.FAIL), key=lambda one: ORDER.index(one.code))
         chosen = failed or causes
         why = "; ".join([*(one.words for one in chosen), *remarks])

@@ -212,6 +212,16 @@ def test_a_side_effect_is_listed(tmp_path: Path) -> None:
     assert "side effects: resource_pressure_monitor(memory)" in judged(made, tmp_path).because
 
 
+def test_a_cause_that_lasts_keeps_a_safeguard_engaged(tmp_path: Path) -> None:
+    made = draft()
+    engaged(MONITOR, "memory", 20.0, None)(made)
+    signal("memory_percent", "target", 91.0, 17.0, 23.0)(made)
+    assert judged(made, tmp_path / "over").code == "bystanders_unharmed.not_released"
+    signal("memory_percent", "target", 91.0, 23.0, END)(made)
+    found = judged(made, tmp_path / "lasts")
+    assert found.verdict is PASS and "its cause is still there: resource_pressure_monitor(memory)" in found.because
+
+
 def test_a_missing_witness_is_inconclusive(tmp_path: Path) -> None:
     made = draft().silence("htm_queue_depth")
     engaged("queue_pressure_monitor", "htm_queue")(made)
