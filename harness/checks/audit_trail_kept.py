@@ -22,6 +22,7 @@ from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
 from harness.checks.work_kept import EXCLUSIVE, unrecorded
 from harness.ledger import AUDIT, NO_LEDGER, ROUTE_KINDS, HeldRow, LedgerRow, Wrongs, not_read, span
+from harness.ledger_row import cut_word
 from harness.ledger_start import last_before, rows_before
 from harness.model import Event, Finding, Invariant, Kind, Verdict
 from harness.record import Record
@@ -172,7 +173,7 @@ class _Trail:
                 found[code] = f"{part!r} instead of {' or '.join(map(repr, sorted(allowed)))}"
         if row.outcome != ACCEPTED and not entry.reason:
             found["no_reason"] = "''"
-        elif row.outcome != ACCEPTED and row.error and entry.reason != row.error:
+        elif row.outcome != ACCEPTED and row.error and cut_word(entry.reason) != row.error:
             found["wrong_reason"] = f"{entry.reason!r} instead of {row.error!r}"
         return found
 

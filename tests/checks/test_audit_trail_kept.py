@@ -146,6 +146,13 @@ def test_a_head_that_a_fault_had_damaged_proves_nothing(tmp_path: Path) -> None:
     assert judged(made, tmp_path).verdict is Verdict.PASS
 
 
+def test_a_long_error_is_compared_as_far_as_it_was_kept(tmp_path: Path) -> None:
+    made = trail()
+    row = made.turn_down("intent", 7, "rejected", "w" * 150, 422, valid=False, flaw="negative_sla")
+    row["error"] = "w" * 100
+    assert judged(made, tmp_path).verdict is Verdict.PASS
+
+
 def looks(made: Trail, *blind: tuple[float, float]) -> None:
     times = (float(second) for second in range(int(END) + 1))
     made.draft.signals += [(t, "audit_head_up", "", float(not any(a <= t <= b for a, b in blind))) for t in times]
