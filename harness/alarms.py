@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.ledger import LEGITIMATE
@@ -35,6 +35,24 @@ def alarms(record: Record) -> list[Alarm]:
     """Each engagement that began while the run watched, with its cause."""
     mine = [one for one in record.engagements if not one.engaged.detail.get("before_run")]
     return [_alarm(record, one) for one in mine]
+
+
+def shows_cause(record: Record, one: Engagement, at_s: float) -> bool:
+    """True when our own witness of the quantity that *one* is about shows, at *at_s*, what gives cause to it."""
+    rows = record.plan.alarms.get(one.safeguard, {})
+    row = rows.get(one.subject, rows.get(ANY))
+    if row is None:
+        return False
+    then = replace(one, engaged=replace(one.engaged, at_s=at_s))
+    answers = (ask(record, then, row) for ask in (_by_signal, _by_route, _by_requests))
+    return any(answer[0] for answer in answers if answer is not None)
+
+
+def by_others(record: Record, one: Engagement) -> bool:
+    """True for an engagement of the time after the load, or that our own witness explains and no fault of the plan."""
+    return one.engaged.at_s > record.load_end_s or (
+        by_fault(record, one) is None and _alarm(record, one).cause == WITNESS
+    )
 
 
 def names_of(fault: FaultRecord) -> set[str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from urllib.parse import urlsplit
 
-from harness.ledger import LEGITIMATE
-from harness.model import Verdict
+from harness.alarms import by_others, shows_cause
+from harness.effect_spans import before_run, in_force, kinds, within
+from harness.ledger import LEGITIMATE, ROUTE_KINDS
+from harness.model import Kind, Verdict
 from harness.playbook_effects import CUTS_OFF
 from harness.record import Engagement, Record, cite_rows
 from harness.traffic import BIN_S, RequestRow, Traffic
 
 MISSES_IN_A_ROW = 2  # a probe asks once a second: a single miss may be a moment of the whole machine
+TIMEOUTS_IN_A_ROW = 3  # of misses that are all time-outs: together longer than the bound of an answer
+PROBE_MS = 2000.0  # so long a probe waits for an answer
+Sample = tuple[float, float, int]
 PROBES_MIN = 100  # of fewer a share of 1 % says nothing
 REQUESTS_MIN = 20
 FAILURES_MIN = 2
@@ -20,7 +26,8 @@ SILENT_S = 5.0  # a kernel publishes once a second
 CANARY_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
 SETTLE_S = 1.0  # an answer that was under way when a playbook was taken back
 OPEN_S = 5.0  # an engagement that began so shortly before the end had no time to be released
-HEARTBEATS = "bus_heartbeats"
+HEARTBEATS, BUS = "bus_heartbeats", "message_bus"
+BUS_BACK_S = 10.0  # so long after the bus was struck its subscribers may need to be back
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def routes(record: Record) -> tuple[list[Cause], list[str]]:
     unseen: list[str] = []
     start_s, end_s = window(record)
     for name in sorted(record.bystander_routes):
-        probed = record.signals("route_up", name).between(start_s, end_s).rows
+        probed = _unasked_for(record, name, record.signals("route_up", name).between(start_s, end_s).rows)
         rows = record.request_rows(start_s, end_s, names=frozenset({name}))
         causes += _probes(record, name, probed) + _users(record, name, rows)
         if not probed and name in record.plan.witnesses.values():
@@ -61,14 +68,33 @@ def routes(record: Record) -> tuple[list[Cause], list[str]]:
     return causes, [f"nobody asked {', '.join(unseen)}, and no probe does"] if unseen else []
 
 
+def _unasked_for(record: Record, name: str, rows: Sequence[Sample]) -> Sequence[Sample]:
+    """*rows* of route_up, with a miss where the route deferred its work and no playbook in force says so."""
+    deferred = {at_s: line for at_s, value, line in record.signals("route_deferred", name).rows if value}
+    if not deferred:
+        return rows
+    known = before_run(record)
+    if not record.plan.effects:  # such a target does not say what its playbooks defer
+        known += [(_start_s(one), _end_s(record, one)) for one in record.engagements]
+    kind = ROUTE_KINDS.get(urlsplit(name.partition(" ")[2]).path, "")
+    mine = (
+        s for s in in_force(record, succeeded=False) if kind in {k.partition(".")[0] for k in kinds(record, s.playbook)}
+    )
+    known += [span.edge for span in mine]
+    return [
+        (at_s, 0.0, deferred[at_s]) if at_s in deferred and not within(at_s, known) else (at_s, value, line)
+        for at_s, value, line in rows
+    ]
+
+
 def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]]) -> list[Cause]:
     slo = record.plan.slo
     missed = [row for row in rows if row[1] == 0.0]
-    in_a_row = _longest(rows)
+    in_a_row = _longest(record, name, rows)
     share = 100.0 - 100.0 * len(missed) / len(rows) if rows else 100.0
     cited = tuple(f"signals.csv:{line}" for _, _, line in missed[:5])
-    if in_a_row >= MISSES_IN_A_ROW or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
-        words = f"{name} failed {len(missed)} of {len(rows)} probes, {in_a_row} in a row"
+    if in_a_row or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
+        words = f"{name} failed {len(missed)} of {len(rows)} probes" + (f", {in_a_row} in a row" if in_a_row else "")
         return [Cause("route_failing", words, cited)]
     slow = record.signals("route_latency_ms", name).between(rows[0][0], rows[-1][0]).rows if rows else ()
     ordered = sorted((value, line) for _, value, line in slow)
@@ -80,12 +106,17 @@ def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]])
     return []
 
 
-def _longest(rows: Iterable[tuple[float, float, int]]) -> int:
-    """How many probes in a row failed at most."""
-    longest = current = 0
-    for _, value, _ in rows:
-        current = current + 1 if value == 0.0 else 0
-        longest = max(longest, current)
+def _longest(record: Record, name: str, rows: Sequence[Sample]) -> int:
+    """How many probes in a row failed at most, where those are enough to say so; 0 otherwise.
+
+    A probe waits for 2 s only, and the bound of an answer is 5 s: two that were not answered in time say nothing yet.
+    """
+    took_ms = {at_s: ms for at_s, ms, _ in record.signals("route_latency_ms", name).rows}
+    longest = current = late = 0
+    for at_s, value, _ in rows:
+        current, late = (current + 1, late + (took_ms.get(at_s, 0.0) >= PROBE_MS)) if value == 0.0 else (0, 0)
+        if current >= (TIMEOUTS_IN_A_ROW if late == current else MISSES_IN_A_ROW):
+            longest = max(longest, current)
     return longest
 
 
@@ -115,7 +146,45 @@ def actors(record: Record) -> list[Cause]:
     if "bus.heartbeat_topic" in record.plan.offers and not record.subjects(HEARTBEATS):
         why = "the subscriber heard no kernel on the topic of their heartbeats"
         causes.append(Cause("bus_unheard", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
+    elif "bus.heartbeat_topic" in record.plan.offers:
+        causes += [*_deaf(record), *_never_heard(record)]
     return causes
+
+
+def _deaf(record: Record) -> list[Cause]:
+    """Longer than SILENT_S without its own messages the subscriber hears nobody: nothing is known of that time."""
+    start_s, end_s = window(record)
+    rows = [row for row in record.signals("bus_canary").rows if row[0] <= end_s]
+    heard = [(now[0], now[2]) for last, now in pairwise(rows) if now[1] > last[1] and now[0] >= start_s]
+    struck = _bus_struck(record)
+    places = [(start_s, rows[0][2] if rows else 1), *heard]
+    for (since_s, line), until_s in zip(places, [*(at_s for at_s, _ in heard), end_s], strict=True):
+        excused_s = sum(max(0.0, min(until_s, b) - max(since_s, a)) for a, b in struck)
+        if until_s - since_s - excused_s > SILENT_S:
+            words = f"the subscriber did not hear itself on the bus for {until_s - since_s:.0f} s"
+            return [Cause("bus_deaf", words, (f"signals.csv:{line}",), Verdict.INCONCLUSIVE)]
+    return []
+
+
+def _bus_struck(record: Record) -> list[tuple[float, float]]:
+    """Times in which the bus itself was away, by a fault of the plan or by a death of its own, and came back."""
+    spans = []
+    for fault in record.faults:
+        if fault.injected and BUS in (fault.step.subject, *fault.step.kernels):
+            over = fault.healed or fault.ended
+            spans.append((fault.injected.at_s, (over.at_s if over else record.end_s) + BUS_BACK_S))
+    changes = [event for event in record.of_kind(Kind.KERNEL_CHANGED) if event.subject == BUS]
+    spans += [(one.at_s - SILENT_S, one.at_s + BUS_BACK_S) for one in changes]
+    return spans
+
+
+def _never_heard(record: Record) -> list[Cause]:
+    """Kernels that no message came from, though others were heard; the bus carries, and need not speak."""
+    silent = sorted(set(record.plan.kernels) - set(record.subjects(HEARTBEATS)) - record.faulted_kernels - {BUS})
+    if not silent:
+        return []
+    why = f"the subscriber never heard {', '.join(silent)} on the topic of the heartbeats"
+    return [Cause("bus_unheard", why, (record.looked("signals.csv"),), Verdict.INCONCLUSIVE)]
 
 
 def _limited(record: Record) -> list[Cause]:
@@ -165,9 +234,9 @@ def released(record: Record) -> list[Cause]:
     return [*_still_engaged(record), *_still_deferred(record), *_still_replaced(record)]
 
 
-def _still_engaged(record: Record) -> list[Cause]:
+def _left_engaged(record: Record) -> list[Engagement]:
     expected = _quarantined(record)
-    left = [
+    return [
         one
         for one in record.engagements
         if one.released is None
@@ -175,6 +244,22 @@ def _still_engaged(record: Record) -> list[Cause]:
         and one.engaged.at_s <= record.end_s - OPEN_S
         and (one.safeguard, one.subject) not in expected
     ]
+
+
+def _by_others(record: Record, one: Engagement) -> bool:
+    """True where its cause is no fault of the plan and is still there at the end, by our own witness."""
+    return by_others(record, one) and shows_cause(record, one, record.end_s)
+
+
+def still_caused(record: Record) -> list[str]:
+    """Remarks on safeguards that are still engaged at the end, and rightly."""
+    left = [one for one in _left_engaged(record) if _by_others(record, one)]
+    names = ", ".join(sorted(f"{one.safeguard}({one.subject})" for one in left))
+    return [f"still engaged at the end, and its cause is still there: {names}"] if left else []
+
+
+def _still_engaged(record: Record) -> list[Cause]:
+    left = [one for one in _left_engaged(record) if not _by_others(record, one)]
     if not left:
         return []
     names = ", ".join(sorted(f"{one.safeguard}({one.subject})" for one in left))

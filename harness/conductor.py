@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,10 @@ class Witnessed:
     last: float | None = None
     attained_at_s: float | None = None
     in_force_at_s: float | None = None  # when it last showed the fault in force
+    looks: int = 0
+    fresh: int = 0  # looks that brought a new value
+    seen_s: float | None = None  # by time.monotonic(), of the last value of a source that tells it
+    stale_s: float | None = None  # how old that value was when the fault was over
 
     def look(self, now_s: float, effect: Effect, floor: float) -> float | None:
         """A sample; a witness that crashes shows nothing and ends nothing."""
@@ -56,6 +61,10 @@ class Witnessed:
             self.last = self.source.sample(effect)
         except Exception as error:
             self.last, self.why = None, f"{type(error).__name__}: {error}"
+        seen_s = getattr(self.source, "seen_s", None)
+        self.looks += 1
+        self.fresh += self.last is not None and (seen_s is None or seen_s != self.seen_s)
+        self.seen_s = seen_s
         if self.last is not None and self.last >= floor:
             self.in_force_at_s = now_s
         return self.last
@@ -73,6 +82,8 @@ class Witnessed:
             in_force_at_s = self.in_force_at_s
             self.look(now_s, effect, floor)
             self.in_force_at_s = in_force_at_s
+            if self.seen_s is not None:
+                self.stale_s = time.monotonic() - self.seen_s
             if self.last is not None:
                 self.source.ended()
 
@@ -93,9 +104,11 @@ class Witnessed:
         else:
             told["mean"] = round(mean, 3)
         if source is not None:
-            told["error"] = round(source.error, 3)
+            told |= {"error": round(source.error, 3), "looks": self.looks, "fresh": self.fresh}
             if also := {name: round(value, 3) for name, value in source.also().items()}:
                 told |= {"also": also, "also_names": dict(getattr(source, "also_names", {}))}
+        if self.stale_s is not None:
+            told["stale_s"] = round(self.stale_s, 3)
         if self.last is not None:
             told["last"] = round(self.last, 3)
         if self.attained_at_s is not None and self.in_force_at_s is not None:

@@ -11,6 +11,7 @@ from harness.model import Event, Magnitude, Step
 TIME_IS_UP = "its time is up"  # how a fault's end by the plan is told; what kept it from more comes after it
 HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have been measured
 LESS_PERCENT_MAX = 5.0  # so much less than the report a witness may show; of a percentage, so many points
+STALE_S_MAX, LONG_S = 5.0, 6.0  # a witness may be so old at the end of a fault that lasted longer than LONG_S
 SAMPLES_SLACK_S = 0.5  # two samples of the conductor: so much a fault may end before its time
 
 
@@ -64,7 +65,7 @@ class FaultRecord:
 
     @property
     def witness(self) -> Mapping[str, Any]:
-        """What the witness showed: {name, mean, error, also, last, in_force_s}; {} when there was none."""
+        """What the witness showed: name, mean, error, also, last, in_force_s, looks, fresh, stale_s; {} for none."""
         value = self.ended.detail.get("witness") if self.ended else None
         return value if isinstance(value, dict) else {}
 
@@ -134,6 +135,10 @@ class FaultRecord:
             why = str(self.witness.get("because") or "it has no sample")
             yield Shortfall("witness_silent", f"its witness ({name}) shows nothing: {why}")
             return
+        stale_s, lasted_s = _number(self.witness.get("stale_s")), self.lasted_s
+        if stale_s and lasted_s and lasted_s > LONG_S and stale_s > max(STALE_S_MAX, lasted_s / 2):
+            why = f"its witness ({name}) saw nothing new in the last {stale_s:.1f} of {lasted_s:.1f} s"
+            yield Shortfall("witness_silent", why)
         told = achieved["mean"]
         error = float(self.witness.get("error") or 0.0)
         if less_than(seen + error, told, asked.unit):

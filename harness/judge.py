@@ -122,7 +122,16 @@ def judge_claim(record: Record, claim: Claim) -> Finding:
         found = _unusable(claim, "crashed", f"the check crashed: {type(error).__name__}: {error}")
     if not found.evidence:  # of an absence: all that happened was looked at
         found = replace(found, evidence=(record.looked("timeline"),))
-    return replace(found, group=claim.group)
+    return _demanded(record, replace(found, group=claim.group))
+
+
+def _demanded(record: Record, found: Finding) -> Finding:
+    """What the check itself left unjudged for want of a manifest key is no matter, unless the scenario requires it."""
+    unjudged = found.group == INVARIANT and found.verdict is Verdict.NOT_APPLICABLE and found.missing
+    if not unjudged or found.check not in record.plan.require:
+        return found
+    code, because = f"{found.check}.not_judged", f"the scenario requires it; {found.because}"
+    return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
 
 
 def _found(record: Record, claim: Claim) -> Finding:

@@ -48,8 +48,8 @@ def answer_fields(kind: str, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def told_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to a question without its references; a value that is too long is kept as its digest."""
-    kept = [(name, value) for name, value in answer.items() if name not in ALWAYS_OWN][:TOLD_MAX]
-    return {name: shortened(value) for name, value in kept}
+    names = sorted(name for name in answer if name not in ALWAYS_OWN)[:TOLD_MAX]  # in whatever order they were told
+    return {name: shortened(answer[name]) for name in names}
 
 
 def shortened(value: Any) -> Any:
@@ -57,7 +57,12 @@ def shortened(value: Any) -> Any:
 
 
 def error_word(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("error") or UNNAMED)[:WORD_CHARS_MAX]
+    return cut_word(str(answer.get("error") or UNNAMED))
+
+
+def cut_word(word: str) -> str:
+    """*word* as a row keeps it: whoever compares a row with something else cuts that the same way."""
+    return word[:WORD_CHARS_MAX]
 
 
 def mapping_of(data: bytes) -> dict[str, Any]:

@@ -412,16 +412,21 @@ class Record:
 
     @property
     def relapse(self) -> Event | None:
-        """The first sign after the recovery that the target is ill again: a safeguard engages, a kernel changes."""
+        """The first sign after the recovery that the target is ill again."""
+        return next(iter(self.relapses), None)
+
+    @property
+    def relapses(self) -> list[Event]:
+        """Every sign after the recovery that the target is ill again: a safeguard engages, a kernel changes."""
         if self.recovered is None:
-            return None
+            return []
         signs = (
             event
             for event in self.of_kind(Kind.SAFEGUARD_ENGAGED, Kind.KERNEL_CHANGED)
             if event.at_s > self.recovered.at_s
             and (event.kind is Kind.SAFEGUARD_ENGAGED or event.detail.get("to") not in WELL)
         )
-        return min(signs, key=lambda event: event.at_s, default=None)
+        return sorted(signs, key=lambda event: event.at_s)
 
     @property
     def recovery_s(self) -> float | None:

@@ -145,6 +145,8 @@ class Trail(World):
             found = next((one for one in made if one["sequence"] == sequence), None)
             digest = found["entry_hash"] if found else "f" * 64
             self.draft.add(at_s, Kind.AUDIT_HEAD, "audit", "audit_head", sequence=sequence, entry_hash=digest)
+        if not any(signal == "audit_head_up" for _, signal, *_ in self.draft.signals):
+            self.draft.signals += [(float(second), "audit_head_up", "", 1.0) for second in range(int(END) + 1)]
         name = self.draft.plan.scenario_id
         self.draft.change(Kind.RUN_STARTED, name, run_format=2, ledgers=self.ledgers)
         self.draft.add(END - 0.1, Kind.READ_BACK, name, "run", rows=1, problems=[], interrupted="", began_s=END - 0.4)

@@ -78,6 +78,11 @@ class Rate:
         self.first = self.first or now
         return self._per_s(before, now) if before is not None else None
 
+    @property
+    def seen_s(self) -> float | None:
+        """When the last value was read; one that is asked for in a greenlet may be old."""
+        return self.last[0] if self.last else None
+
     def _per_s(self, since: Counted, until: Counted) -> float | None:
         elapsed_s = until[0] - since[0]
         return self.scale * (until[1] - since[1]) / elapsed_s if elapsed_s > 0 else None
@@ -233,6 +238,10 @@ class Slower:
 
     def mean(self) -> float | None:
         return _least((self.one.mean(), self.other.mean()))
+
+    @property
+    def seen_s(self) -> float | None:
+        return _least((self.one.seen_s, self.other.seen_s))
 
     def also(self) -> Mapping[str, float]:
         return {}

@@ -10,7 +10,7 @@ from harness.audit_entries import Entry, by_reference, entries_of
 from harness.checks import finding
 from harness.digests import canonical
 from harness.ledger import AUDIT, NO_LEDGER, LedgerRow, Wrongs, not_read, span
-from harness.ledger_row import told_of
+from harness.ledger_row import TOLD_MAX, shortened, told_of
 from harness.model import Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
@@ -154,7 +154,8 @@ def _recorded(pairs: Sequence[tuple[LedgerRow, Entry]], full: bool, causes: Wron
         if full:
             said = entry.payload.get("told")
             names += different(told_of(said) if isinstance(said, Mapping) else {}, row.told, full=True)
-            names += [] if entry.reason == str(row.told.get("reason", "")) else ["reason"]
+            cut_off = "reason" not in row.told and len(row.told) >= TOLD_MAX
+            names += [] if cut_off or str(shortened(entry.reason)) == str(row.told.get("reason", "")) else ["reason"]
         if names:
             rows.append((f"{row.id}: {', '.join(dict.fromkeys(names))}", row))
             also.append(entry)

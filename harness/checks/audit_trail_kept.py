@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from harness.audit_entries import (
@@ -21,12 +22,15 @@ from harness.checks import finding
 from harness.checks.audit_complete import chain_problem
 from harness.checks.work_kept import EXCLUSIVE, unrecorded
 from harness.ledger import AUDIT, NO_LEDGER, ROUTE_KINDS, HeldRow, LedgerRow, Wrongs, not_read, span
+from harness.ledger_row import cut_word
 from harness.ledger_start import last_before, rows_before
 from harness.model import Event, Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
 HEAD, DIGEST, EVERY = "audit.head", "audit.digest", "audit.every_request"
 GUARD, FULL, DAMAGE, LOG = "log_write_guard", "disk_full", "log_corruption", "immutable_log"
+API = "api_server"
+BLIND_S = 10.0  # the head is looked at once a second; so long a log may need to be back after a fault of it
 SLACK_S = 0.005  # times of one process are rounded to a millisecond
 CLOCKS_S = 0.12  # those of two are known to 50 ms each
 BEFORE_S, AFTER_S = 1.0, 3.0  # a full disk is felt before the safeguard has seen it, and a while after
@@ -43,6 +47,7 @@ class AuditTrailKept:
     )
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
+        "signals.csv: audit_head_up",
         "target/audit.jsonl",
         "timeline: audit_head, clock_measured, deeds_logged, every row, fault_healed, fault_injected, read_back",
         "timeline: safeguard_engaged, safeguard_released",
@@ -168,7 +173,7 @@ class _Trail:
                 found[code] = f"{part!r} instead of {' or '.join(map(repr, sorted(allowed)))}"
         if row.outcome != ACCEPTED and not entry.reason:
             found["no_reason"] = "''"
-        elif row.outcome != ACCEPTED and row.error and entry.reason != row.error:
+        elif row.outcome != ACCEPTED and row.error and cut_word(entry.reason) != row.error:
             found["wrong_reason"] = f"{entry.reason!r} instead of {row.error!r}"
         return found
 
@@ -256,7 +261,27 @@ class _Trail:
         heads = {event.detail.get("sequence") for event in self.seen}
         if HEAD in offers and len(heads) < 2:
             return "history_not_seen", f"the log's head was seen {len(heads)} times: that shows no history"
+        blind = self._blind() if HEAD in offers else None
+        if blind:
+            return "history_not_seen", f"nobody saw the log's head from {blind[0]:.0f} s to {blind[1]:.0f} s"
         return "", ""
+
+    def _blind(self) -> tuple[float, float] | None:
+        """The first stretch in which nobody saw the log's head for longer than BLIND_S, though no fault struck it."""
+        record = self.record
+        start_s = record.baseline.at_s if record.baseline else 0.0
+        up = [row[0] for row in record.signals("audit_head_up").between(start_s, self.reading_s).rows if row[1] == 1.0]
+        struck = [
+            (fault.injected.at_s, (fault.healed.at_s if fault.healed else record.end_s) + BLIND_S)
+            for fault in record.faults
+            if fault.injected
+            and (fault.step.type in (FULL, DAMAGE) or {LOG, API} & {fault.step.subject, *fault.step.kernels})
+        ]
+        for since_s, until_s in pairwise([start_s, *up, self.reading_s]):
+            excused_s = sum(max(0.0, min(until_s, b) - max(since_s, a)) for a, b in struck)
+            if until_s - since_s - excused_s > BLIND_S:
+                return since_s, until_s
+        return None
 
 
 CODES = {

@@ -22,8 +22,10 @@ class BystandersUnharmed:
     """Four clauses, each with a code of its own; the first that fails names the finding.
 
     route_failing: a route whose kernels hold no faulted one failed two probes in a row (a probe asks once a second, so
-    one miss in a short run is no share of 1 %), or more than 1 % of at least 100 probes, or more than 1 % of its
-    users' requests, or its p99 exceeds the bound of a responsive route. A pressure on the whole machine excuses none.
+    one miss in a short run is no share of 1 %), three when all of them are time-outs of 2 s, or more than 1 % of at
+    least 100 probes, or more than 1 % of its users' requests, or its p99 exceeds the bound of a responsive route. A
+    probe that is told to come later failed, unless a playbook in force defers that kind of work. A pressure on the
+    whole machine excuses none.
     actor_cut_off: a kernel without a fault is not heard on the bus for 5 s while the subscriber hears itself, or the
     legitimate users are limited. false_alarm: an engagement that neither a fault of the plan nor our own witness of
     that quantity explains; what our witness explains is a side effect, and listed. not_released: a safeguard still
@@ -35,7 +37,7 @@ class BystandersUnharmed:
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
         "signals.csv: bus_canary, bus_heartbeats, cpu_percent, htm_queue_depth, kernel_heartbeat_age_s",
-        "signals.csv: memory_percent, model_first, route_latency_ms, route_up",
+        "signals.csv: memory_percent, model_first, route_deferred, route_latency_ms, route_up",
         "timeline: fault_ended, fault_injected, file_changed, kernel_changed, recovered, run_started",
         "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost, steady_state_met, symptom_seen",
     )
@@ -52,6 +54,7 @@ class BystandersUnharmed:
         remarks += [f"not judged: {SOURCES[key]}" for key in missing]
         effects = sorted({f"{one.name}: {one.because}" for one in seen if one.cause == WITNESS})
         remarks += [f"side effects: {'; '.join(effects)}"] if effects else []
+        remarks += bystanders.still_caused(record)
         failed = sorted((one for one in causes if one.verdict is Verdict.FAIL), key=lambda one: ORDER.index(one.code))
         chosen = failed or causes
         why = "; ".join([*(one.words for one in chosen), *remarks])

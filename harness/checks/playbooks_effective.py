@@ -28,6 +28,7 @@ from harness.traffic import RequestRow
 
 PERCENT_MIN = 95.0
 REQUESTS_MIN = 20
+SMALL_MIN = 3
 FEW = 5
 ORDER = ("leaks", "too_much", "silent", "too_few")
 RED = ("leaks", "too_much")
@@ -52,7 +53,8 @@ class PlaybooksEffective:
     Requests within 1 s of the playbook's finish or of the release are not counted. Legitimate users send each request
     once, so a row of the ledger is one request; of an attack, which asks again, the deferred ones are the attempts in
     requests.csv, and the leaks the accepted rows. A kind with fewer than 20 requests is judged together with the other
-    kinds of its playbook, which one rule of the target defers; fewer than 20 of all of them is too few where the
+    kinds of its playbook, which one rule of the target defers, and by itself where more than half of at least 3
+    passed; fewer than 20 of all of them is too few where the
     scenario expects the playbook, and otherwise a remark: what is nobody's claim need not last long enough to count.
     """
 
@@ -119,6 +121,11 @@ def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) 
     groups = {kind: some for kind, some in users.items() if kind not in few}
     if few:  # together with the rest of the playbook's
         groups[" and ".join(users)] = [row for some in users.values() for row in some]
+        for kind, some in few.items():  # a pool that is fine hides none that mostly leaks
+            passed = [row for row in some if not put_off(row)]
+            if len(some) >= SMALL_MIN and 2 * len(passed) > len(some):
+                words = f"{playbook} met {len(some) - len(passed)} of {len(some)} requests ({kind})"
+                seen.against("leaks", words, *[row.place for row in passed[:FEW]])
     for name, some in groups.items():
         if len(some) < REQUESTS_MIN:
             places = [row.place for row in some[:FEW]] or [f"timeline:{span.finished.seq}" for span in spans[:FEW]]

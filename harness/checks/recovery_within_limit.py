@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from harness.alarms import by_others
 from harness.checks import finding
+from harness.ledger import FEW
 from harness.model import Event, Finding, Kind, Verdict
 from harness.record import Record
 
@@ -15,11 +17,20 @@ EARLY_S = 0.5  # between a fault's end and the row that says so
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryWithinLimit:
-    """Of a scenario in a wave: within its own limit, from the end of its own faults."""
+    """Of a scenario in a wave: within its own limit, from the end of its own faults.
+
+    A safeguard that engages after the recovery is a relapse. Where it engages only after the load (the harness reads
+    the target back then), or our own witness shows its cause and no fault of the plan is behind it, somebody else may
+    have kept the machine busy: that is left open.
+    """
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_ended, kernel_changed, recovered, run_aborted, safeguard_engaged",
+        "requests.csv",
+        "signals.csv: cpu_percent, disk_busy_percent, htm_queue_depth, kernel_heartbeat_age_s, memory_percent",
+        "signals.csv: route_latency_ms, route_up",
+        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, read_back, recovered, run_aborted",
+        "timeline: safeguard_engaged, safeguard_released, symptom_seen",
     )
 
     def check(self, record: Record) -> Finding:
@@ -36,12 +47,18 @@ class RecoveryWithinLimit:
         if took_s < -EARLY_S:
             why = "the recovery was seen before the last fault had ended"
             return finding(self, Verdict.INCONCLUSIVE, why, well, code="seen_before_end")
-        relapse = record.relapse
+        signs = record.relapses
+        busy = {one.engaged.seq for one in record.engagements if by_others(record, one)} if signs else set()
+        relapse = next((event for event in signs if event.seq not in busy), None)
         if relapse is not None:
             why = f"well {took_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
             return finding(self, Verdict.FAIL, why, well, relapse, code="relapse")
         if well is None or took_s > limit_s:
             return self._late(record, ended_s, took_s)
+        if signs:
+            names = ", ".join(sorted({f"{one.subject} ({one.detail.get('subject', '')})" for one in signs}))
+            why = f"well {took_s:.1f} s after the last fault; later {names} engaged, by no fault of the plan"
+            return finding(self, Verdict.INCONCLUSIVE, why, well, *signs[:FEW], code="relapse_by_others")
         return finding(self, Verdict.PASS, f"recovered {_told(took_s, limit_s)}", well)
 
     def _late(self, record: Record, ended_s: float, took_s: float) -> Finding:

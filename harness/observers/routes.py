@@ -19,7 +19,10 @@ ID_FIELDS = ("intent_id", "retro_id", "knowledge_id")  # of a body: each request
 
 
 class RouteProbe:
-    """route_up and route_latency_ms of one route; an edge when it starts to fail or to be slow, and when it is well."""
+    """route_up, route_deferred and route_latency_ms of one route; an edge when it is down or slow, and when it is well.
+
+    Deferred work (503 with Retry-After) counts as up; route_deferred tells it from work that was done.
+    """
 
     every_s: ClassVar[float] = 1.0
 
@@ -59,6 +62,7 @@ class RouteProbe:
             yield Reading(at_s=at_s, name="asked", subject=name, asked={**asked, **answer})
         self.posting = False
         yield Reading(at_s=at_s, name="route_up", subject=name, value=float(up))
+        yield Reading(at_s=at_s, name="route_deferred", subject=name, value=float(up and deferred))
         yield Reading(at_s=at_s, name="route_latency_ms", subject=name, value=latency_ms)
         trouble = "route_down" if not up else "route_slow" if latency_ms > SLOW_MS else ""
         if trouble != self.trouble:

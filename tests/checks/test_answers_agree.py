@@ -127,3 +127,12 @@ def test_without_an_audit_trail_it_is_not_judged(tmp_path: Path) -> None:
     made.offers = tuple(key for key in OFFERS if "audit" not in key)
     one = found(CHECK, made.record(tmp_path))
     assert not one.judged and one.missing == ("ledgers.audit",)
+
+
+@pytest.mark.parametrize("more", [{"reason": "r" * 600}, {f"z{number}": number for number in range(40, 10, -1)}])
+def test_long_answers_are_compared_as_they_were_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("tests.trails.answer_to", lambda decision: {**answer_to(decision), **more})
+    one = found("answers_agree", trail().record(tmp_path))
+    assert one.verdict is Verdict.PASS, one.because

@@ -146,6 +146,34 @@ def test_a_head_that_a_fault_had_damaged_proves_nothing(tmp_path: Path) -> None:
     assert judged(made, tmp_path).verdict is Verdict.PASS
 
 
+def test_a_long_error_is_compared_as_far_as_it_was_kept(tmp_path: Path) -> None:
+    made = trail()
+    row = made.turn_down("intent", 7, "rejected", "w" * 150, 422, valid=False, flaw="negative_sla")
+    row["error"] = "w" * 100
+    assert judged(made, tmp_path).verdict is Verdict.PASS
+
+
+def looks(made: Trail, *blind: tuple[float, float]) -> None:
+    times = (float(second) for second in range(int(END) + 1))
+    made.draft.signals += [(t, "audit_head_up", "", float(not any(a <= t <= b for a, b in blind))) for t in times]
+
+
+def test_a_history_with_a_gap_is_inconclusive(tmp_path: Path) -> None:
+    made = trail()
+    looks(made, (20.0, 33.0))
+    one = judged(made, tmp_path)
+    assert (one.verdict, one.code) == (Verdict.INCONCLUSIVE, f"{CHECK}.history_not_seen")
+
+
+@pytest.mark.parametrize(("step", "code"), [("disk_full", "shown"), ("cpu_spike", "history_not_seen")])
+def test_a_struck_log_excuses_a_gap(tmp_path: Path, step: str, code: str) -> None:
+    made = trail()
+    struck = replace(made.draft.plan.steps[0], type=step)
+    made.draft.plan = replace(made.draft.plan, steps=(struck, *made.draft.plan.steps[1:]))
+    looks(made, (9.0, 24.0))
+    assert judged(made, tmp_path).code == f"{CHECK}.{code}"
+
+
 def test_lost_attempts_give_a_range(tmp_path: Path) -> None:
     """Of an attempt without an answer there may be an entry or not, and no more than one."""
     for extra, verdict in ((0, Verdict.PASS), (1, Verdict.PASS), (2, Verdict.FAIL)):

@@ -51,6 +51,23 @@ def down(route: str, *times: float) -> Break:
     return change
 
 
+def timed_out(route: str, *times: float) -> Break:
+    """Probes that were not answered within 2 s."""
+    latencies = [(at_s, "route_latency_ms", route, 2001.0) for at_s in times]
+    return both(down(route, *times), lambda made: made.signals.extend(latencies))
+
+
+def deferred(route: str, *times: float) -> Break:
+    """Probes that were told to come again later."""
+    return lambda made: made.signals.extend((at_s, "route_deferred", route, 1.0) for at_s in times)
+
+
+def defers(made: Draft) -> None:
+    """The target says that its playbook against pressure defers retrospectives."""
+    effects = {**made.plan.effects, "resource_pressure_cpu": {"defers": ("intent.deferrable", "retrospective")}}
+    made.plan = replace(made.plan, effects=effects)
+
+
 def slow(made: Draft) -> None:
     made.signals += [(half / 2, "route_latency_ms", RETRO, 6000.0) for half in range(int(END * 2))]
 
@@ -110,6 +127,10 @@ def both(*changes: Break) -> Break:
 
 RED: dict[str, tuple[Break, str]] = {
     "two probes missed in a row": (down(RETRO, 12.0, 12.5), "route_failing"),
+    "three probes time out": (timed_out(RETRO, 12.0, 12.5, 13.0), "route_failing"),
+    "one probe of two times out": (both(timed_out(RETRO, 12.0), down(RETRO, 12.5)), "route_failing"),
+    "work is deferred by nobody": (deferred(RETRO, 22.0, 22.5), "route_failing"),
+    "other work than the playbook's is deferred": (both(defers, deferred(CHECK, 12.0, 12.5)), "route_failing"),
     "a p99 of six seconds": (slow, "route_failing"),
     "users fail at a route": (answered(12.0, CHECK, "failed", 500), "route_failing"),
     "users wait six seconds": (answered(12.0, CHECK, "ok", 200, 9, 6000), "route_failing"),
@@ -153,11 +174,12 @@ def test_each_harm_is_red(tmp_path: Path, name: str) -> None:
 
 
 GREEN: dict[str, Break] = {
+    "two probes time out": timed_out(RETRO, 12.0, 12.5),
+    "work is deferred by its playbook": both(defers, deferred(RETRO, 12.0, 12.5)),
     "one probe is missed": down(RETRO, 12.0),
     "the struck route is down": down(KNOWLEDGE, *(10.0 + n / 2 for n in range(20))),
     "the struck kernel is not heard": unheard("memory_fusion", 9.0, 20.0),
     "a kernel is late for four seconds": unheard("sandbox", 12.0, 15.0),
-    "the subscriber is deaf as well": deaf,
     "memory is short": both(engaged(MONITOR, "memory"), signal("memory_percent", "target", 91.0)),
     "the queue is long": both(
         engaged("queue_pressure_monitor", "htm_queue"), signal("htm_queue_depth", "", 260.0, 11.25, 12.25)
@@ -190,6 +212,16 @@ def test_a_side_effect_is_listed(tmp_path: Path) -> None:
     assert "side effects: resource_pressure_monitor(memory)" in judged(made, tmp_path).because
 
 
+def test_a_cause_that_lasts_keeps_a_safeguard_engaged(tmp_path: Path) -> None:
+    made = draft()
+    engaged(MONITOR, "memory", 20.0, None)(made)
+    signal("memory_percent", "target", 91.0, 17.0, 23.0)(made)
+    assert judged(made, tmp_path / "over").code == "bystanders_unharmed.not_released"
+    signal("memory_percent", "target", 91.0, 23.0, END)(made)
+    found = judged(made, tmp_path / "lasts")
+    assert found.verdict is PASS and "its cause is still there: resource_pressure_monitor(memory)" in found.because
+
+
 def test_a_missing_witness_is_inconclusive(tmp_path: Path) -> None:
     made = draft().silence("htm_queue_depth")
     engaged("queue_pressure_monitor", "htm_queue")(made)
@@ -210,6 +242,27 @@ def test_a_safeguard_without_a_witness_is_inconclusive(tmp_path: Path) -> None:
 def test_a_silent_source_is_inconclusive(tmp_path: Path, signal_name: str, subject: str | None, code: str) -> None:
     found = judged(draft().silence(signal_name, subject), tmp_path)
     assert (found.verdict, found.code) == (UNSURE, f"bystanders_unharmed.{code}")
+
+
+def test_a_deaf_subscriber_is_inconclusive(tmp_path: Path) -> None:
+    made = draft()
+    deaf(made)
+    found = judged(made, tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "bystanders_unharmed.bus_deaf") and found.evidence
+
+
+def test_a_struck_bus_excuses_a_deaf_subscriber(tmp_path: Path) -> None:
+    made = draft()
+    since, until = 13.0, 22.0
+    made.signals = [row for row in made.signals if row[1] != "bus_canary" or not since <= row[0] <= until]
+    assert judged(made, tmp_path / "deaf").code == "bystanders_unharmed.bus_deaf"
+    made.add(since, Kind.KERNEL_CHANGED, "message_bus", TOLD, **{"from": "running", "to": "crashed"})
+    assert judged(made, tmp_path / "struck").verdict is PASS
+
+
+def test_a_kernel_that_was_never_heard_is_named(tmp_path: Path) -> None:
+    found = judged(draft().silence("bus_heartbeats", "sandbox"), tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "bystanders_unharmed.bus_unheard") and "sandbox" in found.because
 
 
 def test_lost_events_accuse_nobody_of_a_missing_release(tmp_path: Path) -> None:

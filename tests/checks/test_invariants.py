@@ -10,8 +10,8 @@ import pytest
 
 from harness import catalog
 from harness.checks import finding
-from harness.judge import judge, verdict
-from harness.model import INVARIANT, Finding, Invariant, Kind, Verdict, invariants_judged, not_passed
+from harness.judge import judge, judge_claim, verdict
+from harness.model import INVARIANT, Claim, Finding, Invariant, Kind, Verdict, invariants_judged, not_passed
 from harness.plan import Options, build_plan
 from harness.record import Record
 from harness.scenario import ScenarioError, load_file
@@ -82,6 +82,19 @@ def test_without_a_source_a_required_one_is_inconclusive(planted: None, tmp_path
     findings = judge(record_of(healthy(), tmp_path, require=("planted",)))
     assert planted_finding(findings).code == "planted.not_judged"
     assert verdict(findings) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", ["bystanders_unharmed", "playbooks_effective"])
+def test_what_a_check_leaves_unjudged_may_be_required(name: str, tmp_path: Path) -> None:
+    draft = healthy()
+    routes = dict.fromkeys(draft.plan.routes, draft.plan.kernels)
+    draft.plan = replace(draft.plan, routes=routes)
+    claim = Claim(claim="planted", check=name, group=INVARIANT)
+    offers = ("playbook_effects.any",)
+    free = judge_claim(record_of(draft, tmp_path / "free", offers), claim)
+    bound = judge_claim(record_of(draft, tmp_path / "bound", offers, require=(name,)), claim)
+    assert (free.verdict, bound.verdict) == (Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE)
+    assert bound.code == f"{name}.not_judged" and bound.missing == free.missing
 
 
 def test_an_unknown_required_invariant_is_refused(planted: None, tmp_path: Path) -> None:

@@ -49,6 +49,25 @@ def test_a_relapse_after_the_recovery_is_a_failure(tmp_path: Path, kind: Kind) -
     assert told.verdict is Verdict.FAIL and "ill again" in told.because and len(told.evidence) == 2
 
 
+def test_a_machine_that_others_keep_busy_is_no_relapse(tmp_path: Path) -> None:
+    draft = healthy().add(RECOVERED + 4.0, Kind.SAFEGUARD_ENGAGED, MONITOR, "t", subject="memory", incident_id="late")
+    draft.signals = [row for row in draft.signals if row[1:3] != ("memory_percent", "target")]
+    assert found(draft.record(tmp_path / "unseen"), "recovery_within_limit").code == "recovery_within_limit.relapse"
+    draft.signals += [(RECOVERED + half / 4, "memory_percent", "target", 95.0) for half in range(16)]
+    told = found(draft.record(tmp_path / "seen"), "recovery_within_limit")
+    assert (told.verdict, told.code) == (Verdict.INCONCLUSIVE, "recovery_within_limit.relapse_by_others")
+    draft.add(RECOVERED + 4.5, Kind.KERNEL_CHANGED, "governance", "t", to="gone")
+    assert found(draft.record(tmp_path / "ill"), "recovery_within_limit").code == "recovery_within_limit.relapse"
+
+
+def test_an_alarm_after_the_load_is_no_relapse(tmp_path: Path) -> None:
+    draft = healthy().add(RECOVERED + 4.0, Kind.SAFEGUARD_ENGAGED, MONITOR, "t", subject="cpu", incident_id="late")
+    assert found(draft.record(tmp_path / "load"), "recovery_within_limit").code == "recovery_within_limit.relapse"
+    draft.add(END - 0.5, Kind.READ_BACK, draft.plan.scenario_id, "run", rows=0, problems=[], began_s=RECOVERED + 3.0)
+    told = found(draft.record(tmp_path / "read"), "recovery_within_limit")
+    assert told.code == "recovery_within_limit.relapse_by_others" and told.evidence
+
+
 @pytest.mark.parametrize(
     "text", ["failure_percent < 5s", "cpu_usage_peak >= 85ms", "latency_p99 < 50%", "message_bus.acl_violations > 5s"]
 )

@@ -187,6 +187,18 @@ def test_too_few_requests_are_inconclusive(tmp_path: Path) -> None:
     assert (found.verdict, found.code) == (UNSURE, "playbooks_effective.too_few")
 
 
+@pytest.mark.parametrize(("passed", "verdict"), [(2, PASS), (3, FAIL)])
+def test_a_pool_hides_no_rare_kind_that_mostly_leaks(tmp_path: Path, passed: int, verdict: Verdict) -> None:
+    made = world(per_s=16)
+    rare = [row for row in made.rows if inside(row, "retrospective")]
+    under = [row for row in made.rows if row["work"] == "retrospective" and PRESSURE < row["at_s"] < SHED_END]
+    made.rows = [row for row in made.rows if row not in under or row in rare[:4]]
+    for row in rare[:passed]:
+        row.update(outcome="accepted", status=200, deferred_for="")
+    found = made.judge(tmp_path)
+    assert found.verdict is verdict, found.because
+
+
 def test_a_rare_kind_is_judged_with_the_rest_of_its_playbook(tmp_path: Path) -> None:
     made = world()
     rare = [row for row in made.rows if inside(row, "retrospective")]

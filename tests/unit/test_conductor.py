@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 
-from faults.helpers.witness import Level
-from harness.conductor import Conductor, Held
+from faults.helpers.witness import Level, Rate
+from harness.conductor import Conductor, Held, Witnessed
 from harness.contracts import ATTAIN_LIMIT_S
 from harness.model import Effect, Hold, Kind, Magnitude, Sample, Step, Undo
 
@@ -266,7 +267,19 @@ def test_a_witness_counts_from_attainment_on() -> None:
     ended = ended_of([(0.0, reached(40.0)), (2.0, reached(85.0))], [(0.0, 20.0), (2.0, 84.0)])
     assert ended["lasted_s"] == 5.0
     told = {"name": "somebody else", "mean": 84.0, "error": 0.0, "last": 84.0, "in_force_s": 5.0}
-    assert ended["witness"] == told
+    assert {name: ended["witness"][name] for name in told} == told
+    assert ended["witness"]["fresh"] == ended["witness"]["looks"] > 5 and "stale_s" not in ended["witness"]
+
+
+def test_a_witness_that_falls_silent_is_stale() -> None:
+    began_s = time.monotonic() - 30.0
+    read = [(began_s, 1000.0), (began_s + 1.0, 2000.0)]
+    witnessed = Witnessed("the bus", Rate(lambda _: read.pop(0) if len(read) > 1 else read[0]))
+    for second in range(8):
+        witnessed.look(float(second), Effect(), 900.0)
+    witnessed.over(8.0, Effect(), 900.0)
+    told = witnessed.summary()
+    assert (told["mean"], told["fresh"], told["looks"]) == (1000.0, 1, 9) and told["stale_s"] >= 29.0
 
 
 def test_a_fault_undone_in_secret_is_in_force_for_less() -> None:

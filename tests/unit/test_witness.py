@@ -46,6 +46,8 @@ def attained(draft: Draft, folder: Path, step: str) -> Finding:
         ("acl_flood", {"witness": {**CONTRADICTED, "mean": 949.0, "error": 2.0}}, "shown"),
         ("acl_flood", {"witness": {"name": "the bus", "because": "it cannot be read"}}, "witness_silent"),
         ("acl_flood", {"witness": None}, "witness_silent"),
+        ("acl_flood", {"witness": {**CONTRADICTED, "mean": 1000.0, "stale_s": 5.2}, "lasted_s": 7.1}, "witness_silent"),
+        ("acl_flood", {"witness": {**CONTRADICTED, "mean": 1000.0, "stale_s": 4.0}, "lasted_s": 7.1}, "shown"),
         ("kernel_pause", {"witness": {**CONTRADICTED, "mean": 0.0}}, "witness_disagrees"),
         ("kernel_pause", {"witness": {**CONTRADICTED, "mean": 1.0, "last": 1.0}}, "ended_early"),
         ("kernel_pause", {"witness": {**CONTRADICTED, "mean": 1.0, "last": 0.0}}, "shown"),

@@ -406,6 +406,9 @@ def test_deferred_work_is_no_symptom(server: FakeServer, view: FakeView) -> None
         server.answers["/work"] = Answer(status=503, headers=((name, "3"),), body=body)
         readings = look(probe_of(view), view)
         assert samples(readings, "route_up") == {"GET /work": 1.0} and not edges(readings, Kind.SYMPTOM_SEEN)
+        assert samples(readings, "route_deferred") == {"GET /work": 1.0}
+    server.answers["/work"] = Answer()
+    assert samples(look(probe_of(view), view), "route_deferred") == {"GET /work": 0.0}
 
 
 def test_a_slow_route_is_a_symptom_though_it_is_up(
