@@ -80,7 +80,7 @@ def changes(folder: Path, first: Event | None, finished: Event | None) -> dict[s
         names = [str(one) for one in outside] if isinstance(outside, list) else WRITTEN_LATER
         told, now = {**told, **_recorded(finished)}, {**now, **hashes(folder, names)}
         name = undo_log.NAME
-        if name in told and now.get(name) not in (None, ODD, told[name]) and _healed_later(folder, finished, told[name]):
+        if now.get(name) not in (None, ODD) and name in told and _healed_later(folder, finished, told[name]):
             now[name] = told[name]
     return _differences(told, now)
 

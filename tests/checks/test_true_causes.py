@@ -120,7 +120,7 @@ def alone(draft: Draft) -> Draft:
     """The same run, planned with no fault but the attack."""
     plan, others = draft.plan, ("acl_flood", "kernel_pause")
     kept = [one for one in plan.claims if not {*one.needs, one.args.get("step_id")} & set(others)]
-    coverage = {STEP: rows for step, rows in plan.coverage.items() if step == STEP}
+    coverage = {STEP: plan.coverage[STEP]}
     steps = tuple(step for step in plan.steps if step.step_id == STEP)
     draft.plan = replace(plan, steps=steps, claims=tuple(kept), coverage=coverage)
     draft.events = [one for one in draft.events if one.subject not in others]
