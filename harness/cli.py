@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before anything else is imported, so that an impor
 import argparse
 import os
 import random
+import select
 import signal
 import subprocess
 import time
@@ -91,10 +92,35 @@ def main() -> int:
     options, rest = parser.parse_known_args(mine)
     if (rest or for_locust) and options.verb not in ("run", "waves"):
         parser.error(f"unknown: {' '.join([*rest, *for_locust])}")
+    return _heard(_done(options, rest + for_locust))
+
+
+def _heard(code: int) -> int:
+    """*code*; quiet where nobody reads what is printed any more, as behind `| head -1`."""
+    if not _is_read():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    return code
+
+
+def _is_read() -> bool:
+    """False when whoever read what is printed has gone."""
+    try:
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return not any(what & select.POLLERR for _, what in poll.poll(0))
+    except BrokenPipeError:
+        return False
+    except (OSError, ValueError):  # it is no file at all
+        return True
+
+
+def _done(options: argparse.Namespace, rest: list[str]) -> int:
+    """The exit code of a verb; what goes wrong in it is said in words."""
     try:
         if options.verb not in WITHOUT_PARTS:
             own_parts.check()
-        return VERBS[options.verb](options, rest + for_locust) if options.verb else menu.main()
+        return VERBS[options.verb](options, rest) if options.verb else menu.main()
     except (CatalogError, KeyRefused, ScenarioError, TargetError, TwinRefused) as error:
         print(error, file=sys.stderr)
         return 2
@@ -102,6 +128,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return Verdict.INCONCLUSIVE.exit_code
     except Exception as error:  # the exit code of a crash must not be that of a FAIL
+        if isinstance(error, BrokenPipeError) and not _is_read():
+            return Verdict.INCONCLUSIVE.exit_code  # nobody was told a verdict
         traceback.print_exc()
         print(f"grace-chaos crashed: {type(error).__name__}: {error}", file=sys.stderr)
         return Verdict.INCONCLUSIVE.exit_code

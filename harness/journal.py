@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -92,6 +91,7 @@ class Journal:
                 self._file.close()
 
 
+AT_S_MAX = 1e12  # more seconds than any run has; an integer of JSON may be too large to be a float at all
 JUDGED = ("plan.json", "signals.csv", "requests.csv")
 JUDGED_IF_THERE = ("ledger.jsonl", "target/*.jsonl", "state/*.json")
 
@@ -108,8 +108,8 @@ def event_of(row: Mapping[str, Any]) -> Event:
     texts = (event.wall_time, event.subject, event.source, event.prev_hash, event.hash)
     if not all(isinstance(one, str) for one in texts) or not isinstance(event.detail, dict):
         raise TypeError("a text is expected where there is none")
-    if isinstance(event.at_s, bool) or not isinstance(event.at_s, int | float) or not math.isfinite(event.at_s):
-        raise TypeError(f"at_s: a number is expected, not {event.at_s!r}")
+    if isinstance(event.at_s, bool) or not isinstance(event.at_s, int | float) or not -AT_S_MAX < event.at_s < AT_S_MAX:
+        raise TypeError(f"at_s: a number of seconds is expected, not {str(event.at_s)[:20]}")
     return event
 
 
@@ -127,7 +127,7 @@ def read_journal(path: Path) -> tuple[tuple[Event, ...], str]:
             row = json.loads(line.decode())
             event = event_of(row)
             whole = event.seq == number and event.prev_hash == previous and row_hash(row) == event.hash
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             if number == torn:
                 return tuple(events), f"{path.name}:{number}: the last row is torn, and left out"
             return tuple(events), f"{path.name}:{number}: not an event: {' '.join(str(error).split())}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 class Kind(StrEnum):
@@ -380,3 +380,31 @@ def invariants_judged(findings: Iterable[Finding]) -> str:
     mine = [one for one in findings if one.group == INVARIANT]
     judged = sum(one.verdict is not Verdict.NOT_APPLICABLE for one in mine)
     return f"{judged} of {len(mine)} invariants judged" if mine else ""
+
+
+PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
+
+
+def check_fields(one: Any) -> None:
+    """Raises TypeError or OverflowError for a field of a dataclass that does not hold what it says, such as null."""
+    for name, hint in get_type_hints(type(one)).items():
+        if hasattr(one, name):
+            _check(getattr(one, name), hint, f"{type(one).__name__.lower()}.{name}")
+
+
+def _check(value: Any, hint: Any, place: str) -> None:
+    if is_dataclass(hint):
+        check_fields(value)
+    elif hint in PLAIN:
+        if not isinstance(value, PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
+            raise TypeError(f"{place}: {hint.__name__} is expected, not {str(value)[:20]!r}")
+        if hint in (int, float):
+            float(value)
+    elif get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
+        for number, item in enumerate(value):
+            _check(item, get_args(hint)[0], f"{place}[{number}]")
+    elif get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{place}: a mapping is expected, not {str(value)[:20]!r}")
+        for key, item in value.items():
+            _check(item, get_args(hint)[1], f"{place}.{key}")

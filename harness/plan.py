@@ -18,7 +18,7 @@ from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit,
 from harness.expect import alarm_witnesses, expect, playbook_for, setup_of
 from harness.impossible import impossible
 from harness.limits import Limits, exceeded
-from harness.model import Claim, Magnitude, Plan, Setup, Slo, Step
+from harness.model import Claim, Magnitude, Plan, Setup, Slo, Step, check_fields
 from harness.required import invariant_claims, validity_claims
 from harness.scenario import Execution, FaultEntry, Scenario, ScenarioError
 from harness.stop import StopError, parse_stop
@@ -397,8 +397,10 @@ def plan_from_json(text: str) -> Plan:
         unheard_of = {step_id for one in claims for step_id in one.needs} - {step.step_id for step in steps}
         if unheard_of:
             raise KeyError(f"no step is called {', '.join(sorted(unheard_of))}")
-        return Plan(**{**rest, "steps": steps, "claims": claims, "coverage": coverage, "routes": routes})
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        plan = Plan(**{**rest, "steps": steps, "claims": claims, "coverage": coverage, "routes": routes})
+        check_fields(plan)
+        return plan
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"plan.json: not a plan: {error}") from None
 
 

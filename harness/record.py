@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,6 +122,7 @@ class Record:
 
         A run that was killed is one: what is torn is left out, and told in chain_problem and torn.
         """
+        _no_pipe(folder)
         plan = plan_from_json((folder / "plan.json").read_text(encoding="utf-8"))
         events, problem = read_journal(folder / "timeline.jsonl")
         torn: list[str] = []
@@ -434,3 +436,14 @@ class Record:
         if self.recovered is None or self.last_fault_end_s is None:
             return None
         return self.recovered.at_s - self.last_fault_end_s
+
+
+def _no_pipe(folder: Path) -> None:
+    """Raises ValueError for a folder that holds a pipe or a device: reading it might never end."""
+    for path in (folder, *folder.rglob("*")):
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # whoever reads it says so
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise ValueError(f"{path.relative_to(folder)} is not a regular file")

@@ -135,7 +135,7 @@ def _differs(signed: Any, now: dict[str, Any]) -> str:
     if signed.get("timeline_head") != now["timeline_head"]:
         head = str(signed.get("timeline_head"))[:16]
         return f"the timeline ends with {now['timeline_head'][:16]}, and {head} was signed: it was written anew"
-    others = [name for name in now if name != "run" and signed.get(name) != now[name]]
-    scenario = str(signed.get("run")).partition("/")[0] != now["run"].partition("/")[0]
-    others += ["run"] if scenario else []
+    if signed.get("run") != now["run"]:
+        return f"the folder is {now['run']}, and {str(signed.get('run'))[:200]} was signed"
+    others = [name for name in now if signed.get(name) != now[name]]
     return f"not what was signed: {', '.join(others)}" if others else ""

@@ -17,7 +17,7 @@ from harness.signing import PublicKey
 from harness.suite_check import GRACE, Asked, SuiteRefused
 from harness.suite_console import run_to_exit_code
 from harness.suite_entries import is_suite, split
-from harness.suite_result import Result
+from harness.suite_result import Result, is_of
 from harness.suite_run import resume_suite, start_suite
 from harness.suite_state import Row, read_state, write_pages
 from harness.verify import verified
@@ -129,7 +129,16 @@ def verify(path: Path, key: PublicKey | None = None) -> int:
         state = read_state(path)
     except SuiteRefused as error:
         return refuse(str(error))
-    return verify_rows(state.rows, lambda row: verified(state.asked.out / row.run_folder, key), key is not None)
+    return verify_rows(state.rows, lambda row: _again(state.asked.out / row.run_folder, row, key), key is not None)
+
+
+def _again(folder: Path, row: Row, key: PublicKey | None) -> Result:
+    """The verdict of a row's run folder, which must be of the row's scenario and seed."""
+    found = verified(folder, key)
+    if (folder / "plan.json").is_file() and not is_of(folder, row.scenario_id, row.seed):
+        why = f"{row.run_folder} is not a run of {row.scenario_id} with seed {row.seed}"
+        return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder)
+    return found
 
 
 def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result], each: bool = False) -> int:

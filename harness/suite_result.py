@@ -30,7 +30,7 @@ def folders_of(out: Path, scenario_id: str) -> set[Path]:
 
 def result(fresh: set[Path], scenario_id: str, seed: int, code: int, said: str) -> Result:
     """*fresh*: the run folders that were not there before; one must be of this scenario and this seed."""
-    mine = [folder for folder in sorted(fresh) if _is_of(folder, scenario_id, seed)]
+    mine = [folder for folder in sorted(fresh) if is_of(folder, scenario_id, seed)]
     how = f"killed by {_signal(-code)}" if code < 0 else f"exit code {code}"
     if len(mine) != 1:
         what = f"{len(mine)} run folders" if mine else "no run folder"
@@ -79,7 +79,8 @@ def incident_in(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_of(folder: Path, scenario_id: str, seed: int) -> bool:
+def is_of(folder: Path, scenario_id: str, seed: int) -> bool:
+    """Whether a run folder is of this scenario and this seed, by its plan."""
     try:
         plan = plan_from_json((folder / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.model import Verdict
+from harness.model import Verdict, check_fields
 from harness.suite_check import Asked, SuiteRefused
 from harness.suite_entries import Entry, seed_of
 from harness.suite_result import incident_in
@@ -170,7 +170,7 @@ def _read(path: Path) -> State:
             raise ValueError(f"its schema is {data.get('schema')!r}, not {SCHEMA!r}")
         asked = replace(Asked.from_json(data["asked"]), out=path.resolve().parent)  # it may have been moved
         rows = tuple(row_of(one) for one in data["scenarios"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SuiteRefused(f"{path}: not a suite report: {error}") from None
     stamp = path.name.removeprefix("chaos_report_").removesuffix(".json")
     return State(asked=asked, stamp=stamp, rows=rows, cut=str(data.get("cut", "")))
@@ -179,5 +179,6 @@ def _read(path: Path) -> State:
 def row_of(data: Mapping[str, Any]) -> Row:
     known = {one.name for one in fields(Row)}
     row = Row(**{key: value for key, value in data.items() if key in known})
+    check_fields(row)
     Verdict(row.verdict)
     return row

@@ -16,7 +16,7 @@ from typing import Any
 from harness.model import Finding, Verdict
 from harness.reporting import FINDINGS, VERSION, Judged, judged
 from harness.required import FORMAT_KEY
-from harness.signing import PublicKey, untrusted
+from harness.signing import PublicKey, statement_of, untrusted
 from harness.suite_result import Result, because
 
 NAMED = 3  # of the findings that differ
@@ -31,6 +31,7 @@ class Verification:
     differs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was not compared, and why
     distrust: str = ""
+    signed: str = ""  # the run that was signed, "SCENARIO/UTC", where a key was given and the signature holds
 
     @property
     def verdict(self) -> Verdict:
@@ -49,6 +50,7 @@ class Verification:
         """What a person must know beside the findings, a line each."""
         lines = [*(f"differs: {one}" for one in self.differs), *(f"not compared: {one}" for one in self.notes)]
         lines += [f"not trusted: {self.distrust}"] if self.distrust else []
+        lines += [f"signed: {self.signed}"] if self.signed else []
         if self.verdict is not self.judged.verdict:
             lines.append(f"verdict: {self.verdict.value} (exit {self.verdict.exit_code}): {self.because}")
         return lines
@@ -68,7 +70,10 @@ def verify_folder(folder: Path, key: PublicKey | None = None) -> Verification:
     else:
         differs += [_of_report(folder, name, text) for name, text in found.files.items() if name != FINDINGS]
     distrust = untrusted(folder, found.record, key) if key is not None else ""
-    return Verification(judged=found, differs=tuple(filter(None, differs)), notes=tuple(notes), distrust=distrust)
+    signed = statement_of(folder, found.record)["run"] if key is not None and not distrust else ""
+    return Verification(
+        judged=found, differs=tuple(filter(None, differs)), notes=tuple(notes), distrust=distrust, signed=signed
+    )
 
 
 def verified(folder: Path, key: PublicKey | None = None) -> Result:

@@ -48,14 +48,17 @@ def is_report(path: Path) -> bool:
     """Whether a file is the report of a test run in waves."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and told.get("schema") == SCHEMA
 
 
 def verify(path: Path, key: PublicKey | None = None) -> int:
     """`grace-chaos verify` of such a report: each scenario's share of its wave is judged again; the worst decides."""
-    rows = [row_of(one) for one in json.loads(path.read_text(encoding="utf-8"))["scenarios"]]
+    try:
+        rows = [row_of(one) for one in json.loads(path.read_text(encoding="utf-8"))["scenarios"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        return refuse(f"{path}: not a report of a test run in waves: {type(error).__name__}: {error}")
     return verify_rows(rows, lambda row: _again(path.parent / row.run_folder, row, key), key is not None)
 
 

@@ -31,6 +31,7 @@ from harness.record import Record
 from harness.seal import SIGNATURE
 from harness.signing import KEY_BYTES_MAX, KeyRefused, load_private, load_public, sign, untrusted
 from harness.suite_check import Asked, SuiteRefused, check
+from harness.suite_state import SCHEMA as SUITES
 from tests.drafts import healthy
 from tests.golden.__main__ import HERE, RUN
 from tests.sealed import chain_anew, sealed
@@ -91,6 +92,36 @@ def raise_limit(folder: Path) -> None:
 
 
 # verify --key
+
+
+def test_the_signed_run_is_told(signed: tuple[Path, Path], verify: Verify) -> None:
+    folder, public = signed
+    assert f"signed: MF01_triple_threat/{folder.name}" in verify(folder, "--key", public)[1].splitlines()
+    assert "signed:" not in verify(folder)[1]
+
+
+def test_a_run_under_another_time_is_not_the_signed_one(signed: tuple[Path, Path], verify: Verify) -> None:
+    folder, public = signed
+    moved = folder.rename(folder.with_name("20270101T000000.000000Z"))
+    code, said = verify(moved, "--key", public)
+    assert code == 3 and f"not trusted: the folder is MF01_triple_threat/{moved.name}, and " in said
+
+
+@pytest.mark.parametrize(("scenario", "more", "code"), [("X", 0, 3), ("MF01_triple_threat", 1, 3)])
+def test_a_suite_row_names_a_run_of_its_own(
+    signed: tuple[Path, Path], verify: Verify, tmp_path: Path, scenario: str, more: int, code: int
+) -> None:
+    folder, public = signed
+    seed = Record.load(folder).plan.seed + more
+    row = {"scenario_id": scenario, "name": "x", "category": "c", "severity": 1, "word": "X", "seed": seed}
+    row |= {"expected_s": 1.0, "verdict": "PASS"}
+    asked = Asked(scenarios=("X",), out=tmp_path, seed=1).to_json()
+    path = tmp_path / "chaos_report_x.json"
+    told = {"schema": SUITES, "asked": asked, "scenarios": [{**row, "run_folder": folder.name}]}
+    path.write_text(json.dumps(told), encoding="utf-8")
+    for words in ((), ("--key", public)):
+        found, said = verify(path, *words)
+        assert found == code and f"{folder.name} is not a run of {scenario} with seed {seed}" in said
 
 
 def test_the_original_is_told_by_its_key(signed: tuple[Path, Path], verify: Verify) -> None:

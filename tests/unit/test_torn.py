@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,13 @@ from harness.judge import judge, verdict
 from harness.model import Finding, Kind, Verdict
 from harness.plan import plan_from_json
 from harness.record import Record
+from harness.suite_check import Asked
+from harness.suite_state import SCHEMA as SUITES
 from harness.traffic import RequestRow
+from harness.wave_state import SCHEMA as WAVES
 from tests.drafts import healthy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CSV = ("signals.csv", "requests.csv")
 
@@ -221,3 +230,93 @@ def test_no_damage_is_a_traceback_or_a_pass(tmp_path: Path, whole: dict[str, byt
         answer is Verdict.PASS and damaged != content
     ):  # a blank more or less between the words of a row changes nothing of what it says
         assert name == "timeline.jsonl" and record.events == Record.load(put(tmp_path, whole)).events
+
+
+def null_asked(plan: dict[str, Any]) -> None:
+    plan["steps"][0]["asked"]["value"] = None
+
+
+def null_args(plan: dict[str, Any]) -> None:
+    plan["claims"][0]["args"] = None
+
+
+def long_number(plan: dict[str, Any]) -> None:
+    plan["recovery_limit_s"] = 10**400
+
+
+@pytest.mark.parametrize("bend", [null_asked, null_args, long_number])
+def test_a_plan_of_other_types_is_no_plan(
+    tmp_path: Path, whole: dict[str, bytes], bend: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    plan = json.loads(whole["plan.json"])
+    bend(plan)
+    folder = put(tmp_path, whole, plan=json.dumps(plan).encode())
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "verify", str(folder)])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert "not a run folder: plan.json: not a plan: " in said.err and "Traceback" not in said.err
+
+
+def test_a_time_of_many_digits_ends_the_reading(
+    tmp_path: Path, whole: dict[str, bytes], monkeypatch: Any, capsys: Any
+) -> None:
+    rows = whole["timeline.jsonl"].split(b"\n")
+    rows[2] = json.dumps({**json.loads(rows[2]), "at_s": 10**400}).encode()
+    folder = put(tmp_path, whole, timeline=b"\n".join(rows))
+    assert "timeline.jsonl:3: not an event" in Record.load(folder).chain_problem
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "verify", str(folder)])
+    assert main() == 3 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["plan.json", "timeline.jsonl", "signals.csv"])
+def test_a_pipe_in_a_run_folder_is_never_waited_for(
+    tmp_path: Path, whole: dict[str, bytes], name: str, monkeypatch: Any, capsys: Any
+) -> None:
+    folder = put(tmp_path, whole)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    keeps_it_from_waiting = os.open(folder / name, os.O_RDWR | os.O_NONBLOCK)
+    os.write(keeps_it_from_waiting, b"x")
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "verify", str(folder)])
+    signal.alarm(20)
+    try:
+        assert main() == 2
+    finally:
+        signal.alarm(0)
+        os.close(keeps_it_from_waiting)
+    assert f"not a run folder: {name} is not a regular file" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_is_no_crash(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    folder = put(tmp_path, whole)
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = [sys.executable, "-m", "harness.cli", "verify", str(folder)]
+    done = subprocess.run(words, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=120, cwd=ROOT)
+    os.close(writes)
+    assert done.stderr == "" and done.returncode != 1
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"scenarios": None}, {"scenarios": [5]}, {"scenarios": [{"run_folder": 5}]}], ids=str
+)
+def test_a_report_of_waves_of_another_shape_is_none(
+    tmp_path: Path, told: dict[str, Any], monkeypatch: Any, capsys: Any
+) -> None:
+    path = tmp_path / "chaos_report_x.json"
+    path.write_text(json.dumps({"schema": WAVES, **told}))
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "verify", str(path)])
+    assert main() == 2 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("schema", [WAVES, SUITES])
+def test_a_row_that_names_no_text_as_folder(tmp_path: Path, schema: str, monkeypatch: Any, capsys: Any) -> None:
+    row = {"scenario_id": "X", "name": "x", "category": "c", "severity": 1, "word": "X", "seed": 1, "expected_s": 1.0}
+    asked = Asked(scenarios=("X",), out=tmp_path, seed=1).to_json()
+    path = tmp_path / "chaos_report_x.json"
+    told = {"schema": schema, "asked": asked, "scenarios": [{**row, "verdict": "PASS", "run_folder": 5}]}
+    path.write_text(json.dumps(told))
+    monkeypatch.setattr("sys.argv", ["grace-chaos", "verify", str(path)])
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert "run_folder" in said and "Traceback" not in said
