@@ -168,6 +168,11 @@ class FaultRecord:
         return _numbers(told.get("also") if isinstance(told, dict) else None)
 
     @property
+    def unwitnessed(self) -> tuple[str, ...]:
+        """Those of the magnitudes besides `asked` that nobody but the fault itself measured."""
+        return tuple(one.name for one in self.step.also_asked if one.name not in self._also_witnessed)
+
+    @property
     def _also_witnessed(self) -> Mapping[str, float]:
         return _numbers(self.witness.get("also"))
 

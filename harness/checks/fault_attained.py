@@ -46,6 +46,8 @@ class FaultAttained:
             f" p5 {achieved.get('p5', 0):g}, p95 {achieved.get('p95', 0):g}){_witnessed(fault)},"
             f" ended by {fault.ended_by}"
         )
+        if alone := [name for name in fault.unwitnessed if name != INVALID_SHARE]:  # the ledger shows that share
+            why += f"; no second witness of its {', '.join(alone)}"
         return finding(self, Verdict.PASS, why, *rows)
 
 

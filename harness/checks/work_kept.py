@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,6 +33,8 @@ TOLD_BY = {
     "retrospective": "ledgers.retrospectives.proof",
     "knowledge": "audit.every_request",
 }
+TIMEOUT = "timeout"  # given up after three tries: docs/kernels.md
+MACHINE, SCHEDULER, ON_WORKERS = "machine", "scheduler", ("worker", "code_patch")
 DUPLICATE = "duplicate_id"  # bears the id of another request, which is held
 
 
@@ -71,12 +73,13 @@ class WorkKept:
         if not accepted:
             why = f"none of {sum(len(one.sent) for one in kinds)} requests that change state was accepted"
             return self._left_open("no_work", why, *(span(record.ledger) or ("ledger.jsonl:1",)), lacking=lacking)
-        for code in ("not_told", "start_not_known"):
+        for code in ("ended_unfinished", "not_told", "start_not_known"):
             if untold := [words for one in kinds for found, words in one.untold if found == code]:
                 return self._left_open(code, "; ".join(untold), *span(accepted), lacking=lacking)
         counts = ", ".join(f"{len(one.accepted)} {one.name}" for one in kinds)
         why = f"accepted and held once, finished and as sent: {counts}"
         why += "; nothing else is held" if EXCLUSIVE in offers else "; nothing else is held under an id of this run"
+        why = "; ".join([why, *(words for one in kinds for words in one.remarks)])
         held = [place for one in kinds for place in span(one.held or ())]
         missing = (*lacking, *(key for one in kinds for key in one.missing))
         return finding(self, Verdict.PASS, why, *span(accepted), *held, read_back, missing=missing)
@@ -98,6 +101,7 @@ class _Kind:
         self.full = TOLD_BY[kind] in record.plan.offers
         self.missing: tuple[str, ...] = () if self.full or not self.accepted else (TOLD_BY[kind],)
         self.untold: list[tuple[str, str]] = []
+        self.remarks: list[str] = []
         self.by_id: dict[str, list[HeldRow]] = {}
         for row in self.held or ():
             self.by_id.setdefault(row.text(self.id_field), []).append(row)
@@ -158,8 +162,39 @@ class _Kind:
             if row.text("status") not in OVER
         ]
         wrong.note("not_final", f"accepted {self.name} are not finished", open_ones)
+        self._unfinished(stated, wrong)
         if len(stated) < len(found):
             self.untold.append(("not_told", f"the target does not say the state of its {self.name}"))
+
+    def _unfinished(self, stated: Sequence[HeldRow], wrong: Wrongs) -> None:
+        """Accepted work that was given up: only a fault of what carries it out may be the reason."""
+        given_up = [row for row in stated if row.text("status") in OVER and row.text("status") != COMPLETED]
+        if not given_up:
+            return
+        words, struck = f"accepted {self.name} were given up", self._struck()
+        if not struck:
+            named = [(f"{row.text(self.id_field)}: {row.text('status')}", row) for row in given_up]
+            wrong.note("ended_unfinished", f"{words}, and no fault struck what carries them out", named)
+        elif failed := [row for row in given_up if row.text("status") != TIMEOUT]:
+            why = f"{len(failed)} {words} as failed, and {', '.join(struck)} may be why"
+            self.untold.append(("ended_unfinished", why))
+        else:
+            self.remarks.append(f"{len(given_up)} {self.name} ended as {TIMEOUT}, for {', '.join(struck)}")
+
+    def _struck(self) -> list[str]:
+        """Faults of the plan on the whole machine, on workers, or on a kernel that work of this kind needs."""
+        routes = self.record.plan.routes.items()
+        needed = {one for name, some in routes if ROUTE_KINDS.get(name.partition(" ")[2]) == self.kind for one in some}
+        return [
+            fault.step.step_id
+            for fault in self.record.faults
+            if fault.injected
+            and (
+                fault.step.target == MACHINE
+                or fault.step.type.startswith(ON_WORKERS)
+                or {*needed, SCHEDULER} & {fault.step.subject, fault.step.target, *fault.step.kernels}
+            )
+        ]
 
     def _turned_down(self, wrong: Wrongs) -> None:
         taken = {row.id for row in self.sent if row.outcome in ("accepted", "unanswered")}

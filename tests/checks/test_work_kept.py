@@ -75,6 +75,34 @@ RED: list[tuple[str, str, Break]] = [
 ]
 
 
+def only(made: Trail, **fields: Any) -> None:
+    """None of the faults strikes what carries intents out, but for what *fields* say of the first one."""
+    first, *others = (replace(one, target="rest") if one.target == "machine" else one for one in made.draft.plan.steps)
+    made.draft.plan = replace(made.draft.plan, steps=(replace(first, **fields), *others))
+
+
+@pytest.mark.parametrize(
+    ("status", "fault", "verdict", "code"),
+    [
+        ("timeout", {}, Verdict.FAIL, "ended_unfinished"),
+        ("failed", {}, Verdict.FAIL, "ended_unfinished"),
+        ("timeout", {"type": "worker_stall"}, Verdict.PASS, "shown"),
+        ("timeout", {"subject": "scheduler"}, Verdict.PASS, "shown"),
+        ("timeout", {"target": "machine"}, Verdict.PASS, "shown"),
+        ("failed", {"type": "worker_stall"}, Verdict.INCONCLUSIVE, "ended_unfinished"),
+    ],
+)
+def test_work_that_was_given_up(
+    tmp_path: Path, status: str, fault: dict[str, str], verdict: Verdict, code: str
+) -> None:
+    made = trail()
+    only(made, **fault)
+    change("intents", status=status)(made)
+    one = found(CHECK, made.record(tmp_path))
+    assert (one.verdict, one.code) == (verdict, f"work_kept.{code}"), one.because
+    assert verdict is not Verdict.PASS or "ended as timeout" in one.because
+
+
 def test_work_that_is_kept_passes(tmp_path: Path) -> None:
     one = found(CHECK, trail().record(tmp_path))
     assert (one.verdict, one.code, one.missing) == (Verdict.PASS, "work_kept.shown", ()), one.because

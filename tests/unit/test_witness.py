@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from faults.helpers.witness import Ever, Level, Rate, Slower, Total, counted
 from harness import catalog
 from harness.contracts import ProcessId
 from harness.judge import judge
-from harness.model import Effect, Finding, Kind, Verdict
+from harness.model import Effect, Finding, Kind, Magnitude, Verdict
 from harness.process import read_process
 from tests.drafts import Draft, healthy
 from tests.flood.shapes import until
@@ -33,6 +34,19 @@ CONTRADICTED = {"name": "the kernel", "mean": 45.0, "error": 0.0}
 def attained(draft: Draft, folder: Path, step: str) -> Finding:
     findings = judge(draft.record(folder))
     return next(one for one in findings if one.check == "fault_attained" and one.claim.startswith(step))
+
+
+def test_a_magnitude_without_a_second_witness_is_told(tmp_path: Path) -> None:
+    draft = healthy()
+    first, *others = draft.plan.steps
+    also = (Magnitude(name="concurrency", value=9.0, unit="in flight", tolerance=0.5),)
+    draft.plan = replace(draft.plan, steps=(replace(first, also_asked=also), *others))
+    witness = {**CONTRADICTED, "mean": 1000.4}
+    draft.change(Kind.FAULT_ENDED, first.step_id, told={"also": {"concurrency": 9.0}}, witness=witness)
+    alone = attained(draft, tmp_path / "alone", first.step_id)
+    assert alone.verdict is Verdict.PASS and "no second witness of its concurrency" in alone.because
+    draft.change(Kind.FAULT_ENDED, first.step_id, witness={**witness, "also": {"concurrency": 9.0}})
+    assert "no second witness" not in attained(draft, tmp_path / "two", first.step_id).because
 
 
 @pytest.mark.parametrize(
