@@ -104,4 +104,4 @@ class Ends:
 def test_an_observer_that_exits_is_lost_and_ends_nothing(tmp_path: Path, at_close: bool) -> None:
     one = Ends(at_close)
     told = watched(tmp_path, [one], lambda: one.looks > 2)
-    assert told == [("signal_lost", "Ends")]
+    assert told == [("signal_lost", "test_watcher")]
