@@ -398,7 +398,7 @@ def _check(value: Any, hint: Any, place: str) -> None:
     elif hint in PLAIN:
         if not isinstance(value, PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
             raise TypeError(f"{place}: {hint.__name__} is expected, not {str(value)[:20]!r}")
-        if hint in (int, float):
+        if isinstance(value, int | float):
             float(value)
     elif get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
         for number, item in enumerate(value):
