@@ -393,13 +393,14 @@ def check_fields(one: Any) -> None:
 
 
 def _check(value: Any, hint: Any, place: str) -> None:
+    kinds = PLAIN.get(hint)
     if is_dataclass(hint):
         check_fields(value)
-    elif hint in PLAIN:
-        if not isinstance(value, PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
+    elif kinds is not None:
+        if (bool not in kinds and isinstance(value, bool)) or not isinstance(value, kinds):
             raise TypeError(f"{place}: {hint.__name__} is expected, not {str(value)[:20]!r}")
-        if isinstance(value, int | float):
-            float(value)
+        if isinstance(value, int):
+            float(value)  # an integer may be too large to be one
     elif get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
         for number, item in enumerate(value):
             _check(item, get_args(hint)[0], f"{place}[{number}]")
