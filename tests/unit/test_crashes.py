@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import catalog, entry, locust_load
+from harness import catalog, entry
 from harness.judge import judge_claim
 from harness.model import INVARIANT, Claim, Finding, Verdict
 from harness.record import Record
@@ -198,16 +198,6 @@ def test_help_ends_well(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     with pytest.raises(SystemExit) as raised:
         entry.guarded("harness.cli")
     assert raised.value.code == 0 and "usage: grace-chaos" in capsys.readouterr().out
-
-
-def test_an_end_while_locust_begins_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(*words: object) -> None:
-        sys.exit(0)
-
-    monkeypatch.setattr(locust_load, "_init", end)
-    with pytest.raises(SystemExit) as raised:
-        locust_load._init_or_end(None, {})  # type: ignore[arg-type]
-    assert raised.value.code == 3
 
 
 PART = '''"""It ends the process where it should say how it is taken back."""
