@@ -50,7 +50,7 @@ class AuditTrailKept:
         "signals.csv: audit_head_up",
         "target/audit.jsonl",
         "timeline: audit_head, clock_measured, deeds_logged, every row, fault_healed, fault_injected, read_back",
-        "timeline: safeguard_engaged, safeguard_released",
+        "timeline: safeguard_engaged, safeguard_released, steady_state_met",
     )
 
     def check(self, record: Record) -> Finding:

@@ -32,7 +32,7 @@ class DeedsLogged:
         "signals.csv: cpu_percent, loop_lag_ms",
         "target/audit.jsonl",
         "target/audit_after.jsonl",
-        "timeline: deeds_logged, every row, read_back",
+        "timeline: deeds_logged, every row, read_back, run_finished",
     )
 
     def check(self, record: Record) -> Finding:

@@ -26,11 +26,9 @@ class RecoveryWithinLimit:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "requests.csv",
-        "signals.csv: cpu_percent, disk_busy_percent, htm_queue_depth, kernel_heartbeat_age_s, memory_percent",
-        "signals.csv: route_latency_ms, route_up",
-        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, read_back, recovered, run_aborted",
-        "timeline: safeguard_engaged, safeguard_released, symptom_seen",
+        "signals.csv: memory_percent",
+        "timeline: fault_ended, fault_injected, kernel_changed, recovered, run_aborted, safeguard_engaged",
+        "timeline: safeguard_released",
     )
 
     def check(self, record: Record) -> Finding:

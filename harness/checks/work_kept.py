@@ -52,7 +52,7 @@ class WorkKept:
         "target/intents.jsonl",
         "target/knowledge.jsonl",
         "target/retrospectives.jsonl",
-        "timeline: every row, read_back",
+        "timeline: every row, fault_injected, read_back",
     )
 
     def check(self, record: Record) -> Finding:
