@@ -73,8 +73,7 @@ class Engine:
         self._hub: Any = None
         self._tick_ns = 0
         self._ticks = 0
-        self._busy: list[int] = []  # how many were under way, at each tick with more to send and at the first without
-        self._more = hasattr(source, "busy")  # whether it had more to send at the last tick
+        self._busy: list[int] = []  # how many were under way, at each tick with more to send
 
     # What is known of it
 
@@ -199,9 +198,6 @@ class Engine:
         busy: int | None = getattr(self._source, "busy", None)
         if busy is not None:
             self._busy.append(self._exchange.outstanding if busy < 0 else busy)
-        elif self._more:  # a flood of as many requests as connections is sent in a tick or two
-            self._busy.append(self._exchange.outstanding)
-            self._more = False
 
     def _flush(self) -> None:
         batches = self._exchange.counts.flush()
