@@ -16,7 +16,6 @@ from harness.model import Effect, Hold, Magnitude, Sample, Undo
 FIRST_CLIENT = 10
 CLIENTS_MAX = 50
 BLOCKS = 256
-TURNAROUND = 0.15  # share of its connections that a closed loop may be busy with between an answer and what follows
 ARRIVALS = ("closed", "constant", "poisson")
 
 
@@ -118,7 +117,7 @@ class ApiFlood:
             100 * self.invalid_ratio,
             min(self.concurrency, self.total_requests),
         )
-        found = [Magnitude(name="concurrency", value=float(number), unit="in flight", tolerance=number * TURNAROUND)]
+        found = [Magnitude(name="concurrency", value=float(number), unit="in flight", tolerance=number * 0.05)]
         if rate:
             found = [Magnitude(name="rate", value=rate, unit="requests/s", tolerance=rate * 0.05)]
         if share:
