@@ -237,15 +237,13 @@ class Conductor:
         attained_at_s: float | None = None
         while True:
             now_s = self.now_s()
-            if held.witness is not None and (seen := held.witness.look(now_s, effect, step.asked.floor)) is not None:
-                self.signals.write(now_s, "fault_witness", step.step_id, seen)
             try:
                 sample = fault.sample(self.target, undo, effect, hands)
             except (Exception, SystemExit) as error:
                 sample = Sample(achieved=None, hold=Hold.LOST, because=f"{type(error).__name__}: {error}")
             held.pressure = dict(sample.detail.get("pressure") or held.pressure)
-            if held.witness is not None and sample.hold in (Hold.TARGET, Hold.LOST):
-                held.witness.over(now_s, effect, step.asked.floor)
+            if held.witness is not None:
+                self._look(held.witness, step, effect, sample, now_s)
             if sample.achieved is not None and sample.hold in (Hold.HOLDS, Hold.DONE):
                 self.signals.write(now_s, "fault_achieved", step.step_id, sample.achieved)
                 if attained_at_s is None and sample.achieved >= step.asked.floor:
@@ -271,6 +269,16 @@ class Conductor:
                 return "plan", _time_is_up(step, attained_at_s is not None, held.best, sample.because)
             if self._halt.wait(SAMPLE_EVERY_S):
                 return "halt", "the run was halted"
+
+    def _look(self, witness: Witnessed, step: Step, effect: Effect, sample: Sample, now_s: float) -> None:
+        """After the fault's own *sample*: what the fault says it has reached is there when the witness looks."""
+        if sample.hold in (Hold.TARGET, Hold.LOST):
+            witness.over(now_s, effect, step.asked.floor)
+            seen = witness.last
+        else:
+            seen = witness.look(now_s, effect, step.asked.floor)
+        if seen is not None:
+            self.signals.write(now_s, "fault_witness", step.step_id, seen)
 
     def _heal(self, step: Step, after: Callable[[], None] | None = None) -> None:
         try:

@@ -33,7 +33,9 @@ def says_nothing(code: int, said: str, folder: Path) -> None:
     """No verdict was reached, for the right reason, and nothing was done to the target."""
     assert code == NOT_APPLICABLE and REASON in said, said[-6000:]
     found = findings(folder)
-    assert {one["verdict"] for one in found} == {"NOT_APPLICABLE"}, found
+    # its own timeline is judged whatever else could be
+    kept = {"journal_intact": "PASS"}
+    assert {one["check"]: one["verdict"] for one in found} == {one["check"]: "NOT_APPLICABLE" for one in found} | kept
     assert any("audit_disk" in one["because"] for one in found), found
     rows = [json.loads(line) for line in (folder / "timeline.jsonl").read_text().splitlines()]
     assert not [row for row in rows if row["kind"] == "fault_injected"]

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 import yaml
+from faker import Faker
 
 from harness.target_state import without
 from twin import snapshots
@@ -138,3 +139,10 @@ def test_the_questions_stand_on_both_sides_of_each_threshold(usual: dict[str, st
         risks = sorted(one["risk_score"] - edge for one in found.values())
         assert any(-0.002 < one < 0 for one in risks) and any(0 <= one < 0.002 for one in risks)
     assert {one["decision"] for one in found.values()} == {"allow", "review", "deny"}
+
+
+def test_no_knowledge_of_a_user_changes_what_is_found() -> None:
+    (asked,) = (
+        dict(parse_qsl(one["path"].partition("?")[2])) for one in BEHAVIOUR if one["name"] == "knowledge is found"
+    )
+    assert asked["q"] not in {word.lower() for word in Faker().get_words_list()}

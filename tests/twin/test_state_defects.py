@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,16 @@ TRUST = "trust_scorer.pkl"
 
 def restart_memory(folder: Path) -> None:
     kill(folder, "memory_fusion")
+
+
+def restart_counted(folder: Path) -> None:
+    """Once a snapshot holds the count of what is known: a kernel that begins without one counts anew."""
+
+    def counted() -> bool:
+        return bool(json.loads(path_of(folder, "state_snapshot").read_text())["memory_index"]["entries"])
+
+    wait_for(counted, 20, "a snapshot of the index")
+    restart_memory(folder)
 
 
 def restart_governance(folder: Path) -> None:
@@ -51,8 +62,8 @@ def damage_model(folder: Path) -> None:
 
 # defect → what brings it out, the codes of what is wrong then
 LOSES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
-    "knowledge_gone": (restart_memory, {"knowledge_lost", "count_wrong", "answer_changed"}),
-    "knowledge_forgets": (restart_memory, {"knowledge_lost", "count_wrong"}),
+    "knowledge_gone": (restart_counted, {"knowledge_lost", "count_wrong", "answer_changed"}),
+    "knowledge_forgets": (restart_counted, {"knowledge_lost", "count_wrong"}),
     "knowledge_rewritten": (restart_memory, {"knowledge_changed"}),
     "index_not_rebuilt": (restart_memory, {"count_wrong"}),
     "rules_forgotten": (restart_governance, {"answer_changed"}),

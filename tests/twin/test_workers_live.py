@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,16 +106,17 @@ def test_without_the_watchdog_a_dead_worker_stays_dead_and_the_other_goes_on(tmp
 
 
 def test_work_that_loops_for_ever_is_interrupted_the_worker_replaced_and_the_queue_goes_on(tmp_path: Path) -> None:
-    with running(tmp_path, module=LOOPING) as client:
+    with running(tmp_path, module=LOOPING) as client, ThreadPoolExecutor(1) as beside:
         old = pid_of(tmp_path, ONE)
         loop(tmp_path, ONE)
-        send(client, 400)
+        sent = beside.submit(send, Client(tmp_path), 600)
         wait_for(lambda: client.engaged("thread_timeout") == [ONE], 6, "thread_timeout")
         assert client.worker(TWO)["completed"] > 50, "the other goes on"
         wait_for(lambda: client.engaged("worker_watchdog") == [ONE], 6, "worker_watchdog")
         wait_for(lambda: pid_of(tmp_path, ONE) != old, 6, "a new process")
+        sent.result(timeout=60)
         wait_for(lambda: not client.engaged("worker_watchdog") + client.engaged("thread_timeout"), 10, "the releases")
-        all_once(client, 400)
+        all_once(client, 600)
         first = client.incidents("thread_timeout")[0]
         assert "ran for 2." in first["reason"] and first["playbook"] == ""
 

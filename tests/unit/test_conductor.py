@@ -297,3 +297,25 @@ def test_a_witness_that_crashes_ends_nothing() -> None:
     ended = ended_of([(0.0, reached(85.0))], [])
     assert ended["ended_by"] == "plan" and "mean" not in ended["witness"]
     assert "IndexError" in ended["witness"]["because"]
+
+
+@dataclass(frozen=True)
+class Killing(Slow):
+    """One that has taken hold by its first sample, as a kill has, and is over with it."""
+
+    gone: list[bool]
+    witness: ClassVar[str] = "somebody else"
+
+    def start_witness(self, target: object, undo: Undo, hands: object) -> Level:
+        return Level(lambda _: 85.0 * bool(self.gone))
+
+    def sample(self, target: object, undo: Undo, effect: Effect, hands: object) -> Sample:
+        self.gone.append(True)
+        return Sample(achieved=85.0, hold=Hold.DONE)
+
+
+def test_a_witness_looks_after_the_fault_itself_has() -> None:
+    clock = [0.0]
+    ledger = Ledger(clock)
+    live(Killing([], clock, []), ledger, clock)
+    assert ledger.of(Kind.FAULT_ENDED)[0]["witness"]["mean"] == 85.0
