@@ -107,6 +107,8 @@ class Witnessed:
             told |= {"error": round(source.error, 3), "looks": self.looks, "fresh": self.fresh}
             if also := {name: round(value, 3) for name, value in source.also().items()}:
                 told |= {"also": also, "also_names": dict(getattr(source, "also_names", {}))}
+        if route := getattr(source, "route", ""):
+            told["route"] = route
         if self.stale_s is not None:
             told["stale_s"] = round(self.stale_s, 3)
         if self.last is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.model import Event, Magnitude, Step
@@ -45,6 +45,9 @@ class FaultRecord:
     attained: Event | None
     ended: Event | None
     healed: Event | None
+    others: int = field(
+        default=0, kw_only=True
+    )  # requests of legitimate users and probes that the witness of a flood counted beside it
 
     @property
     def achieved(self) -> dict[str, float] | None:
@@ -65,9 +68,14 @@ class FaultRecord:
 
     @property
     def witness(self) -> Mapping[str, Any]:
-        """What the witness showed: name, mean, error, also, last, in_force_s, looks, fresh, stale_s; {} for none."""
+        """What the witness showed: name, mean, error, also, last, in_force_s, looks, fresh, stale_s; {} for none.
+
+        The mean of one that counts everybody's requests on a route is without those of *others*.
+        """
         value = self.ended.detail.get("witness") if self.ended else None
-        return value if isinstance(value, dict) else {}
+        found = value if isinstance(value, dict) else {}
+        mean = _number(found.get("mean"))
+        return {**found, "mean": mean - self.others} if mean is not None and self.others else found
 
     @property
     def shortfall(self) -> str:

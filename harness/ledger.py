@@ -262,13 +262,13 @@ class Wrongs:
     def __init__(self) -> None:
         self.words: list[str] = []
         self.cited: list[str] = []
-        self.code = ""  # the cause that was added first
+        self.codes: list[str] = []  # the causes, as they were added
 
     def add(self, words: str, rows: Sequence[tuple[str, Placed]], code: str = "") -> None:
         """(id, row) of each that is so; none is nothing wrong. *code* names the cause in a finding."""
         if not rows:
             return
-        self.code = self.code or code
+        self.codes += [code] if code and code not in self.codes else []
         names = list(dict.fromkeys(name for name, _ in rows))
         more = ", ..." if len(names) > FEW else ""
         self.words.append(f"{len(rows)} {words} ({', '.join(names[:FEW])}{more})")

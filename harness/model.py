@@ -324,8 +324,9 @@ def _offered(source: str, offers: set[str]) -> bool:
 class Finding:
     """One judged claim. *evidence* cites "timeline:SEQ" or "FILE:LINE" of the run folder.
 
-    *code* is stable, "CHECK.CAUSE" such as "restarted.no_new_process"; a PASS is "CHECK.shown". *missing* names the
-    keys that the target's manifest lacks: of an invariant that was not judged, or was judged in part only.
+    *code* is stable, "CHECK.CAUSE" such as "restarted.no_new_process"; a PASS is "CHECK.shown". *also* are the codes
+    of further causes, of a check that looks for several. *missing* names the keys that the target's manifest lacks: of
+    an invariant that was not judged, or was judged in part only.
     """
 
     check: str
@@ -336,6 +337,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     code: str = ""
     missing: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def cause(self) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import catalog
 from harness.judge import judge
@@ -38,8 +39,13 @@ def judged(folder: Path) -> Judged:
     if crashed:
         findings = [*findings, *crashed]
         files, _ = _rendered(record, findings)
-    files[FINDINGS] = json.dumps([asdict(one) for one in findings], indent=1, ensure_ascii=False) + "\n"
+    files[FINDINGS] = json.dumps([_row(one) for one in findings], indent=1, ensure_ascii=False) + "\n"
     return Judged(record=record, findings=tuple(findings), verdict=overall(findings), files=files)
+
+
+def _row(one: Finding) -> dict[str, Any]:
+    row = asdict(one)
+    return row if one.also else {name: value for name, value in row.items() if name != "also"}
 
 
 def _rendered(record: Record, findings: Sequence[Finding]) -> tuple[dict[str, str], list[Finding]]:

@@ -128,12 +128,13 @@ Key = tuple[str, ...]
 
 def _told(row: Any, with_codes: bool) -> Key:
     evidence = [str(one) for one in row["evidence"]]
-    more = [str(row["code"]), str(row["group"]), *evidence] if with_codes else []
+    also = [str(code) for code in row.get("also", ())]
+    more = [str(row["code"]), str(row["group"]), *also, *evidence] if with_codes else []
     return (str(row["check"]), str(row["claim"]), str(row["verdict"]), *more)
 
 
 def _computed(one: Finding, with_codes: bool) -> Key:
-    more = [one.code, one.group, *one.evidence] if with_codes else []
+    more = [one.code, one.group, *one.also, *one.evidence] if with_codes else []
     return (one.check, one.claim, one.verdict.value, *more)
 
 

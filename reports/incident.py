@@ -98,6 +98,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "because": finding.because,
         "evidence": list(finding.evidence),
         **({"missing": list(finding.missing)} if finding.missing else {}),
+        **({"also": list(finding.also)} if finding.also else {}),
     }
 
 

@@ -165,7 +165,9 @@ def instrument() -> None:
     def noted_faults(self: Record) -> tuple[FaultRecord, ...]:
         with NOTES.silence():
             found = faults(self)
-            return tuple(NotedFault(*(getattr(one, field.name) for field in fields(FaultRecord))) for one in found)
+            return tuple(
+                NotedFault(**{field.name: getattr(one, field.name) for field in fields(FaultRecord)}) for one in found
+            )
 
     Record.faults = property(noted_faults)  # type: ignore[assignment, method-assign]
     Record.torn = property(noted(Record.torn.fget, lambda: ["unreadable rows"]))  # type: ignore

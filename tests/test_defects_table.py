@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from benchmarks.defects import __main__ as command
-from benchmarks.defects import broken, cell, report, table
+from benchmarks.defects import broken, cell, report, sharing, table
 from benchmarks.defects.cell import Result, drop_torn_line, false_alarms, naming, unexpected
 from benchmarks.defects.table import CONTROL, DEFECT, HEALTHY, PATH, Cell, Row, TableError
 from harness.model import INVARIANT, Finding, Verdict
@@ -325,3 +325,49 @@ def test_a_whole_state_file_keeps_its_last_line(tmp_path: Path) -> None:
     state.write_text("a\nb\n")
     drop_torn_line(state)
     assert state.read_text() == "a\nb\n"
+
+
+WORK = {
+    name: Row(name=name, clause="c", strikes=("x", "y"), expect=("work_kept.", "valid_processed.")) for name in "pqr"
+}
+LOST, DOUBLED, MORE = ("work_kept.lost", "FAIL"), ("work_kept.doubled", "FAIL"), ("valid_processed.lost", "FAIL")
+FAKED = ("execution_proven.wrong_result", "FAIL")
+ALONE = {
+    "p": result(of("p"), "FAIL", 1, LOST, MORE),
+    "q": result(of("q"), "FAIL", 1, DOUBLED, FAKED),
+    "r": result(of("r"), "FAIL", 1, LOST),
+}
+
+
+def test_defects_share_a_run_where_each_keeps_a_code_of_its_own() -> None:
+    elsewhere = [of(name, scenario="y") for name in "prq"]
+    assert [one.names for one in sharing.shared(elsewhere, ALONE, WORK)] == [("p", "q"), ("r",)]
+    unknown = {name: one for name, one in ALONE.items() if name != "q"}
+    assert [one.names for one in sharing.shared(elsewhere, unknown, WORK)] == [("p",), ("r",), ("q",)]
+    elsewhere_silent = {**ALONE, "p": result(of("p"), "FAIL", 1, MORE)}  # by a check that only some scenarios ask
+    assert [one.names for one in sharing.shared(elsewhere, elsewhere_silent, WORK)] == [("p",), ("r", "q")]
+    others = [of("p", scenario="x"), of("q", scenario="y"), replace(of("q", scenario="x"), options=("-u", "2"))]
+    assert all(not one.beside for one in sharing.shared(others, ALONE, WORK))
+
+
+def test_of_a_shared_run_each_defect_is_named_by_its_own_code() -> None:
+    together = result(replace(of("p", scenario="y"), beside=("q",)), "FAIL", 1, LOST)
+    p, q = sharing.apart(together, ALONE, WORK)
+    assert (p.cell.name, p.cell.beside, unexpected(p, WORK)) == ("p", ("q",), "")
+    assert q.cell.names == ("q", "p") and unexpected(q, WORK)
+
+
+def test_what_a_shared_run_does_not_name_is_tried_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lost, wrong = result(None, "FAIL", 1, LOST), result(None, "FAIL", 1, FAKED)
+    ran = runs(monkeypatch, lost, wrong, lost, wrong)
+    words = ("--only", "intent_lost,result_faked", "--scenarios", "L2_HTM_queue_flood,S03_cpu_spike")
+    assert main(monkeypatch, tmp_path, *words) == 0
+    both = ("intent_lost", "result_faked")
+    assert [one.names for one in ran] == [both[:1], both[1:], both, both[1:]]
+    assert [one.scenario for one in ran] == ["L2_HTM_queue_flood"] * 2 + ["S03_cpu_spike"] * 2
+    assert "`work_kept.lost` (+1)" in (tmp_path / "t.md").read_text()
+    state = [json.loads(line)["cell"] for line in (tmp_path / "state.jsonl").read_text().splitlines()]
+    assert [(one["name"], one["beside"]) for one in state][2:] == [
+        ("intent_lost", ["result_faked"]),
+        ("result_faked", []),
+    ]

@@ -17,11 +17,12 @@ if __name__ == "__main__":  # before anything else is imported, so that a crash 
 import argparse
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from benchmarks.defects import cell as cells
-from benchmarks.defects import report
+from benchmarks.defects import report, sharing
 from benchmarks.defects import table as tables
 from harness.catalog import nearest
 
@@ -106,6 +107,37 @@ def _done(state: Path) -> dict[tuple[object, ...], cells.Result]:
     return {one.key: one for one in map(cells.Result.from_json, filter(None, lines))}
 
 
+def _alone(table: tables.Table, done: dict[tuple[object, ...], cells.Result]) -> dict[str, cells.Result]:
+    """By defect a run of it alone that is as it must be."""
+    mine = [one for one in done.values() if one.cell.name and not one.cell.beside]
+    return {one.cell.name: one for one in mine if not cells.unexpected(one, table.rows)}
+
+
+def _next(
+    todo: Sequence[tables.Cell],
+    tried_together: set[tuple[object, ...]],
+    alone: dict[str, cells.Result],
+    table: tables.Table,
+    time_scale: float,
+) -> tables.Cell:
+    """The first cell to run, with those of the same scenario that may share its run."""
+    first = todo[0]
+    if cells.key_of(first, time_scale) in tried_together or first.name not in alone:
+        return first
+    fitting = [one for one in todo if cells.key_of(one, time_scale) not in tried_together and one.name in alone]
+    return sharing.shared(fitting, alone, table.rows)[0]
+
+
+def _tell(result: cells.Result, table: tables.Table) -> None:
+    cell = result.cell
+    why = cells.unexpected(result, table.rows)
+    named = ", ".join(cells.naming(table.rows[cell.name], result)) if cell.name else ""
+    end = "" if not why else "  <<< tried alone next" if cell.beside else "  <<< NOT AS IT MUST BE"
+    what = f"{cell.name}: " if cell.beside else ""
+    told = f"{result.verdict or 'NONE'} {result.exit_code} {why or named or 'as it must be'}"
+    print(f"    {what}{told} ({result.took_s:.0f} s){end}", flush=True)
+
+
 def _run(
     options: argparse.Namespace,
     table: tables.Table,
@@ -117,19 +149,22 @@ def _run(
     for path in (options.state, options.out):
         path.parent.mkdir(parents=True, exist_ok=True)
     cells.drop_torn_line(options.state)
-    for number, one in enumerate(planned, 1):
-        key = cells.key_of(one, options.time_scale)
-        if key in done:
-            continue
-        print(f"[{number}/{len(planned)}] {one} ...", flush=True)
+    tried_together: set[tuple[object, ...]] = set()
+    while todo := [one for one in planned if cells.key_of(one, options.time_scale) not in done]:
+        one = _next(todo, tried_together, _alone(table, done), table, options.time_scale)
+        print(f"[{len(planned) - len(todo) + 1}/{len(planned)}] {one} ...", flush=True)
         result = cells.run(one, options.time_scale, options.keep.resolve(), options.limit, table.rows)
-        with options.state.open("a", encoding="utf-8") as file:
-            file.write(result.to_json() + "\n")
-        done[key] = result
-        why = cells.unexpected(result, table.rows)
-        named = ", ".join(cells.naming(table.rows[one.name], result)) if one.name else ""
-        print(f"    {result.verdict or 'NONE'} {result.exit_code} {why or named or 'as it must be'}", end="")
-        print(f" ({result.took_s:.0f} s){'  <<< NOT AS IT MUST BE' if why else ''}", flush=True)
+        parts = [result]
+        if one.beside:
+            tried_together |= {cells.key_of(replace(one, name=name), options.time_scale) for name in one.names}
+            parts = sharing.apart(result, _alone(table, done), table.rows)
+        for part in parts:
+            _tell(part, table)
+            if one.beside and cells.unexpected(part, table.rows) and not part.left:
+                continue  # it is tried alone
+            with options.state.open("a", encoding="utf-8") as file:
+                file.write(part.to_json() + "\n")
+            done[cells.key_of(part.cell, options.time_scale)] = part
         options.out.write_text(report.as_markdown(table, known, list(done.values())), encoding="utf-8")
         if result.left:
             print("something was left behind; nothing more is run", file=sys.stderr)

@@ -58,7 +58,8 @@ class Result:
     @staticmethod
     def from_json(line: str) -> Result:
         data = json.loads(line)
-        cell = Cell(**{**data["cell"], "options": tuple(data["cell"]["options"])})
+        lists = {name: tuple(data["cell"].get(name, ())) for name in ("options", "beside")}
+        cell = Cell(**{**data["cell"], **lists})
         found = tuple((str(code), str(verdict)) for code, verdict in data["findings"])
         return Result(**{**data, "cell": cell, "findings": found, "left": tuple(data["left"])})
 
@@ -106,10 +107,11 @@ def command(cell: Cell, time_scale: float, out: Path) -> tuple[list[str], dict[s
     """(command, variables) of a cell's run."""
     file = f"{BROKEN_FILE},{FILE}" if cell.harness else FILE
     words = ["--scenario", cell.scenario, "--time-scale", f"{time_scale:g}", "--seed", str(cell.seed)]
-    words += ["--plant", cell.name] if cell.kind == DEFECT and not cell.harness else []
+    planted = ",".join(cell.names)
+    words += ["--plant", planted] if cell.kind == DEFECT and not cell.harness else []
     words += ["--control"] if cell.kind == CONTROL else []
     line = [sys.executable, "-m", "locust", "-f", file, "--headless", *words, "--out", str(out), *cell.options]
-    return line, {BREAK: cell.name} if cell.harness else {}
+    return line, {BREAK: planted} if cell.harness else {}
 
 
 def run(cell: Cell, time_scale: float, keep: Path, limit_s: float, rows: Mapping[str, Row]) -> Result:
@@ -157,7 +159,7 @@ def run(cell: Cell, time_scale: float, keep: Path, limit_s: float, rows: Mapping
         version=version(),
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
-    if not unexpected(result, rows):
+    if cell.beside or not unexpected(result, rows):
         shutil.rmtree(out, ignore_errors=True)
     else:
         (out / "said.txt").write_text(text, encoding="utf-8")
@@ -195,7 +197,8 @@ def _read(out: Path, exit_code: int, said: str) -> tuple[tuple[tuple[str, str], 
         return (), f"a traceback: {last}"
     rows: list[dict[str, Any]] = json.loads(files[0].read_text(encoding="utf-8"))
     found = [Finding(**{**one, "verdict": Verdict(one["verdict"])}) for one in rows]
-    return tuple((one.code or f"{one.check}.", one.verdict.value) for one in not_passed(found)), ""
+    each = (((one.code or f"{one.check}.", *one.also), one.verdict.value) for one in not_passed(found))
+    return tuple((code, verdict) for codes, verdict in each for code in codes), ""
 
 
 def _world() -> dict[str, set[str]]:

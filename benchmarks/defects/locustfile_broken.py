@@ -1,6 +1,6 @@
-"""Breaks one part of the harness before it starts; Locust loads it before the file that starts the run.
+"""Breaks parts of the harness before it starts; Locust loads it before the file that starts the run.
 
-GRACE_BREAK=NAME locust -f benchmarks/defects/locustfile_broken.py,locustfiles/grace.py --headless --scenario ID
+GRACE_BREAK=NAME,... locust -f benchmarks/defects/locustfile_broken.py,locustfiles/grace.py --headless --scenario ID
 """
 
 import os
@@ -11,4 +11,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.defects.broken import apply
 
-apply(os.environ["GRACE_BREAK"])
+for name in os.environ["GRACE_BREAK"].split(","):
+    apply(name)

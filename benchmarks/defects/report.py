@@ -27,7 +27,9 @@ def as_markdown(table: Table, known: Mapping[str, bool], results: Sequence[Resul
         "",
         "Made by `make defects` (`python -m benchmarks.defects --resume`): each defect in each scenario where it can"
         " strike. A cell is red when the verdict is FAIL (of a defect of the harness: INCONCLUSIVE or FAIL) and a"
-        " finding that did not pass names the defect, by its code. What is not as it must be is **bold**.",
+        " finding that did not pass names the defect, by its code. (+N): N more"
+        " defects were planted in the same run, and none of them brings out that code when it is alone. What is not as"
+        " it must be is **bold**.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine}, version {', '.join(versions) or 'unknown'}, time scale"
         f" {', '.join(scales) or 'none'}. {counts[0]} defects of the embedded Grace and {counts[1]} of the harness,"
@@ -69,8 +71,13 @@ def _shown(row: Row, table: Table, result: Result | None) -> str:
     return (
         f"**{result.verdict or 'NONE'} {result.exit_code}: {why}**"
         if why
-        else (f"{result.verdict} {result.exit_code} {codes}")
+        else f"{result.verdict} {result.exit_code} {codes}{_company(result)}"
     )
+
+
+def _company(result: Result) -> str:
+    count = len(result.cell.beside)
+    return f" (+{count})" if count else ""
 
 
 def _controls(table: Table, results: Sequence[Result]) -> list[str]:

@@ -47,6 +47,12 @@ class Cell:
     seed: int
     harness: bool = False
     options: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()  # other defects of the same run
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All defects of the run."""
+        return (self.name, *self.beside) if self.name else ()
 
     @property
     def place(self) -> str:
@@ -54,7 +60,7 @@ class Cell:
         return Path(self.scenario).stem
 
     def __str__(self) -> str:
-        return f"{self.name or self.kind} in {self.place}"
+        return f"{', '.join(self.names) or self.kind} in {self.place}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +136,7 @@ def cells(
     seed: int = 7,
     first: bool = False,
 ) -> list[Cell]:
-    """All runs in order: each defect where it is tried first, then controls, then each defect everywhere else."""
+    """All cells in order: each defect where it is tried first, then controls, then each defect everywhere else."""
     rows = [row for row in table.rows.values() if row.name in known and (not only or row.name in only)]
     pairs = [(row, [one for one in row.strikes if not scenarios or one in scenarios]) for row in rows]
     firsts = [_cell(row, strikes[0], seed) for row, strikes in pairs if strikes]

@@ -38,16 +38,17 @@ def start(target: Target, endpoint: str, senders: Sequence[str], hands: Hands) -
     count: Callable[[Effect], Counted | None]
     again: Callable[[], None]
     try:
-        polled = requests_counter(target, f"POST {endpoint}")
+        route = f"POST {endpoint}"
+        polled = requests_counter(target, route)
         count, again, name = polled, polled.look, BY_GATEWAY
     except LookupError:
-        name, again = BY_GENERATOR, lambda: None
+        name, again, route = BY_GENERATOR, lambda: None, ""
 
         def count(_: Effect) -> Counted:
             return time.monotonic(), float(hands.traffic().counted)
 
     made = Total(count, less=retries, more=also, also_names=port_names, again=again)
-    made.name = name
+    made.name, made.route = name, route
     return made
 
 

@@ -114,6 +114,7 @@ class Total:
     error: float = 0.0
     again: Callable[[], None] = lambda: None  # makes count() read anew, at the end
     name: str = ""  # in words, where it is not always the same
+    route: str = ""  # on which it counts everybody's requests, where it does
     before: float | None = None
     value: float | None = None
 

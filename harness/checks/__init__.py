@@ -50,19 +50,22 @@ def finding(
     verdict: Verdict,
     because: str,
     *evidence: Event | str | None,
-    code: str = "",
+    code: str | Iterable[str] = "",
     missing: Iterable[str] = (),
 ) -> Finding:
     """A finding of *check*; events are cited as "timeline:SEQ", texts as they are.
 
-    *code* is the cause in stable words, such as "no_new_process"; only a PASS, which is "shown", needs none.
+    *code* is the cause in stable words, such as "no_new_process", or all causes, the chief one first; only a PASS,
+    which is "shown", needs none.
     """
     cited: Iterable[str] = (
         f"timeline:{one.seq}" if isinstance(one, Event) else one for one in evidence if one is not None
     )
     name = type(check).__module__.rpartition(".")[2]
-    cause = "shown" if verdict is Verdict.PASS else code
-    if not cause:
+    causes = list(dict.fromkeys([code] if isinstance(code, str) else code))
+    if verdict is Verdict.PASS:
+        causes = ["shown"]
+    if not all(causes) or not causes:
         raise ValueError(f"{name}: {verdict} needs a code that names its cause: {because}")
     return Finding(
         check=name,
@@ -70,8 +73,9 @@ def finding(
         claim=check.claim,
         because=because,
         evidence=tuple(cited),
-        code=f"{name}.{cause}",
+        code=f"{name}.{causes[0]}",
         missing=tuple(missing),
+        also=tuple(f"{name}.{cause}" for cause in causes[1:]),
     )
 
 

@@ -48,7 +48,7 @@ class AllRequestsProcessed:
         silent = [(row.id, row) for row in sent if row.outcome == "unanswered"]
         wrong.add("requests were never answered", silent, code="unanswered")
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if excused:
             return put_off(self, excused)
         steps = [step for step in record.plan.steps if step.asked.unit == "requests"]

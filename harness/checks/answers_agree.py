@@ -53,7 +53,7 @@ class AnswersAgree:
         pairs = _pairs(answered, entries_of(held or ()))
         _recorded(pairs, full, causes)
         if causes:
-            return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.code, missing=lacking)
+            return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.codes, missing=lacking)
         cited = span(rows or record.ledger) or ("ledger.jsonl:1",)
         again = [asked for asked in questions.values() if len(asked) > 1]
         code, why = _open(rows, answered, again, pairs, held is None)

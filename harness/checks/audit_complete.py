@@ -46,7 +46,7 @@ class AuditComplete:
         wrong = chain_problem(held, last_before(record.events, AUDIT))
         _entries(decided, rejected, held, wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if not decided and not rejected:
             why = "nothing was decided or rejected that had to be recorded"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("ledger.jsonl"), code="nothing_to_record")

@@ -71,7 +71,7 @@ class AuditTrailKept:
             trail.ordered(causes)
             trail.unrecorded(causes)
         if causes:
-            return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.code, missing=lacking)
+            return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.codes, missing=lacking)
         code, why = trail.open_question()
         cited = (*span(trail.mine or record.ledger), *span(held))
         if code:

@@ -63,7 +63,7 @@ class BystandersUnharmed:
         if not chosen:
             return self._passed(record, seen, remarks, missing)
         verdict = Verdict.FAIL if failed else Verdict.INCONCLUSIVE
-        found = finding(self, verdict, why, *dict.fromkeys(cited), code=chosen[0].code, missing=missing)
+        found = finding(self, verdict, why, *dict.fromkeys(cited), code=[one.code for one in chosen], missing=missing)
         only_events = all(one.code in ("false_alarm", "not_released") for one in chosen)
         return if_looked(record, EVENTS, found) if only_events else found
 

@@ -66,7 +66,7 @@ class DeedsLogged:
         entries, actor = list(event.detail["entries"]), str(event.detail["actor"])
         _compare(entries, actor, after, wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), event, *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), event, *wrong.cited, code=wrong.codes)
         why = f"{len(entries)} entries of {actor}, each once in a chain of {len(before) + len(after)}"
         return finding(self, Verdict.PASS, why, event)
 
@@ -122,7 +122,7 @@ def _compare(entries: Sequence[Mapping[str, Any]], actor: str, after: Sequence[H
     if missing:
         wrong.words.append(f"{len(missing)} entries were taken and are not there ({', '.join(missing[:3])})")
         wrong.cited += [row.place for row in place]
-        wrong.code = wrong.code or "entry_missing"
+        wrong.codes.append("entry_missing")
     wrong.add(
         "entries stand there more than once",
         [(n, rows[1]) for n, rows in found.items() if len(rows) > 1],

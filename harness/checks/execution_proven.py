@@ -41,7 +41,7 @@ class ExecutionProven:
         for kind in kinds:
             _judge(kind, pairs[kind], wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code, missing=lacking)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes, missing=lacking)
         cited = span([row for rows in accepted.values() for row in rows]) or ("ledger.jsonl:1",)
         code, why = self._open(record, accepted, pairs)
         if code:

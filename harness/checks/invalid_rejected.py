@@ -51,7 +51,7 @@ class InvalidRejected:
             elif any(row.kind == kind for row in invalid):
                 unread = not_read(name)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if excused:
             return put_off(self, excused)
         if not sent:

@@ -61,7 +61,7 @@ class KnowledgeWhole:
         odd = [(f"{row.text('id')}: {why}", row) for row in held if (why := _mistrusted(row))]
         wrong.add("pieces are trusted as their parts do not allow", odd, code="trust_wrong")
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         scored = sum(row.fields.get("trust") is not None for row in held)
         why = (
             f"{len(held)} pieces of knowledge, each once, none gone from between, {scored} trusted as their parts allow"

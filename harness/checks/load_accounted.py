@@ -63,7 +63,7 @@ class LoadAccounted:
         if problems:
             words = "; ".join(one.words for one in problems)
             cited = [one.cite for one in problems if one.cite]
-            return finding(self, Verdict.INCONCLUSIVE, words, event, rows, *cited, code=problems[0].code)
+            return finding(self, Verdict.INCONCLUSIVE, words, event, rows, *cited, code=[one.code for one in problems])
         total = sum(row.count for row in record.requests)
         why = f"{total} requests by requests.csv, the ledger and Locust; no user silent for {SILENT_S:g} s"
         return finding(self, Verdict.PASS, why, event, rows, *span(record.ledger or ()))

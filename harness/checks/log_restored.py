@@ -53,7 +53,7 @@ class LogRestored:
             why = not_read(AUDIT)
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="not_read")
         if wrong := chain_problem(held):
-            return finding(self, Verdict.FAIL, f"the log: {wrong}", *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, f"the log: {wrong}", *wrong.cited, code=wrong.codes)
         rows = {row.fields.get("sequence"): row for row in held}
         for fault in faults:
             for entry, column in _entries(fault):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from harness.checks import EVENTS, finding, lost
 from harness.effect_spans import (
@@ -34,16 +34,22 @@ ORDER = ("leaks", "too_much", "silent", "too_few")
 RED = ("leaks", "too_much")
 
 
+class _Cause(NamedTuple):
+    code: str
+    words: str
+    evidence: tuple[str, ...]
+
+
 @dataclass
 class _Seen:
     """What was counted: good words, and causes against the claim by code."""
 
     shown: list[str] = field(default_factory=list)
     cited: list[str] = field(default_factory=list)
-    causes: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)  # code, words, evidence
+    causes: list[_Cause] = field(default_factory=list)
 
     def against(self, code: str, words: str, *evidence: str) -> None:
-        self.causes.append((code, words, evidence))
+        self.causes.append(_Cause(code, words, evidence))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +104,16 @@ class PlaybooksEffective:
                 cited += [row.place for row in (record.ledger or ())[:1]]
                 cited += cite_rows(record.requests[:1])
             return finding(self, Verdict.PASS, "; ".join(seen.shown), *dict.fromkeys(cited))
-        codes = {code for code, _, _ in seen.causes}
+        codes = {one.code for one in seen.causes}
         blind = "silent" in codes
-        code = next(one for one in ORDER if one in codes)
-        red = code in RED and not blind  # who did not look to the end does not know when a playbook was released
-        chosen = [one for one in seen.causes if not red or one[0] in RED]
-        why = "; ".join(words for _, words, _ in chosen)
-        cited = [place for _, _, some in chosen for place in some]
+        # who did not look to the end does not know when a playbook was released
+        red = not blind and not codes.isdisjoint(RED)
+        chosen = [one for one in seen.causes if not red or one.code in RED]
+        why = "; ".join(one.words for one in chosen)
+        cited = [place for one in chosen for place in one.evidence]
+        chosen.sort(key=lambda one: (blind and one.code != "silent", ORDER.index(one.code)))
         verdict = Verdict.FAIL if red else Verdict.INCONCLUSIVE
-        return finding(self, verdict, why, *dict.fromkeys(cited), code="silent" if blind else code)
+        return finding(self, verdict, why, *dict.fromkeys(cited), code=[one.code for one in chosen])
 
 
 def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) -> None:

@@ -70,7 +70,7 @@ class QueueDrained:
             told.append(f"the depth was {peak:.0f} at most and back at 0 at {back[0]:.1f} s")
             cited += [f"signals.csv:{peak_line}", f"signals.csv:{back[2]}"]
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if not unread and depth and (stale := early(record, series)):
             unread = f"the depth of the queue {stale}"
         worked = any(record.held(name) for name, _ in WORK) or any(waiting for _, waiting, _ in depth)

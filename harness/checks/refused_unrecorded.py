@@ -70,7 +70,7 @@ class RefusedUnrecorded:
         wrong.add("requests were taken although nothing could be recorded", _named(done), code="taken_unrecorded")
         if wrong:
             return if_looked(
-                record, EVENTS, finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited, code=wrong.code)
+                record, EVENTS, finding(self, Verdict.FAIL, str(wrong), *cited, *wrong.cited, code=wrong.codes)
             )
         if not any(_within(row, spans) for row in decisions):
             why = "nobody asked for a decision while it was engaged"

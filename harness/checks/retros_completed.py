@@ -52,7 +52,7 @@ class RetrosCompleted:
         silent = [(row.id, row) for row in sent if row.attack and row.outcome == "unanswered" and row.id not in done]
         wrong.add("were never answered, and are not completed", silent, code="unanswered")
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if not accepted:
             why = "no retrospective was accepted"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("ledger.jsonl"), code="nothing_accepted")

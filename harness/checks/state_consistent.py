@@ -37,7 +37,7 @@ class StateConsistent:
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="not_read")
         broken = chain_problem(held, last_before(record.events, AUDIT))
         if broken:
-            return finding(self, Verdict.FAIL, f"the log: {broken}", *broken.cited, code=broken.code)
+            return finding(self, Verdict.FAIL, f"the log: {broken}", *broken.cited, code=broken.codes)
         if not held:
             why = "the target's log has no entry, so its chain says nothing"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("target/audit.jsonl"), code="log_empty")

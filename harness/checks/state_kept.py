@@ -45,7 +45,7 @@ class StateKept:
             verdict = Verdict.FAIL if wrong else Verdict.INCONCLUSIVE
             because = "; ".join(one.because for one in (*wrong, *lacking))
             evidence = dict.fromkeys(place for one in told for place in one.evidence)
-            return finding(self, verdict, because, *evidence, code=told[0].code, missing=missing)
+            return finding(self, verdict, because, *evidence, code=[one.code for one in told], missing=missing)
         return self._shown(before, after, restored, missing)
 
     def _not_taken(self, record: Record, first: bool, missing: tuple[str, ...]) -> Finding:

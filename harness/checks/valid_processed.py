@@ -46,7 +46,7 @@ class ValidProcessed:
         analyses = record.held(HELD_IN[RETRO][0])
         _analysed(valid, record.ledger, analyses, wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.code)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, code=wrong.codes)
         if excused:
             return put_off(self, excused)
         if not accepted:

@@ -65,7 +65,7 @@ class WorkKept:
         for one in kinds:
             one.judge(wrong)
         if wrong:
-            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, read_back, code=wrong.code, missing=lacking)
+            return finding(self, Verdict.FAIL, str(wrong), *wrong.cited, read_back, code=wrong.codes, missing=lacking)
         if unread := [one.name for one in kinds if one.held is None]:
             why = "; ".join(not_read(name) for name in unread)
             return self._left_open("not_read", why, read_back or "plan.json:1", lacking=lacking)

@@ -19,7 +19,7 @@ from tests.drafts import Draft, healthy, mf01_plan
 ROOT = Path(__file__).parents[2]
 SOURCES = [*sorted((ROOT / "harness" / "checks").glob("*.py")), ROOT / "harness" / "mendings.py"]
 MAKERS = ("finding", "_red", "Mending")  # whatever becomes a finding is made by one of these
-TAKEN_ON = ("code", "cause")  # of another finding, whose own code is literal
+TAKEN_ON = ("code", "codes", "cause")  # of another finding, whose own code is literal
 
 
 def is_literal(node: ast.expr | None, arguments: set[str]) -> bool:
@@ -28,6 +28,8 @@ def is_literal(node: ast.expr | None, arguments: set[str]) -> bool:
         return isinstance(node.value, str) and node.value.isidentifier() and node.value.islower()
     if isinstance(node, ast.IfExp):
         return is_literal(node.body, arguments) and is_literal(node.orelse, arguments)
+    if isinstance(node, ast.ListComp):
+        node = node.elt
     if isinstance(node, ast.Attribute):
         return node.attr in TAKEN_ON
     return isinstance(node, ast.Name) and node.id == "code" and node.id in arguments

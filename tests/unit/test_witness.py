@@ -23,7 +23,8 @@ from harness.contracts import ProcessId
 from harness.judge import judge
 from harness.model import Effect, Finding, Kind, Magnitude, Verdict
 from harness.process import read_process
-from tests.drafts import Draft, healthy
+from harness.traffic import RequestRow
+from tests.drafts import FLOOD_END, INJECTED, Draft, healthy
 from tests.flood.shapes import until
 
 NONE = Effect()
@@ -74,6 +75,43 @@ def test_witness_and_duration(tmp_path: Path, step: str, detail: dict[str, Any],
     one = attained(healthy().change(Kind.FAULT_ENDED, step, **detail), tmp_path, step)
     verdict = Verdict.PASS if code == "shown" else Verdict.INCONCLUSIVE
     assert (one.code, one.verdict) == (f"fault_attained.{code}", verdict), one.because
+
+
+ROUTE = "POST /api/htm/intents"
+
+
+@pytest.mark.parametrize(
+    ("user", "status", "code"),
+    [
+        ("legitimate", 200, "witness_disagrees"),
+        ("legitimate", 503, "witness_disagrees"),
+        ("probe", 200, "witness_disagrees"),
+        ("legitimate", 0, "shown"),  # nobody answered it, so nobody may have counted it
+        ("htm_flood", 200, "shown"),
+    ],
+)
+def test_what_others_asked_on_the_same_route_is_not_the_floods(
+    tmp_path: Path, user: str, status: int, code: str
+) -> None:
+    draft = healthy()
+    row = RequestRow(12.0, user, ROUTE, "ok", status, 100, ((5, 100),))
+    draft.requests = [one for one in draft.requests if one.name != ROUTE] + [row]
+    witness = {"name": "the gateway", "mean": 1000.0, "error": 0.0}
+    draft.change(Kind.FAULT_ENDED, "acl_flood", witness=witness)
+    assert attained(draft, tmp_path / "all", "acl_flood").code == "fault_attained.shown"
+    draft.change(Kind.FAULT_ENDED, "acl_flood", witness={**witness, "route": ROUTE})
+    assert attained(draft, tmp_path / "theirs", "acl_flood").code == f"fault_attained.{code}"
+
+
+@pytest.mark.parametrize(("at_s", "others"), [(INJECTED - 0.5, 0), (12.0, 100), (FLOOD_END + 0.5, 0)])
+def test_only_what_was_asked_during_the_flood_is_taken_from_its_witness(
+    tmp_path: Path, at_s: float, others: int
+) -> None:
+    draft = healthy()
+    row = RequestRow(at_s, "legitimate", ROUTE, "ok", 200, 100, ((5, 100),))
+    draft.requests = [one for one in draft.requests if one.name != ROUTE] + [row]
+    draft.change(Kind.FAULT_ENDED, "acl_flood", witness={"name": "the gateway", "mean": 1000.0, "route": ROUTE})
+    assert draft.record(tmp_path).fault("acl_flood").others == others
 
 
 def test_a_pause_that_never_happened_accuses_nobody(tmp_path: Path) -> None:
