@@ -152,6 +152,10 @@ def verify_rows(rows: Sequence[Row], judge: Callable[[Row], Result], each: bool 
         verdict, because = Verdict(row.verdict), row.because
         if row.run_folder and (each or verdict is not Verdict.INCONCLUSIVE):
             again = judge(row)
+            if row.timeline_head and again.head and again.head != row.timeline_head:
+                heads = f"ends with {again.head[:16]}, the report says {row.timeline_head[:16]}"
+                why = f"the timeline of {row.run_folder} {heads}: it is of another run, or was written anew"
+                again = Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=again.folder)
             if verdict is not Verdict.INCONCLUSIVE or again.verdict is Verdict.INCONCLUSIVE:
                 verdict, because = again.verdict, again.because
         elif verdict in (Verdict.PASS, Verdict.FAIL):

@@ -22,6 +22,7 @@ class Result:
     verdict: Verdict
     because: str
     folder: Path | None = None
+    head: str = ""  # of the timeline's chain
 
 
 def folders_of(out: Path, scenario_id: str) -> set[Path]:
@@ -43,7 +44,7 @@ def result(fresh: set[Path], scenario_id: str, seed: int, code: int, said: str) 
     if code == judged.verdict.exit_code:
         return judged
     why = f"its end ({how}) does not agree with its run folder ({judged.verdict.value}: {judged.because})"
-    return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder)
+    return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder, head=judged.head)
 
 
 def judged_again(folder: Path) -> Result:
@@ -55,7 +56,7 @@ def judged_again(folder: Path) -> Result:
         why = f"its run folder cannot be judged: {type(error).__name__}: {error}"
         return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder)
     answer = verdict(findings)
-    return Result(verdict=answer, because=because(findings, answer), folder=folder)
+    return Result(verdict=answer, because=because(findings, answer), folder=folder, head=record.head)
 
 
 def because(findings: list[Finding], answer: Verdict) -> str:

@@ -134,6 +134,7 @@ class Suite:
             because=INTERRUPTED_BECAUSE if ended.cut else found.because,
             exit_code=ended.code,
             run_folder=str(found.folder.relative_to(self.state.asked.out)) if found.folder else "",
+            timeline_head=found.head,
             took_s=round(ended.took_s, 1),
         )
         self.state.write()

@@ -38,6 +38,7 @@ class Row:
     because: str = NOT_RUN
     exit_code: int | None = None  # of its process
     run_folder: str = ""  # below the results
+    timeline_head: str = ""  # the last hash of its run's timeline; "" in reports of earlier versions
     log: str = ""
     took_s: float | None = None
     paused_s: float | None = None  # before it

@@ -83,7 +83,7 @@ def verified(folder: Path, key: PublicKey | None = None) -> Result:
     except (Exception, SystemExit) as error:  # whatever is wrong with it: it shows nothing
         why = f"its run folder cannot be judged: {type(error).__name__}: {error}"
         return Result(verdict=Verdict.INCONCLUSIVE, because=why, folder=folder)
-    return Result(verdict=found.verdict, because=found.because, folder=folder)
+    return Result(verdict=found.verdict, because=found.because, folder=folder, head=found.judged.record.head)
 
 
 def _content(path: Path) -> bytes:

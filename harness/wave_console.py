@@ -72,7 +72,8 @@ def _again(folder: Path, row: Row, key: PublicKey | None = None) -> Result:
     whole = verify_folder(folder, key)  # the run of the whole wave: its reports, its signature
     if whole.distrust or (whole.differs and mine.verdict is not Verdict.FAIL):
         return Result(verdict=Verdict.INCONCLUSIVE, because=whole.because, folder=folder)
-    return Result(verdict=mine.verdict, because=mine.because, folder=folder)
+    head = whole.judged.record.head
+    return Result(verdict=mine.verdict, because=mine.because, folder=folder, head=head)
 
 
 class WavePrinter(Printer):

@@ -239,7 +239,8 @@ class Waves:
             share = by_id.get(name)
             answer = share.verdict if share and not ended.cut else Verdict.INCONCLUSIVE
             why = INTERRUPTED_BECAUSE if ended.cut else share.because if share else because
-            self.state = self.state.with_scenarios((name,), verdict=answer.value, because=why, **told)
+            mine = {"verdict": answer.value, "because": why, "timeline_head": ended.result.head}
+            self.state = self.state.with_scenarios((name,), **mine, **told)
             if share:
                 row = self.state.rows[self.state.row_number(name)]
                 leave_incident(asked.out, row, share, self.made.entries[name].path)

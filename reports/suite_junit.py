@@ -19,6 +19,9 @@ def suite_junit(report: Mapping[str, Any]) -> str:
         for row in rows:
             known = {"classname": _clean(category), "name": _clean(row["scenario_id"])}
             case = ElementTree.SubElement(suite, "testcase", {**known, "time": f"{row['took_s'] or 0:.3f}"})
+            if head := row.get("timeline_head"):
+                properties = ElementTree.SubElement(case, "properties")
+                ElementTree.SubElement(properties, "property", name="timeline_head", value=_clean(head))
             element = ELEMENTS.get(Verdict(row["verdict"]))
             if element:
                 child = ElementTree.SubElement(case, element, message=_clean(row["because"]))

@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -31,7 +32,10 @@ from harness.record import Record
 from harness.seal import SIGNATURE
 from harness.signing import KEY_BYTES_MAX, KeyRefused, load_private, load_public, sign, untrusted
 from harness.suite_check import Asked, SuiteRefused, check
+from harness.suite_door import verify_rows
+from harness.suite_result import Result
 from harness.suite_state import SCHEMA as SUITES
+from harness.suite_state import Row
 from tests.drafts import healthy
 from tests.golden.__main__ import HERE, RUN
 from tests.sealed import chain_anew, sealed
@@ -122,6 +126,15 @@ def test_a_suite_row_names_a_run_of_its_own(
     for words in ((), ("--key", public)):
         found, said = verify(path, *words)
         assert found == code and f"{folder.name} is not a run of {scenario} with seed {seed}" in said
+
+
+@pytest.mark.parametrize(("told", "code"), [("a" * 64, 0), ("", 0), ("b" * 64, 3)])
+def test_a_suite_row_names_the_head_of_its_run(capsys: pytest.CaptureFixture[str], told: str, code: int) -> None:
+    row = Row(scenario_id="X", name="x", category="c", severity=1, word="X", seed=1, expected_s=1.0)
+    row = replace(row, verdict="PASS", run_folder="X/1", timeline_head=told)
+    passed = Result(verdict=Verdict.PASS, because="2 claims were shown", folder=Path("X/1"), head="a" * 64)
+    assert verify_rows([row], lambda _: passed) == code
+    assert ("ends with aaaaaaaaaaaaaaaa, the report says bbbbbbbbbbbbbbbb" in capsys.readouterr().out) is (code == 3)
 
 
 def test_the_original_is_told_by_its_key(signed: tuple[Path, Path], verify: Verify) -> None:

@@ -140,8 +140,15 @@ def html_and_junit_say_the_same(on: Stage, report: dict[str, Any]) -> None:
     assert page.index("FAIL</span><td>") < page.index("PASS</span><td>") and "no run folder" in page
     suites = ElementTree.parse(Path(report["report_file"]).with_suffix(".junit.xml")).getroot()
     assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("8", "1", "6")
-    cases = {case.get("name"): [child.tag for child in case] for case in suites.iter("testcase")}
+    outcomes = ("failure", "error", "skipped")
+    cases = {one.get("name"): [child.tag for child in one if child.tag in outcomes] for one in suites.iter("testcase")}
     assert cases == {"a": [], "b": ["failure"], **{name: ["error"] for name in "cdefgh"}}
+    heads = {one.get("name"): [p.get("value") for p in one.iter("property")] for one in suites.iter("testcase")}
+    for row in report["scenarios"]:
+        assert heads[row["scenario_id"]] == ([row["timeline_head"]] if row["timeline_head"] else [])
+        mine = Path(on.out, row["run_folder"], "timeline.jsonl")
+        if row["verdict"] in ("PASS", "FAIL"):
+            assert json.loads(mine.read_text().splitlines()[-1])["hash"] == row["timeline_head"]
 
 
 async def cancelled_when(suite: Suite, ready: Any) -> None:
