@@ -202,11 +202,20 @@ def _read(out: Path, exit_code: int, said: str) -> tuple[tuple[tuple[str, str], 
 
 
 def _world() -> dict[str, set[str]]:
-    """What a run may leave on the machine: mounts, cgroups, folders of twins."""
+    """What a run may leave on the machine: mounts, cgroups below our own, folders of twins."""
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()}
-    cgroups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/*grace*") if path.is_dir()}
+    cgroups = {str(path) for top in _own_cgroups() for path in top.glob("**/*grace*") if path.is_dir()}
     folders = {str(path) for path in Path(tempfile.gettempdir()).glob("grace-*")}
     return {"mount": mounts, "cgroup": cgroups, "folder": folders}
+
+
+def _own_cgroups() -> list[Path]:
+    """The group of this process in each hierarchy of cgroups v1; in v2 all: a run may make its groups further up."""
+    rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+    names = [(name, path) for _, names, path in rows for name in names.split(",")]
+    return [
+        Path("/sys/fs/cgroup", name.removeprefix("name="), path.lstrip("/") if name else "") for name, path in names
+    ]
 
 
 def _processes(out: Path, mark: str) -> list[str]:
