@@ -211,11 +211,12 @@ def _world() -> dict[str, set[str]]:
 
 def _own_cgroups() -> list[Path]:
     """The group of this process in each hierarchy of cgroups v1; in v2 all: a run may make its groups further up."""
+    top = Path("/sys/fs/cgroup")
+    if (top / "cgroup.controllers").exists():
+        return [top]
     rows = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
-    names = [(name, path) for _, names, path in rows for name in names.split(",")]
-    return [
-        Path("/sys/fs/cgroup", name.removeprefix("name="), path.lstrip("/") if name else "") for name, path in names
-    ]
+    found = [(name.removeprefix("name="), path) for _, names, path in rows for name in names.split(",") if name]
+    return [top / name / path.lstrip("/") for name, path in found]
 
 
 def _processes(out: Path, mark: str) -> list[str]:
