@@ -30,6 +30,7 @@ REACTIONS = (
     "safeguard_engaged",
     "workers_restarted",
 )
+LEDGER_MISSING = "load_accounted.ledger_missing"
 OF_FOLDER = ("journal_intact", "run_complete")  # judged also of a run that tried nothing
 OF_EACH = ("each_fault_detected", "all_faults_injected")  # judged by every step of the plan
 RAISE = dis.opmap["RAISE_VARARGS"]
@@ -41,8 +42,13 @@ def judge(record: Record) -> list[Finding]:
 
     What the target lacks makes every claim of a run that injected nothing NOT_APPLICABLE: nothing was tried. An attack
     on a route that nobody was ever served by was not tried either: what needs it is NOT_APPLICABLE, and all else is
-    judged. In a folder that is not as the run left it, nothing is excused.
+    judged. In a folder that is not as the run left it, nothing is excused. What the target holds beyond a ledger that
+    is known to miss requests accuses nobody.
     """
+    return _beyond_the_ledger(_judged(record))
+
+
+def _judged(record: Record) -> list[Finding]:
     claims = record.plan.claims
     if _distrusted(record):
         return [judge_claim(record, claim) for claim in claims]
@@ -53,6 +59,23 @@ def judge(record: Record) -> list[Finding]:
         return [judge_claim(record, claim) for claim in claims]
     rest = without_steps(record, idle)
     return [_beside(record, rest, claim, idle) for claim in claims]
+
+
+def _beyond_the_ledger(findings: list[Finding]) -> list[Finding]:
+    """A check's `of_whole_ledger` names its causes that hold only where the ledger misses nothing that was sent."""
+    partial = next((one for one in findings if LEDGER_MISSING in (one.code, *one.also)), None)
+    if partial is None:
+        return findings
+    found = []
+    for one in findings:
+        named = getattr(catalog.checks().get(one.check), "of_whole_ledger", ())
+        causes = {code.partition(".")[2] for code in (one.code, *one.also)}
+        if one.verdict is Verdict.FAIL and causes <= set(named):
+            because = f"the ledger misses requests that were sent ({partial.because}); otherwise: {one.because}"
+            code = f"{one.check}.ledger_partial"
+            one = replace(one, verdict=Verdict.INCONCLUSIVE, because=because, code=code, also=())
+        found.append(one)
+    return found
 
 
 def _distrusted(record: Record) -> bool:

@@ -45,6 +45,7 @@ class AuditTrailKept:
         claim="each request that changes state has one true entry in an audit trail that is never rewritten",
         sources=(f"ledgers.{AUDIT}",),
     )
+    of_whole_ledger: ClassVar[tuple[str, ...]] = ("invented_entry",)
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
         "signals.csv: audit_head_up",

@@ -23,6 +23,7 @@ class ValidProcessed:
 
     claim: str
     deferring: Sequence[str] = ()  # the playbooks that defer work
+    of_whole_ledger: ClassVar[tuple[str, ...]] = ("stranger", "retrospective_stranger")
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
         "target/intents.jsonl",

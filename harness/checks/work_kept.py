@@ -47,6 +47,7 @@ class WorkKept:
         claim="accepted work is held exactly once, finished and as it was sent, and nothing is held that was not sent",
         sources=tuple(f"ledgers.{name}" for name, _ in HELD_IN.values()),
     )
+    of_whole_ledger: ClassVar[tuple[str, ...]] = ("stranger",)
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
         "target/intents.jsonl",

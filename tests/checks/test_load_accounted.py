@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness import judge as judging
 from harness.judge import judge
 from harness.model import Finding, Kind, Verdict
 from harness.traffic import RequestRow
@@ -153,3 +154,28 @@ def test_users_cut_at_the_end_have_only_a_ledger_row(tmp_path: Path) -> None:
     detail = next(one.detail for one in draft.events if one.kind is Kind.LOAD_COUNTED)
     told(draft, users={"": {**detail["users"][""], "cut": 1}})
     assert found(draft, tmp_path / "two").verdict is PASS
+
+
+@pytest.mark.parametrize(
+    ("load", "code", "also", "verdict"),
+    [
+        ("ledger_missing", "work_kept.stranger", (), UNSURE),
+        ("ledger_missing", "audit_trail_kept.invented_entry", (), UNSURE),
+        ("ledger_missing", "valid_processed.retrospective_stranger", (), UNSURE),
+        ("ledger_missing", "work_kept.lost", (), Verdict.FAIL),
+        ("ledger_missing", "work_kept.stranger", ("work_kept.lost",), Verdict.FAIL),
+        ("users_silent", "work_kept.stranger", (), Verdict.FAIL),
+    ],
+)
+def test_what_stands_beyond_a_partial_ledger_accuses_nobody(
+    monkeypatch: pytest.MonkeyPatch, load: str, code: str, also: tuple[str, ...], verdict: Verdict
+) -> None:
+    name = code.partition(".")[0]
+    held = Finding(check=name, verdict=Verdict.FAIL, claim="c", because="b", code=code, also=also)
+    codes = ("load_accounted.requests_missing", f"load_accounted.{load}")
+    counted = Finding(check="load_accounted", verdict=UNSURE, claim="l", because="b", code=codes[0], also=codes[1:])
+    record: Any = None
+    monkeypatch.setattr(judging, "_judged", lambda _: [held, counted])
+    first, second = judge(record)
+    assert first.verdict is verdict and second == counted
+    assert (first.code == code) is (verdict is Verdict.FAIL)
