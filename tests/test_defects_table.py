@@ -316,7 +316,7 @@ def test_a_clause_without_a_red_cell_is_bold() -> None:
     found = table.load()
     red = replace(result(of("intent_lost", scenario="L2_HTM_queue_flood")))
     text = report.as_markdown(found, table.known_defects(), [red])
-    assert "FAIL 1 `work_kept.lost`" in text and "1 of 1 cells red" in text
+    assert "| FAIL 1 f1 |" in text and "- f1: `work_kept.lost`" in text and "1 of 1 cells red" in text
     assert "| proof.intents | 1.2 the result of an intent can only be computed by executing it | **0** |" in text
 
 
@@ -365,7 +365,7 @@ def test_what_a_shared_run_does_not_name_is_tried_alone(monkeypatch: pytest.Monk
     both = ("intent_lost", "result_faked")
     assert [one.names for one in ran] == [both[:1], both[1:], both, both[1:]]
     assert [one.scenario for one in ran] == ["L2_HTM_queue_flood"] * 2 + ["S03_cpu_spike"] * 2
-    assert "`work_kept.lost` (+1)" in (tmp_path / "t.md").read_text()
+    assert "| FAIL 1 f1 (+1) |" in (tmp_path / "t.md").read_text()
     state = [json.loads(line)["cell"] for line in (tmp_path / "state.jsonl").read_text().splitlines()]
     assert [(one["name"], one["beside"]) for one in state][2:] == [
         ("intent_lost", ["result_faked"]),
