@@ -191,6 +191,9 @@ def _no_finding_of(claim: Claim, found: object) -> str:
         return f"the check returned the reason {found.because!r}, which is no text"
     if not (isinstance(found.code, str) and found.code.startswith(f"{claim.check}.") and found.cause):
         return f"the check returned the code {found.code!r}, which names no cause of {claim.check}"
+    codes = found.also if isinstance(found.also, tuple) else (None,)
+    if not all(isinstance(one, str) and one.startswith(f"{claim.check}.") for one in codes):
+        return f"the check returned {found.also!r} as further codes, which name no causes of {claim.check}"
     return ""
 
 
@@ -235,19 +238,19 @@ def _temper(record: Record, claim: Claim, found: Finding) -> Finding:
         if shortfall and found.verdict in (Verdict.PASS, Verdict.FAIL):
             because = f"{step_id} was not what was asked ({shortfall}); otherwise: {found.because}"
             code = f"{found.check}.fault_not_as_asked"
-            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
+            return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, also=(), code=code)
     if found.verdict is Verdict.FAIL and _rests_on_all(claim):
         short = [fault for fault in record.faults if fault.shortfall]
         if short:
             names = "; ".join(f"{fault.step.step_id}: {fault.shortfall}" for fault in short)
             because = f"not every fault was what was asked ({names}); otherwise: {found.because}"
             return replace(
-                found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.fault_not_as_asked"
+                found, verdict=Verdict.INCONCLUSIVE, because=because, also=(), code=f"{found.check}.fault_not_as_asked"
             )
     cut = record.aborted is not None or record.finished is None
     if (cut or _distrusted(record)) and found.verdict is Verdict.FAIL:
         because = f"the run was cut short or its record is not as it was left; until then: {found.because}"
-        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=f"{found.check}.{CUT_SHORT}")
+        return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, also=(), code=f"{found.check}.{CUT_SHORT}")
     return found
 
 

@@ -327,14 +327,13 @@ def test_a_whole_state_file_keeps_its_last_line(tmp_path: Path) -> None:
     assert state.read_text() == "a\nb\n"
 
 
-WORK = {
-    name: Row(name=name, clause="c", strikes=("x", "y"), expect=("work_kept.", "valid_processed.")) for name in "pqr"
-}
+SAID = ("work_kept.", "valid_processed.", "execution_proven.")
+WORK = {name: Row(name=name, clause="c", strikes=("x", "y"), expect=SAID) for name in "pqr"}
 LOST, DOUBLED, MORE = ("work_kept.lost", "FAIL"), ("work_kept.doubled", "FAIL"), ("valid_processed.lost", "FAIL")
 FAKED = ("execution_proven.wrong_result", "FAIL")
 ALONE = {
     "p": result(of("p"), "FAIL", 1, LOST, MORE),
-    "q": result(of("q"), "FAIL", 1, DOUBLED, FAKED),
+    "q": result(of("q"), "FAIL", 1, FAKED),
     "r": result(of("r"), "FAIL", 1, LOST),
 }
 
@@ -342,6 +341,8 @@ ALONE = {
 def test_defects_share_a_run_where_each_keeps_a_code_of_its_own() -> None:
     elsewhere = [of(name, scenario="y") for name in "prq"]
     assert [one.names for one in sharing.shared(elsewhere, ALONE, WORK)] == [("p", "q"), ("r",)]
+    one_check = {**ALONE, "r": result(of("r"), "FAIL", 1, DOUBLED)}  # elsewhere p may bring out this code too
+    assert [one.names for one in sharing.shared(elsewhere, one_check, WORK)] == [("p", "q"), ("r",)]
     unknown = {name: one for name, one in ALONE.items() if name != "q"}
     assert [one.names for one in sharing.shared(elsewhere, unknown, WORK)] == [("p",), ("r",), ("q",)]
     elsewhere_silent = {**ALONE, "p": result(of("p"), "FAIL", 1, MORE)}  # by a check that only some scenarios ask

@@ -29,7 +29,7 @@ def as_markdown(table: Table, known: Mapping[str, bool], results: Sequence[Resul
         " strike. A cell is red when the verdict is FAIL (of a defect of the harness: INCONCLUSIVE or FAIL) and a"
         " finding that did not pass names the defect, by its code. Each cell holds the"
         " verdict, the exit code and the findings, whose codes stand below; (+N): N more defects were planted in the"
-        " same run, and none of them brings out that code when it is alone. An empty cell has not run, and – is where"
+        " same run, and none of them sets off that check when it is alone. An empty cell has not run, and – is where"
         " the defect cannot strike. What is not as it must be is **bold**.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine}, version {', '.join(versions) or 'unknown'}, time scale"

@@ -1,7 +1,8 @@
 """Runs that several defects share, so that the whole table takes hours and not a day.
 
-Only defects that were named when they were tried alone share a run, and only where each keeps a code that no other of
-the run brought out alone. What a shared run does not name is tried alone.
+Only defects that were named when they were tried alone share a run, and only where each is named by a check that no
+other of the run sets off alone: of one check, elsewhere the codes may be others. What a shared run does not name is
+tried alone.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ from harness import catalog
 TOGETHER_MAX = 8
 
 
-def codes(result: Result) -> frozenset[str]:
-    """All that a run said against the target or itself."""
-    return frozenset(code for code, _ in result.findings)
+def check_of(code: str) -> str:
+    return code.partition(".")[0]
 
 
-def of_every_scenario(code: str) -> bool:
-    """True for the code of a check that each scenario claims: what another one says may not be asked elsewhere."""
-    return hasattr(catalog.checks().get(code.partition(".")[0]), "invariant")
+def checks(result: Result) -> frozenset[str]:
+    """All that said something against the target or the run."""
+    return frozenset(check_of(code) for code, _ in result.findings)
 
 
 def own(names: Sequence[str], alone: Mapping[str, Result], rows: Mapping[str, Row]) -> dict[str, frozenset[str]]:
-    """{defect: the codes that name it and that no other of *names* brought out when it was tried alone}."""
-    named = {name: frozenset(filter(of_every_scenario, naming(rows[name], alone[name]))) for name in names}
-    return {name: named[name].difference(*(codes(alone[one]) for one in names if one != name)) for name in names}
+    """{defect: the checks that name it and that no other of *names* set off when it was tried alone}.
+
+    Only checks that each scenario claims: another one may not be asked elsewhere.
+    """
+    of_all = frozenset(catalog.invariants())
+    named = {name: of_all & {check_of(code) for code in naming(rows[name], alone[name])} for name in names}
+    return {name: named[name].difference(*(checks(alone[one]) for one in names if one != name)) for name in names}
 
 
 def shared(cells: Sequence[Cell], alone: Mapping[str, Result], rows: Mapping[str, Row]) -> list[Cell]:
@@ -59,13 +63,13 @@ def _fits(cell: Cell, group: Sequence[Cell], alone: Mapping[str, Result], rows: 
 
 
 def apart(result: Result, alone: Mapping[str, Result], rows: Mapping[str, Row]) -> list[Result]:
-    """A result for each defect of a shared run, without the codes that the others bring out alone."""
+    """A result for each defect of a shared run, without what comes from checks that the others set off alone."""
     names = (result.cell.name, *result.cell.beside)
     found = []
     for name in names:
         others = tuple(one for one in names if one != name)
-        theirs = frozenset().union(*(codes(alone[one]) for one in others))
-        left = tuple(one for one in result.findings if one[0] not in theirs)
+        theirs = frozenset().union(*(checks(alone[one]) for one in others))
+        left = tuple(one for one in result.findings if check_of(one[0]) not in theirs)
         cell = replace(result.cell, name=name, beside=others)
         found.append(replace(result, cell=cell, findings=left))
     return found
