@@ -81,6 +81,9 @@ NOTHING: dict[str, Any] = {
     "the code of another check": found(code="restarted.shown"),
     "a code without a cause": found(code="broken."),
     "missing no texts": found(missing=(1,)),
+    "further codes no texts": found(also=(1,)),
+    "further codes no tuple": found(also="broken.more"),
+    "further codes of another check": found(also=("restarted.shown",)),
 }
 
 
