@@ -73,7 +73,8 @@ def _beyond_the_ledger(findings: list[Finding]) -> list[Finding]:
         if one.verdict is Verdict.FAIL and causes <= set(named):
             because = f"the ledger misses requests that were sent ({partial.because}); otherwise: {one.because}"
             code = f"{one.check}.ledger_partial"
-            one = replace(one, verdict=Verdict.INCONCLUSIVE, because=because, code=code, also=())
+            cited = tuple(dict.fromkeys((*one.evidence, *partial.evidence)))
+            one = replace(one, verdict=Verdict.INCONCLUSIVE, because=because, code=code, also=(), evidence=cited)
         found.append(one)
     return found
 

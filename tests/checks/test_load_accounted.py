@@ -174,8 +174,10 @@ def test_what_stands_beyond_a_partial_ledger_accuses_nobody(
     held = Finding(check=name, verdict=Verdict.FAIL, claim="c", because="b", code=code, also=also)
     codes = ("load_accounted.requests_missing", f"load_accounted.{load}")
     counted = Finding(check="load_accounted", verdict=UNSURE, claim="l", because="b", code=codes[0], also=codes[1:])
+    held, counted = replace(held, evidence=("timeline:3",)), replace(counted, evidence=("timeline:9",))
     record: Any = None
     monkeypatch.setattr(judging, "_judged", lambda _: [held, counted])
     first, second = judge(record)
     assert first.verdict is verdict and second == counted
     assert (first.code == code) is (verdict is Verdict.FAIL)
+    assert ("timeline:9" in first.evidence) is (verdict is UNSURE) and "timeline:3" in first.evidence
