@@ -73,16 +73,17 @@ class Defects:
 
     def __init__(self, planted: Iterable[str]) -> None:
         self.planted = frozenset(planted)
+        self._first = {name: FIRST + place for place, name in enumerate(sorted(self.planted))}
         self._counts: dict[str, int] = {}
         self._asked: dict[str, int] = {}
         self._begun_s: float | None = None
 
     def strikes(self, name: str) -> bool:
-        """Whether this one goes wrong: one in so many, by count."""
+        """Whether this one goes wrong: one in so many, by count; of two defects that are planted, each another one."""
         if name not in self.planted:
             return False
         count = self._counts[name] = self._counts.get(name, 0) + 1
-        return count % DEFECTS[name] == FIRST % DEFECTS[name]
+        return count % DEFECTS[name] == self._first[name] % DEFECTS[name]
 
     def overlooks(self, body: dict[str, Any], field: object) -> bool:
         """Whether an intent gets through although *field* of it is wrong."""

@@ -265,3 +265,11 @@ def test_a_defect_strikes_one_in_so_many(name: str) -> None:
     defects, every = Defects([name]), DEFECTS[name]
     assert sum(defects.strikes(name) for _ in range(10 * every)) == 10
     assert not any(defects.strikes(other) for other in set(DEFECTS) - {name} for _ in range(100))
+
+
+def test_two_defects_strike_different_ones() -> None:
+    """The first intent that is lost could not be faked as well: its defect would never be seen."""
+    names = [name for name, every in DEFECTS.items() if every == 50]
+    defects = Defects(names)
+    struck = [{at for at in range(500) if defects.strikes(name)} for name in names]
+    assert len(names) > 2 and len(set().union(*struck)) == sum(map(len, struck)) == 10 * len(names)
