@@ -73,10 +73,14 @@ class Defects:
 
     def __init__(self, planted: Iterable[str]) -> None:
         self.planted = frozenset(planted)
-        self._first = {name: FIRST + place for place, name in enumerate(sorted(self.planted))}
+        self._first = {name: FIRST + self._before(name) for name in self.planted}
         self._counts: dict[str, int] = {}
         self._asked: dict[str, int] = {}
         self._begun_s: float | None = None
+
+    def _before(self, name: str) -> int:
+        """How many of the planted ones that are as frequent as *name* stand before it by name."""
+        return sum(DEFECTS[one] == DEFECTS[name] and one < name for one in self.planted)
 
     def strikes(self, name: str) -> bool:
         """Whether this one goes wrong: one in so many, by count; of two defects that are planted, each another one."""

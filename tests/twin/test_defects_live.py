@@ -160,8 +160,8 @@ def test_several_defects_of_work_and_trail_strike_together(tmp_path: Path) -> No
         seen = client.get("/api/immutable-log?last=1")["entries"][0]
         drained(client)
         rows = client.intents()
-        assert [name for name, row in rows.items() if row["status"] != "completed"] == ["i6", "i56"]
-        assert {row["result"] for name, row in rows.items() if name not in ("i6", "i56")} == {CANNED}
+        assert [name for name, row in rows.items() if row["status"] != "completed"] == ["i7", "i57"]
+        assert {row["result"] for name, row in rows.items() if name not in ("i7", "i57")} == {CANNED}
         wait_for(lambda: retros(client) == {"completed": 10}, 10, "all retrospectives")
         held = client.rows("/api/meta_loop/retrospectives", "retrospectives")
         assert [row["id"] for row in held if not row["findings"]] == ["r6"]
@@ -170,7 +170,7 @@ def test_several_defects_of_work_and_trail_strike_together(tmp_path: Path) -> No
         entries = {row["reference"]: row for row in client.audit()}
         assert [n for n, reference in enumerate(references) if reference not in entries] == [6, 56]
         logged = [json.loads(entries[one["audit_id"]]["payload"])["told"]["approved"] for one in told]
-        assert [n for n in range(60) if told[n]["approved"] != logged[n]] == [6, 26, 46]
+        assert [n for n in range(60) if told[n]["approved"] != logged[n]] == [7, 27, 47]
 
         def now() -> dict[str, object]:
             return client.audit()[seen["sequence"] - 1]
