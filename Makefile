@@ -30,7 +30,8 @@ test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
 
 test: $(STAMP) lint ## every test but the long matrices below
 	@status=0; $(BIN)/python -m pytest -q -m 'not slow and not alone' $(BY_TWO) --durations=10 || status=$$?; \
-	$(BIN)/python -m pytest -q -m 'slow and not alone' --durations=40 || status=$$?; exit $$status
+	$(BIN)/python -m pytest -q -m 'slow and beside and not alone' $(BY_TWO) --durations=20 || status=$$?; \
+	$(BIN)/python -m pytest -q -m 'slow and not beside and not alone' --durations=40 || status=$$?; exit $$status
 
 sabotage: $(STAMP) ## each safeguard off, each defect planted and each fault of the pool, one at a time
 	@$(BIN)/python -m pytest -q -m alone --durations=25

@@ -30,9 +30,13 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, more: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """(status, headers, body); *more* are headers of the request.
+        """(status, headers, body); *body* is sent as JSON, bytes as they are; *more* are headers of the request.
 
         Raises OSError or http.client.HTTPException; the connection is then a new one.
         """
@@ -40,7 +44,7 @@ class Client:
             address, port = resolve(self.host, self.port, self.permitted)
             source = (PROBE_ADDRESS, 0) if address.startswith("127.") else None
             self._connection = http.client.HTTPConnection(address, port, self.timeout_s, source)
-        data = None if body is None else encoded(body)
+        data = body if body is None or isinstance(body, bytes) else encoded(body)
         # a stored answer would say nothing of the kernel that is asked for
         shown = f"[{self.host}]" if ":" in self.host else self.host
         headers = {"Host": f"{shown}:{self.port}", "Cache-Control": "no-cache", **(more or {})}

@@ -25,6 +25,8 @@ ASK_S = 2.5  # for one answer; a process that is just being replaced may take as
 LOOK_EVERY_S = 0.1
 ABSENT = {404: "the target does not have it", 405: "the target does not take this method there", 410: "it is gone"}
 ABSENT |= {501: "the target does not know this method"}
+GONE = (404, 410)
+NO_JSON = b"{"  # no reader of JSON takes it: a route that is there refuses it and does nothing
 DENIED = (401, 403)
 MISTAKEN = (400, 411, 413, 414, 415, 422)  # what the manifest asks there cannot be asked
 Shape = Callable[[bytes], object]
@@ -61,9 +63,9 @@ def checked(target: ManifestTarget) -> tuple[str, ...]:
 def preflight(target: ManifestTarget) -> list[Problem]:
     """All problems, in the order of the manifest's lines.
 
-    A route that changes what ledgers hold is not asked: it would leave work behind. Nor is one that has to be sent a
-    body and has none in the manifest. A route that does not answer in time is no problem here, as the baseline tells of
-    it. A signal is one: nobody else would miss what it never told.
+    A route that changes what ledgers hold is asked in a way that leaves no work behind, and so is one that has to be
+    sent a body and has none in the manifest. A route that does not answer in time is no problem here: the baseline
+    tells of it. A signal is one: nobody else would miss what it never told.
     """
     found: list[Problem] = []
     looks = [*_processes(target), *_routes(target), *_signals(target)]
@@ -132,10 +134,22 @@ def _no_process(where: Mapping[str, str]) -> str:
 
 def _routes(target: ManifestTarget) -> Iterator[Look]:
     for number, route in enumerate(target.routes):
-        if route.method not in SAFE and (route.body is None or route.path.partition("?")[0] in ROUTE_KINDS):
-            continue
+        leaves_work = route.method not in SAFE and (route.body is None or route.path.partition("?")[0] in ROUTE_KINDS)
+        look = _is_there if leaves_work else _route
         key = f"routes[{number}]"
-        yield key, lambda key=key, route=route: _route(target, key, route)  # type: ignore[misc]
+        yield key, lambda key=key, route=route, look=look: look(target, key, route)  # type: ignore[misc]
+
+
+def _is_there(target: ManifestTarget, key: str, route: Route) -> Problem | None:
+    """A problem when the target has no such route. Only where OPTIONS does not find it, its own method is asked."""
+    for method, body in (("OPTIONS", None), (route.method, NO_JSON)):
+        answer = _ask(target, method, route.path, body, ASK_S / 2)
+        if answer is None or answer[0] not in GONE:
+            return None
+        status = answer[0]
+    return Problem(
+        place=_place(target, key), text=f"{key}: {route.name} answers {status}: {ABSENT[status]}", lacks=True
+    )
 
 
 def _route(target: ManifestTarget, key: str, route: Route) -> Problem | None:
@@ -192,7 +206,7 @@ def _signal(target: ManifestTarget, key: str, url: str, shape: Shape) -> Problem
 
 
 def _ask(
-    target: ManifestTarget, method: str, path: str, body: Mapping[str, Any] | None, limit_s: float = ASK_S
+    target: ManifestTarget, method: str, path: str, body: Mapping[str, Any] | bytes | None, limit_s: float = ASK_S
 ) -> tuple[int, bytes] | None:
     """(status, body) of the answer; None when none came in time."""
     client = Client(target.base_url, timeout_s=limit_s, permitted=target.permitted)

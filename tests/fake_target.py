@@ -83,7 +83,9 @@ def as_json(content: Any) -> Answer:
 
 @dataclass
 class FakeServer:
-    """answers: path without query → an Answer or a function of the path; seen: (method, path, peer address, body).
+    """answers: path without query, or METHOD and it → an Answer or a function of the path.
+
+    seen: (method, path, peer address, body).
 
     headers: of the requests in *seen*, in the same order.
     """
@@ -106,7 +108,8 @@ def serving(host: str = "127.0.0.1") -> Iterator[FakeServer]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             fake.headers.append(dict(self.headers))
             fake.seen.append((self.command, self.path, self.client_address[0], body))
-            found = fake.answers.get(self.path.partition("?")[0], Answer(status=404))
+            path = self.path.partition("?")[0]
+            found = fake.answers.get(f"{self.command} {path}") or fake.answers.get(path, Answer(status=404))
             said = found if isinstance(found, Answer) else found(self.path)
             if said.silent:
                 shut.wait(30)
@@ -120,7 +123,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[FakeServer]:
                 self.end_headers()
                 self.wfile.write(said.body)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = do_OPTIONS = answer
 
         def log_message(self, format: str, *args: Any) -> None:
             """Not on the screen."""

@@ -32,7 +32,7 @@ from harness.undo import heal
 from tests.contract.lines import LinkTarget, linked
 from tests.processes import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.beside]
 
 ALL = [
     NetworkLatency(target="memory", latency_ms=50, duration_seconds=5),

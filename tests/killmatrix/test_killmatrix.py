@@ -44,6 +44,7 @@ SEED = 20261125
 
 
 @pytest.mark.slow
+@pytest.mark.beside
 @pytest.mark.parametrize("cell", diagonal(SEED, usable()), ids=str)
 def test_nothing_is_left(cell: Cell) -> None:
     outcome = run(cell)
@@ -51,6 +52,7 @@ def test_nothing_is_left(cell: Cell) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.beside
 @pytest.mark.parametrize("cell", soak(SEED, 6, usable()), ids=str)
 def test_nothing_is_left_by_a_kill_at_any_moment(cell: Cell) -> None:
     outcome = run(cell)

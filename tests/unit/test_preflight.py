@@ -124,7 +124,25 @@ def test_what_would_leave_work_behind_is_not_asked(tmp_path: Path, server: FakeS
         other,
     ]
     asked(tmp_path, server, routes=routes)
-    assert [path for method, path, _, _ in server.seen if method == "POST"] == ["/chat"]
+    assert [path for method, path, _, body in server.seen if method == "POST" and body != b"{"] == ["/chat"]
+
+
+@pytest.mark.parametrize(
+    ("options", "post", "lacks"),
+    [(404, 404, True), (410, 410, True), (404, 400, False), (404, 500, False), (405, 404, False), (200, 404, False)],
+)
+def test_a_route_that_leaves_work_behind_is_missed_all_the_same(
+    tmp_path: Path, server: FakeServer, options: int, post: int, lacks: bool
+) -> None:
+    path = "/api/htm/intents"
+    server.answers |= {f"OPTIONS {path}": Answer(status=options), path: Answer(status=post)}
+    intents = {"name": "POST intents", "method": "POST", "path": path, "kernels": ["api"], "body": {"goal": "g"}}
+    found = asked(tmp_path, server, routes=[*ROUTES, intents])
+    assert [(one.lacks, one.place) for one in found] == (
+        [(True, line_of(tmp_path, "- name: POST intents"))] if lacks else []
+    )
+    mine = [(method, body) for method, where, _, body in server.seen if where == path]
+    assert mine[0][0] == "OPTIONS" and [body for method, body in mine[1:]] == [b"{"] * (options in (404, 410))
 
 
 @pytest.mark.parametrize(
