@@ -72,7 +72,10 @@ def _again(folder: Path, row: Row, key: PublicKey | None = None) -> Result:
     whole = verify_folder(folder, key)  # the run of the whole wave: its reports, its signature
     if whole.distrust or (whole.differs and mine.verdict is not Verdict.FAIL):
         return Result(verdict=Verdict.INCONCLUSIVE, because=whole.because, folder=folder)
-    head = whole.judged.record.head
+    plan, head = whole.judged.record.plan, whole.judged.record.head
+    if plan.seed != row.seed:  # another run of the same wave
+        why = f"{row.run_folder} is not a run of {row.scenario_id} with seed {row.seed}"
+        return Result(verdict=Verdict.INCONCLUSIVE, because=why)
     return Result(verdict=mine.verdict, because=mine.because, folder=folder, head=head)
 
 

@@ -277,6 +277,11 @@ def test_verify_judges_every_share_again(stage: Any, capsys: pytest.CaptureFixtu
     assert wave_console.verify(path) == 1 and "(the report says NOT_APPLICABLE)" in capsys.readouterr().out
     path.write_text(told.replace('"verdict": "FAIL"', '"verdict": "PASS"'))
     assert wave_console.verify(path) == 1 and "(the report says PASS)" in capsys.readouterr().out
+    other = json.loads(told)
+    for row in other["scenarios"]:
+        row["seed"] += row["scenario_id"] == "c"
+    path.write_text(json.dumps(other))
+    assert wave_console.verify(path) == 1 and "is not a run of c with seed" in capsys.readouterr().out
     next((on.out / "c").glob("*/timeline.jsonl")).unlink()
     wave_console.verify(path)
     assert "INCONCLUSIVE   c: its run folder cannot be judged" in capsys.readouterr().out
