@@ -9,10 +9,12 @@ from typing import Any
 from harness.ledger import LEGITIMATE
 from harness.model import Kind
 from harness.record import DETECTION_GRACE_S, Engagement, FaultRecord, Record
+from harness.run_tables import Series
 
 BEFORE_S, AFTER_S = 8.0, 1.5  # our own samples around an engagement that may show its cause
 EVENTS_BEFORE_S = 30.0  # a change of a process or a file is seen by others long before, or just after
 CLOCK_S = 1.0  # two clocks may differ by so much around an injection
+BEFORE, NOTED_BEFORE = "_before", ("cpu_percent",)
 ANY = "*"
 FAULTS, WITNESS, NOTHING, UNKNOWN = "fault", "side effect", "nothing", "unknown"
 
@@ -114,7 +116,7 @@ def _by_signal(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answ
         return None
     at_s, best, line = one.engaged.at_s, None, 0
     for subject in row.get("subjects", (one.subject,)):
-        near = record.signals(row["signal"], subject).between(at_s - BEFORE_S, at_s + AFTER_S)
+        near = _series(record, row["signal"], subject).between(at_s - BEFORE_S, at_s + AFTER_S)
         top = near.highest_mean(row["mean_s"]) if "mean_s" in row else None
         if top is None and "mean_s" not in row and near.rows:
             top = max((value, number) for _, value, number in near.rows)
@@ -124,6 +126,12 @@ def _by_signal(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answ
         return None
     words = f"{row['signal']} was at most {best:.4g}, {row['above']:g} gives cause"
     return best >= row["above"], words, (f"signals.csv:{line}",)
+
+
+def _series(record: Record, signal: str, subject: str) -> Series:
+    """The values of a signal, with those that were noted before the run began."""
+    before = record.signals(f"{signal}{BEFORE}", subject) if signal in NOTED_BEFORE else Series()
+    return replace(before, rows=(*before.rows, *record.signals(signal, subject).rows))
 
 
 def _by_route(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:

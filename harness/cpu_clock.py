@@ -6,7 +6,12 @@ cpu.stat of cgroup v2 is made from the same ticks.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 CGROUP_V1 = Path("/sys/fs/cgroup/cpuacct/cpuacct.usage")
@@ -41,6 +46,23 @@ class CpuClock:
             except (OSError, ValueError, IndexError):
                 continue
         raise OSError("no clock of the CPU can be read: neither cgroup, /proc/schedstat nor /proc/stat")
+
+
+_NOTES: deque[tuple[float, float]] = deque(maxlen=50)  # (time.monotonic, busy_s), of this process
+
+
+def note() -> None:
+    """Keep how long the cores have been busy until now: what happens before a run begins is then known to the run."""
+    with contextlib.suppress(OSError):  # who cannot read the clock is told so where it is needed
+        _NOTES.append((time.monotonic(), CpuClock().busy_s()))
+
+
+def noted(since_s: float) -> Iterator[tuple[float, float, float]]:
+    """(began_s, ended_s, percent of all cores) between two notes each, in time.monotonic, from *since_s* on."""
+    cores = os.cpu_count() or 1
+    for (began_s, busy_s), (ended_s, later_s) in pairwise(tuple(_NOTES)):
+        if began_s >= since_s and ended_s > began_s:
+            yield began_s, ended_s, min(100.0, 100 * (later_s - busy_s) / (ended_s - began_s) / cores)
 
 
 def _cpuacct() -> float:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import cpu_clock
 from harness.cgroup import CgroupError, make_group
 from harness.model import Undo
 from harness.mounts import may_mount, mount_tmpfs
@@ -145,6 +146,7 @@ class EmbeddedTwin:
             raise TwinFailed(f"the embedded Grace could not be started: {error}") from None
 
     def _begin(self, safeguards_off: str, plant: str) -> None:
+        cpu_clock.note()
         command = [sys.executable, "-m", "twin", "--dir", str(self.folder), "--until-stdin-closes"]
         command += ["--safeguards-off", safeguards_off] if safeguards_off else []
         command += ["--plant", plant] if plant else []
@@ -186,6 +188,7 @@ class EmbeddedTwin:
                     raise TwinRefused(said)
                 raise TwinFailed(f"the embedded Grace did not start: {said or 'it did not become ready in time'}")
             time.sleep(0.02)
+        cpu_clock.note()
         return load_target(manifest)
 
     def stop(self) -> None:

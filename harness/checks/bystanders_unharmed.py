@@ -36,8 +36,8 @@ class BystandersUnharmed:
     invariant: ClassVar[Invariant] = Invariant(order=6, claim="what no fault is aimed at is unharmed")
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
-        "signals.csv: bus_canary, bus_heartbeats, cpu_percent, htm_queue_depth, kernel_heartbeat_age_s",
-        "signals.csv: memory_percent, model_first, route_deferred, route_latency_ms, route_up",
+        "signals.csv: bus_canary, bus_heartbeats, cpu_percent, cpu_percent_before, htm_queue_depth",
+        "signals.csv: kernel_heartbeat_age_s, memory_percent, model_first, route_deferred, route_latency_ms, route_up",
         "timeline: fault_ended, fault_injected, file_changed, kernel_changed, playbook_finished, playbook_started",
         "timeline: recovered, run_started, safeguard_engaged, safeguard_released, signal_back, signal_lost",
         "timeline: steady_state_met, symptom_seen",

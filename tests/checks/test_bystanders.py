@@ -229,6 +229,25 @@ def test_a_missing_witness_is_inconclusive(tmp_path: Path) -> None:
     assert (found.verdict, found.code) == (UNSURE, "bystanders_unharmed.alarm_unwitnessed")
 
 
+@pytest.mark.parametrize(
+    ("percent", "verdict", "code"),
+    [
+        (None, UNSURE, "bystanders_unharmed.alarm_unwitnessed"),
+        (20.0, FAIL, "bystanders_unharmed.false_alarm"),
+        (90.0, PASS, "bystanders_unharmed.shown"),
+    ],
+)
+def test_an_alarm_as_the_run_begins_is_judged_by_what_was_before(
+    tmp_path: Path, percent: float | None, verdict: Verdict, code: str
+) -> None:
+    made = draft()
+    engaged(MONITOR, "cpu", 0.4, 2.0)(made)
+    if percent is not None:
+        made.signals += [(at / 2, "cpu_percent_before", "", percent) for at in range(-6, 1)]
+    found = judged(made, tmp_path)
+    assert (found.verdict, found.code) == (verdict, code), found.because
+
+
 def test_a_safeguard_without_a_witness_is_inconclusive(tmp_path: Path) -> None:
     made = draft()
     engaged("guard_of_another_target", "x")(made)

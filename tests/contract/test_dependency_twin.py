@@ -25,7 +25,7 @@ from harness.target import load_target
 from tests.contract.test_link_faults_twin import live
 from tests.processes import twin, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 NAME, WAY = "dependency_latency_monitor", "memory_fusion"
 KNOWLEDGE = "/api/knowledge?q=grace&limit=3"

@@ -115,7 +115,6 @@ def ask(target: LinkTarget, label: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_prepared_injected_and_healed_twice(tmp_path: Path, guardian: GuardianLink, kind: str) -> None:
     with linked(tmp_path, kind) as target:
@@ -138,7 +137,6 @@ def test_prepared_injected_and_healed_twice(tmp_path: Path, guardian: GuardianLi
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_a_line_whose_messages_are_not_known_is_refused(tmp_path: Path) -> None:
     with linked(tmp_path, framing="") as target, pytest.raises(TargetLacks, match="model_degradation: the framing"):
         FAULT.prepare(target)  # type: ignore[arg-type]
@@ -151,7 +149,6 @@ def say(client: Client, message: str = "what is the status of the queue") -> dic
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.timeout(120)
 def test_drift_is_seen_another_model_stands_in_and_makes_way(tmp_path: Path) -> None:
     folder = tmp_path / "twin"
@@ -177,7 +174,6 @@ def test_drift_is_seen_another_model_stands_in_and_makes_way(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.timeout(120)
 def test_a_model_that_has_ended_is_replaced_by_its_owner_and_is_no_drift(tmp_path: Path) -> None:
     with running(tmp_path) as client:
@@ -191,7 +187,6 @@ def test_a_model_that_has_ended_is_replaced_by_its_owner_and_is_no_drift(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.timeout(120)
 def test_who_sends_nonsense_is_not_taken_for_drift(tmp_path: Path) -> None:
     with running(tmp_path, off="rate_limiter") as client:

@@ -62,7 +62,6 @@ def test_no_other_folder_is_touched(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_a_twin_takes_its_folder_and_its_group_along() -> None:
     twin = EmbeddedTwin()
     paths = twin.wait().paths
@@ -126,7 +125,6 @@ def killed(keeper_too: bool) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_a_harness_that_is_killed_leaves_no_keys_behind() -> None:
     folder = killed(keeper_too=False)
     wait_for(lambda: not folder.exists(), 10.0, "that the folder is gone, keys and all")
@@ -134,7 +132,6 @@ def test_a_harness_that_is_killed_leaves_no_keys_behind() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_what_was_killed_with_its_keeper_is_swept_at_the_next_start(tmp_path: Path) -> None:
     folder = killed(keeper_too=True)
     assert (folder / "run" / "keys.json").exists()

@@ -97,7 +97,6 @@ class Hurt:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.parametrize("type", TYPES)
 def test_without_the_safeguard_it_holds_and_is_given_back_twice(
     tmp_path: Path, guardian: GuardianLink, type: str
@@ -113,7 +112,6 @@ def test_without_the_safeguard_it_holds_and_is_given_back_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 @pytest.mark.parametrize("type", TYPES)
 def test_with_it_the_target_ends_the_fault_and_what_it_made_stays(
     tmp_path: Path, guardian: GuardianLink, type: str
@@ -135,7 +133,6 @@ def test_with_it_the_target_ends_the_fault_and_what_it_made_stays(
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_a_drifted_setting_is_the_one_that_was_asked_for(tmp_path: Path, guardian: GuardianLink) -> None:
     with twin(tmp_path / "home", off=GUARDS):
         hurt = Hurt(tmp_path / "home", guardian, "config_corruption")

@@ -21,7 +21,7 @@ import zmq
 
 from tests.processes import pids_with, twin, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 
 class Peer:

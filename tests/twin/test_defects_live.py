@@ -24,7 +24,7 @@ from twin.config import ConfigError, Thresholds, load_config
 from twin.defects import DEFECTS, Defects
 from twin.htm.spoil import CANNED
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 OFF = "rate_limiter"
 
 

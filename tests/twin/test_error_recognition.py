@@ -163,7 +163,6 @@ def events(folder: Path, topic: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_what_a_kernel_complains_of_is_mended_when_nobody_is_in_charge(tmp_path: Path) -> None:
     with twin(tmp_path, off=",".join(("resource_pressure_monitor", *GUARDS))):
         model = path_of(tmp_path, "models") / "classifier_model.pkl"
@@ -177,7 +176,6 @@ def test_what_a_kernel_complains_of_is_mended_when_nobody_is_in_charge(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_a_failure_that_nobody_knew_is_recognised_the_second_time(tmp_path: Path) -> None:
     """The backup of the snapshot cannot be written: a folder is in its place."""
     with twin(tmp_path, off=",".join(("resource_pressure_monitor", *GUARDS))):
@@ -199,7 +197,6 @@ def test_a_failure_that_nobody_knew_is_recognised_the_second_time(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_when_it_is_off_nothing_is_learned_or_done(tmp_path: Path) -> None:
     with twin(tmp_path, off=",".join(("resource_pressure_monitor", NAME))):
         data = cut(path_of(tmp_path, "models") / "classifier_model.pkl")

@@ -20,7 +20,7 @@ from twin.http.app import CALLS
 from twin.kernels import KERNELS
 from twin.routes import ROUTES
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside]
+pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 INTENT = {"intent_id": "i-1", "goal": "g", "expected_outcome": "o", "created_by": "c", "sla_ms": 1000}
 

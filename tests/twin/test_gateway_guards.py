@@ -18,7 +18,7 @@ from tests.processes import twin, wait_for
 from tests.twin.client import INTENT, Client
 from tests.twin.test_twin import pid_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 CALM = "resource_pressure_monitor"
 ATTACKER = "127.7.7.7"
 CHECK = {"actor": "a", "action": "read", "resource": "r", "payload": {}}

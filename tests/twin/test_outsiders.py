@@ -74,7 +74,6 @@ def test_an_entry_bears_the_outsider_s_name_and_a_reference_of_its_kind() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.beside
 def test_it_is_chained_as_any_other_and_stands_there_once(tmp_path: Path) -> None:
     with twin(tmp_path):
         told = yaml.safe_load((tmp_path / "target.yaml").read_text())["immutable_log"]

@@ -17,7 +17,7 @@ import yaml
 from harness.process import process_state
 from tests.processes import pids_with, twin, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside]
+pytestmark = pytest.mark.slow
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.twin.test_safeguards_live import engaged
 from tests.twin.test_twin import manifest, pid_of, told
 from twin.snapshots import SEALS, sealed
 
-pytestmark = [pytest.mark.slow, pytest.mark.beside]
+pytestmark = pytest.mark.slow
 CLASSIFY = ("/api/knowledge/classify", {"text": "The watchdog restarts a process after an incident."})
 TRUST = ("/api/knowledge/trust", {"content": "x", "source": "handbook", "confidence": 1.0})
 RISKY = ("/api/governance/check", {"actor": "ann", "action": "deploy", "resource": "service"})

@@ -73,3 +73,18 @@ def test_work_of_this_process_is_counted() -> None:
         pass
     # A tick of the coarsest clock may be missing at either end.
     assert clock.busy_s() - before_s >= spent_s - 2 / TICK
+
+
+def test_what_was_noted_is_told_between_two_notes(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(cpu_clock, "_NOTES", cpu_clock.deque(maxlen=4))
+    monkeypatch.setattr(cpu_clock.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(cpu_clock.os, "cpu_count", lambda: 2)
+    cpu_clock.note()
+    assert not cpu_clock._NOTES, "no clock can be read"
+    for at_s, busy_s in ((100.0, 50.0), (103.0, 53.0), (103.0, 53.0), (104.0, 55.0)):
+        now_s[0] = at_s
+        (nowhere / "CGROUP_V1").write_text(f"{busy_s * 1e9:.0f}\n")
+        cpu_clock.note()
+    assert list(cpu_clock.noted(100.0)) == [(100.0, 103.0, 50.0), (103.0, 104.0, 100.0)]
+    assert list(cpu_clock.noted(101.0)) == [(103.0, 104.0, 100.0)]

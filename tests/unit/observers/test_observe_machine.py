@@ -208,6 +208,24 @@ def test_the_shares_are_of_the_time_since_the_last_look(tmp_path: Path, monkeypa
     assert samples(readings, "cpu_percent") == {"": 0.0} and samples(readings, "disk_busy_percent") == {"": 0.0}
 
 
+def test_what_was_noted_before_the_run_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr(resources.time, "monotonic", lambda: now_s[0])
+    observer = Resources(target(tmp_path))
+    spans = {90.0: [(97.5, 99.0, 80.0), (99.0, 99.2, 40.0)]}
+    monkeypatch.setattr(resources.cpu_clock, "noted", lambda since_s: spans[round(since_s - 0.5, 3)])
+    now_s[0] = 100.5
+    told = [one for one in look(observer, FakeView(target(tmp_path)), 0.5) if one.name == "cpu_percent_before"]
+    assert [(round(one.at_s, 3), one.value) for one in told] == [
+        (-2.0, 80.0),
+        (-1.5, 80.0),
+        (-1.0, 80.0),
+        (-0.8, 40.0),
+    ]
+    now_s[0] = 101.0
+    assert "cpu_percent_before" not in {one.name for one in look(observer, FakeView(target(tmp_path)), 1.0)}
+
+
 def test_a_disk_that_appears_later_starts_at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, io = [100.0], {"sda": 0}
     monkeypatch.setattr(resources.time, "monotonic", lambda: now_s[0])
