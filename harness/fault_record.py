@@ -80,13 +80,12 @@ class FaultRecord:
     @property
     def shortfall(self) -> str:
         """Why its magnitude was not what was asked for; "" when it was."""
-        found = self.short
-        return found.because if found else ""
+        return "; ".join(one.because for one in self.shortfalls)
 
     @property
-    def short(self) -> Shortfall | None:
-        """The first of its magnitudes that was not what was asked for; None when all were."""
-        return next(self._shortfalls(), None)
+    def shortfalls(self) -> tuple[Shortfall, ...]:
+        """All that was not what was asked for, the main cause first."""
+        return tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[Shortfall]:
         asked = self.step.asked

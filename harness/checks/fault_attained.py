@@ -27,8 +27,9 @@ class FaultAttained:
         fault = record.fault(self.step_id)
         asked = fault.step.asked
         rows = (fault.injected, fault.attained, fault.ended)
-        if short := fault.short or invalid_share(record, fault):
-            return finding(self, Verdict.INCONCLUSIVE, short.because, *rows, record.looked("timeline"), code=short.code)
+        if short := [*fault.shortfalls, *invalid_share(record, fault)]:
+            why, codes = "; ".join(one.because for one in short), tuple(dict.fromkeys(one.code for one in short))
+            return finding(self, Verdict.INCONCLUSIVE, why, *rows, record.looked("timeline"), code=codes)
         if fault.injected is not None and fault.healed is None and fault.ended is None:
             return finding(
                 self, Verdict.INCONCLUSIVE, "it has not ended", *rows, record.looked("timeline"), code="not_ended"
@@ -66,20 +67,20 @@ def _witnessed(fault: FaultRecord) -> str:
     return f", {mean:g} by {fault.witness.get('name')}" if isinstance(mean, int | float) else ""
 
 
-def invalid_share(record: Record, fault: FaultRecord) -> Shortfall | None:
-    """The share of invalid requests by the ledger, the witness of what the load generator says of it."""
+def invalid_share(record: Record, fault: FaultRecord) -> list[Shortfall]:
+    """A shortfall where the ledger, the witness of what the load generator says, has fewer invalid ones; or none."""
     asked = next((one for one in fault.step.also_asked if one.name == INVALID_SHARE), None)
     if asked is None or fault.injected is None or record.ledger is None:
-        return None
+        return []
     floods = [one for one in record.faults if one.step.type in ("api_flood", "api_spam")]
     rows = [row for row in record.ledger if row.attack and row.attempts]
     if len(floods) > 1 or not rows:  # nothing says which flood a row is of
-        return None
+        return []
     share = 100 * sum(not row.valid for row in rows) / len(rows)
     if not less_than(share, asked.value, asked.unit):
-        return None
+        return []
     why = f"{share:.1f} % of the {len(rows)} requests in ledger.jsonl are invalid, asked {asked.value:g} %"
-    return Shortfall("invalid_share_short", why)
+    return [Shortfall("invalid_share_short", why)]
 
 
 CHECK = FaultAttained

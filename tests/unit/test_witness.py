@@ -77,6 +77,13 @@ def test_witness_and_duration(tmp_path: Path, step: str, detail: dict[str, Any],
     assert (one.code, one.verdict) == (f"fault_attained.{code}", verdict), one.because
 
 
+def test_all_that_fell_short_is_named(tmp_path: Path) -> None:
+    draft = healthy().change(Kind.FAULT_ENDED, "cpu_spike", lasted_s=4.0, witness=CONTRADICTED)
+    one = attained(draft, tmp_path, "cpu_spike")
+    assert (one.code, one.also) == ("fault_attained.ended_early", ("fault_attained.witness_disagrees",))
+    assert "it ended 4.0 s" in one.because and "its witness" in one.because
+
+
 ROUTE = "POST /api/htm/intents"
 
 
