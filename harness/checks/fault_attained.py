@@ -28,8 +28,8 @@ class FaultAttained:
         asked = fault.step.asked
         rows = (fault.injected, fault.attained, fault.ended)
         if short := [*fault.shortfalls, *invalid_share(record, fault)]:
-            why, codes = "; ".join(one.because for one in short), tuple(dict.fromkeys(one.code for one in short))
-            return finding(self, Verdict.INCONCLUSIVE, why, *rows, record.looked("timeline"), code=codes)
+            why, timeline = "; ".join(one.because for one in short), record.looked("timeline")
+            return finding(self, Verdict.INCONCLUSIVE, why, *rows, timeline, code=[one.code for one in short])
         if fault.injected is not None and fault.healed is None and fault.ended is None:
             return finding(
                 self, Verdict.INCONCLUSIVE, "it has not ended", *rows, record.looked("timeline"), code="not_ended"
