@@ -59,7 +59,9 @@ def test_two_workers_send_each_request_once_and_the_master_judges_them_all(tmp_p
         code, said = finish(process)
         assert [one.wait(timeout=20) for one in running] == [0, 0]
     assert code == 0, said[-6000:]
+    assert len(list(tmp_path.glob("*/*/timeline.jsonl"))) == 1, "faults ran once"
     folder = run_folder(tmp_path)
+    both_load(folder)
     rows = read_ledger(folder, torn := [])
     assert rows is not None and not torn
     attack = [row for row in rows if row.attack]
@@ -74,6 +76,15 @@ def test_two_workers_send_each_request_once_and_the_master_judges_them_all(tmp_p
     name = "/api/governance/check"
     everybody = sum(int(row[5]) for row in requests if row[2] == f"POST {name}")
     assert sum(one["num_requests"] for one in told if one["name"] == name) == everybody, "and what Locust sums up"
+
+
+def both_load(folder: Path) -> None:
+    signals = [line.split(",") for line in (folder / "signals.csv").read_text().splitlines()]
+    loads = {subject for _, name, subject, value in signals if name == "worker_requests" and float(value) > 0}
+    assert len(loads) == 2, "load on both workers"
+    assert {subject for _, name, subject, _ in signals if name == "loop_lag_ms"} == {"", *loads}, (
+        "each tells of its lag"
+    )
 
 
 def in_one_time(folder: Path, rows: Sequence[LedgerRow]) -> None:

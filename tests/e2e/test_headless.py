@@ -25,31 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MF01 = ("--scenario", "MF01_triple_threat", "--time-scale", "0.1")
 
 
-def test_two_workers_load_and_the_master_judges(tmp_path: Path) -> None:
-    port = closed_port()
-    command = [sys.executable, "-m", "locust", "-f", "locustfiles/grace.py", "--worker", "--master-port", str(port)]
-    workers = [
-        subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
-        for _ in range(2)
-    ]
-    try:
-        master = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
-        code, said = finish(locust(*MF01, *master, "--expect-workers", "2", out=tmp_path))
-        assert [worker.wait(timeout=20) for worker in workers] == [0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert code == 0, said[-6000:]
-    assert len(list(tmp_path.glob("*/*/timeline.jsonl"))) == 1, "faults ran once"
-    rows = [line.split(",") for line in (run_folder(tmp_path) / "signals.csv").read_text().splitlines()]
-    loads = {subject for _, name, subject, value in rows if name == "worker_requests" and float(value) > 0}
-    assert len(loads) == 2, "load on both workers"
-    assert {subject for _, name, subject, _ in rows if name == "loop_lag_ms"} == {"", *loads}, "each tells of its lag"
-
-
 def test_a_control_run_engages_nothing_and_does_not_pass(tmp_path: Path) -> None:
     code, said = finish(locust(*MF01, "--control", out=tmp_path))
     assert code == 3, said[-4000:]
@@ -158,6 +133,7 @@ def ssh() -> Iterator[int]:
         thread.join(5)
 
 
+@pytest.mark.beside
 def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
     manifest = tmp_path / "target.yaml"
     manifest.write_text(
