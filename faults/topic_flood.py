@@ -74,7 +74,8 @@ class TopicFlood:
         seconds = self.limit_s or self.duration_seconds
         more = {"messages": self.messages, "limit_s": seconds + flooding.BELT_S}
         module, topics = "faults.helpers.topic_flooder", (self.topic,)
-        return flooding.inject(target, hands, module, self.actor, topics, self.messages_per_second, more)
+        effect = flooding.inject(target, hands, module, self.actor, topics, self.messages_per_second, more)
+        return replace(effect, facts={**effect.facts, "permitted": True})  # else the helper ends before its flood
 
     def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
         if self.messages:

@@ -41,8 +41,7 @@ def alarms(record: Record) -> list[Alarm]:
 
 def shows_cause(record: Record, one: Engagement, at_s: float) -> bool:
     """True when our own witness of the quantity that *one* is about shows, at *at_s*, what gives cause to it."""
-    rows = record.plan.alarms.get(one.safeguard, {})
-    row = rows.get(one.subject, rows.get(ANY))
+    row = _row(record, one)
     if row is None:
         return False
     then = replace(one, engaged=replace(one.engaged, at_s=at_s))
@@ -74,9 +73,16 @@ def by_fault(record: Record, one: Engagement) -> FaultRecord | None:
             continue
         rows = record.plan.coverage.get(fault.step.step_id, ())
         covered = {(name, record.plan.subject_of(fault.step, name)) for name, _ in rows}
-        if (one.safeguard, one.subject) in covered or one.subject in names_of(fault):
+        named = one.subject in names_of(fault) and not (_row(record, one) or {}).get("only_covered")
+        if (one.safeguard, one.subject) in covered or named:
             return fault
     return None
+
+
+def _row(record: Record, one: Engagement) -> Mapping[str, Any] | None:
+    """The entry of `alarms` in scenarios/coverage.yaml for the safeguard and its subject; None without one."""
+    rows: Mapping[str, Mapping[str, Any]] = record.plan.alarms.get(one.safeguard, {})
+    return rows.get(one.subject, rows.get(ANY))
 
 
 def _texts(value: Any) -> set[str]:
@@ -94,8 +100,7 @@ def _alarm(record: Record, one: Engagement) -> Alarm:
     fault = by_fault(record, one)
     if fault is not None:
         return Alarm(one, FAULTS, fault.step.step_id)
-    rows = record.plan.alarms.get(one.safeguard, {})
-    row = rows.get(one.subject, rows.get(ANY))
+    row = _row(record, one)
     if row is None:
         return Alarm(one, UNKNOWN, "scenarios/coverage.yaml names no witness for it")
     told = [answer for answer in (ask(record, one, row) for ask in _WITNESSES) if answer is not None]
@@ -192,9 +197,10 @@ def _by_safeguards(record: Record, one: Engagement, row: Mapping[str, Any]) -> _
 
 
 def _by_faults(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
-    if not row.get("only_faults"):
+    if not row.get("only_faults") and not row.get("only_covered"):
         return None
-    return False, "only a fault of the plan could give cause", (f"timeline:{one.engaged.seq}",)
+    which = "only a fault that violates the rules" if row.get("only_covered") else "only a fault of the plan"
+    return False, f"{which} could give cause", (f"timeline:{one.engaged.seq}",)
 
 
 _WITNESSES = (_by_signal, _by_route, _by_requests, _by_events, _by_safeguards, _by_faults)

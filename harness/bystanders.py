@@ -27,6 +27,7 @@ CANARY_S = 3.0  # so long the subscriber may be without its own messages: a busy
 SETTLE_S = 1.0  # an answer that was under way when a playbook was taken back
 OPEN_S = 5.0  # an engagement that began so shortly before the end had no time to be released
 HEARTBEATS, BUS = "bus_heartbeats", "message_bus"
+DENIALS = ("acl", "blacklisted", "malformed", "spoofed_source", "unknown_actor")  # the bus's reasons that deny a right
 BUS_BACK_S = 10.0  # so long after the bus was struck its subscribers may need to be back
 
 
@@ -142,7 +143,7 @@ def _users(record: Record, name: str, rows: Sequence[RequestRow]) -> list[Cause]
 
 def actors(record: Record) -> list[Cause]:
     """What shows that an actor without a fault is cut off: kernels on the bus, ourselves, the legitimate users."""
-    causes = [*_limited(record), *_silent_kernels(record)]
+    causes = [*_limited(record), *_denied(record), *_silent_kernels(record)]
     if "bus.heartbeat_topic" in record.plan.offers and not record.subjects(HEARTBEATS):
         why = "the subscriber heard no kernel on the topic of their heartbeats"
         causes.append(Cause("bus_unheard", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
@@ -195,6 +196,30 @@ def _limited(record: Record) -> list[Cause]:
     if count < FAILURES_MIN or 100.0 * count / total <= 100.0 - record.plan.slo.bystander_success_percent_min:
         return []
     return [Cause("actor_cut_off", f"legitimate users were limited {count} times of {total}", cite_rows(limited))]
+
+
+def _denied(record: Record) -> list[Cause]:
+    """Messages that the bus refused to an actor that may send them: it had accepted the like before the flood began.
+
+    A safeguard that answers such a flood, by the scenario's `detected_by`, may cut its actor off.
+    """
+    causes = []
+    for fault in record.faults:
+        if fault.ended is None or fault.injected is None or not fault.injected.detail.get("permitted"):
+            continue
+        answers = {name for name, _ in record.plan.coverage.get(fault.step.step_id, ())}
+        if any(one.safeguard in answers and one.subject == fault.step.subject for one in record.engagements):
+            continue
+        told = fault.ended.detail.get("told", {})
+        denied = {why: count for why, count in told.get("refused_by_reason", {}).items() if why in DENIALS}
+        if _bus_struck(record):
+            denied.pop("unknown_actor", None)  # a bus that has begun again may have forgotten whose a key is
+        if denied:
+            reasons = ", ".join(f"{count} as {why}" for why, count in sorted(denied.items()))
+            words = f"the bus refused permitted messages of {fault.step.subject}: {reasons}, of {told.get('sent', 0)}"
+            places = (f"timeline:{fault.injected.seq}", f"timeline:{fault.ended.seq}")
+            causes.append(Cause("actor_denied", words, places))
+    return causes
 
 
 def _silent_kernels(record: Record) -> list[Cause]:

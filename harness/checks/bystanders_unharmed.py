@@ -13,13 +13,13 @@ from harness.checks import EVENTS, finding, if_looked
 from harness.model import Finding, Invariant, Verdict
 from harness.record import Record
 
-ORDER = ("route_failing", "actor_cut_off", "false_alarm", "not_released")
+ORDER = ("route_failing", "actor_cut_off", "actor_denied", "false_alarm", "not_released")
 SOURCES = {"bus.heartbeat_topic": "kernels on the bus", "signals.events": "safeguards"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BystandersUnharmed:
-    """Four clauses, each with a code of its own; the first that fails names the finding.
+    """Five clauses, each with a code of its own; the first that fails names the finding.
 
     route_failing: a route whose kernels hold no faulted one failed two probes in a row (a probe asks once a second, so
     one miss in a short run is no share of 1 %), three when all of them are time-outs of 2 s, or more than 1 % of at
@@ -27,9 +27,10 @@ class BystandersUnharmed:
     probe that is told to come later failed, unless a playbook in force defers that kind of work. A pressure on the
     whole machine excuses none.
     actor_cut_off: a kernel without a fault is not heard on the bus for 5 s while the subscriber hears itself, or the
-    legitimate users are limited. false_alarm: an engagement that neither a fault of the plan nor our own witness of
-    that quantity explains; what our witness explains is a side effect, and listed. not_released: a safeguard still
-    engaged, work still deferred, answers still stale, a model still replaced, after the recovery.
+    legitimate users are limited. actor_denied: the bus refuses messages of a flood that its actor may send.
+    false_alarm: an engagement that neither a fault of the plan nor our own witness of that quantity explains; what our
+    witness explains is a side effect, and listed. not_released: a safeguard still engaged, work still deferred, answers
+    still stale, a model still replaced, after the recovery.
     """
 
     claim: str

@@ -113,6 +113,25 @@ def signal(name: str, subject: str, value: float, since_s: float = 8.0, until_s:
     return lambda made: made.signals.extend((at_s, name, subject, value) for at_s in times)
 
 
+def uncovered(made: Draft) -> None:
+    """The flood of the bus is one that no safeguard answers."""
+    made.plan = replace(made.plan, coverage={**made.plan.coverage, "acl_flood": ()})
+
+
+def permitted(**refused: int) -> Break:
+    """The flood sends only what its actor may send, and the bus refuses some of it."""
+
+    def change(made: Draft) -> None:
+        made.change(Kind.FAULT_INJECTED, "acl_flood", permitted=True)
+        made.change(Kind.FAULT_ENDED, "acl_flood", told={"sent": 2000, "refused_by_reason": refused})
+
+    return change
+
+
+def unalarmed(made: Draft) -> None:
+    made.drop(Kind.SAFEGUARD_ENGAGED, "acl_violation_monitor").drop(Kind.SAFEGUARD_RELEASED, "acl_violation_monitor")
+
+
 def replaced(made: Draft) -> None:
     made.signals += [(half / 2, "model_first", "upstream", float(half < 20)) for half in range(int(END * 2))]
 
@@ -147,6 +166,9 @@ RED: dict[str, tuple[Break, str]] = {
     ),
     "users are said to be a flood": (engaged(LIMITER, "127.0.0.2"), "false_alarm"),
     "an innocent is said to violate": (engaged("acl_violation_monitor", "sandbox"), "false_alarm"),
+    "a permitted flood is said to violate": (both(uncovered, permitted()), "false_alarm"),
+    "permitted messages are refused": (both(uncovered, permitted(acl=20, blacklisted=993)), "actor_denied"),
+    "one of them is refused": (both(uncovered, permitted(malformed=1)), "actor_denied"),
     "a fault is over for a minute": (engaged(MONITOR, "cpu", 2.0, 4.0), "false_alarm"),
     "a route is said to be late": (engaged("dependency_latency_monitor", "governance"), "false_alarm"),
     "an error is recognised without one": (engaged("error_recognition_system", "governance"), "false_alarm"),
@@ -186,6 +208,8 @@ GREEN: dict[str, Break] = {
     ),
     "a kernel is away": both(engaged(WATCHDOG, "sandbox"), signal("kernel_heartbeat_age_s", "sandbox", 2.6)),
     "an error is recognised beside another": engaged("error_recognition_system", "memory_fusion"),
+    "a safeguard of the scenario cuts a flood off": permitted(blacklisted=993),
+    "the bus has no room for a flood": both(uncovered, unalarmed, permitted(busy=400)),
     "a safeguard was engaged before": engaged(MONITOR, "disk", 0.1, None, before_run=True),
     "the faulted actor stays cut off": stay("acl_violation_monitor"),
     "work is deferred by a new engagement": both(
@@ -326,5 +350,5 @@ def test_every_safeguard_has_a_witness() -> None:
     assert set(rows) == set(SAFEGUARDS)
     known = {"signal", "above", "mean_s", "subjects", "route_ms", "requests_per_s", "user", "events", "safeguards"}
     for row in (row for some in rows.values() for row in some.values()):
-        assert set(row) <= known | {"only_faults"} and ("signal" in row) == ("above" in row)
+        assert set(row) <= known | {"only_faults", "only_covered"} and ("signal" in row) == ("above" in row)
         assert all(Kind(word) for word in row.get("events", ()))
