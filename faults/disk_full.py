@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +15,7 @@ from faults.helpers.witness import Level
 from harness.catalog import nearest
 from harness.contracts import Hands, Target, TargetError, TargetLacks, Witness
 from harness.model import Effect, Magnitude, Sample, Undo
-from harness.mounts import may_mount, mount_of, mount_tmpfs
+from harness.mounts import Mount, may_mount, mount_of, mount_tmpfs
 from harness.primitives.remove_file import MARK, remove_file
 from harness.primitives.unmount import unmount
 
@@ -108,7 +109,7 @@ class DiskFull:
         helper = hands.start_helper("faults.helpers.disk_filler", arguments)
         there = mount_of(path.parent)
         facts = {"mechanism": "one reserved file", "mount": str(there.point), "kind": there.kind}
-        return Effect(facts={**facts, **helper_facts(helper)})
+        return Effect(facts={**facts, "holds": _held_by(there, target.paths), **helper_facts(helper)})
 
     def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
         folder = self._folder(target)
@@ -123,6 +124,11 @@ def used_percent(folder: Path) -> float:
     told = os.statvfs(folder)
     used = told.f_blocks - told.f_bfree
     return 100 * used / max(1, used + told.f_bavail)
+
+
+def _held_by(mount: Mount, paths: Mapping[str, Path]) -> list[str]:
+    """The names of the manifest's paths that are on this file system; one that is not there is on none."""
+    return sorted(name for name, path in paths.items() if path.exists() and mount_of(path) == mount)
 
 
 def _refuse_shared(folder: Path) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.ledger import LEGITIMATE
-from harness.model import Kind
+from harness.model import Event, Kind
 from harness.record import DETECTION_GRACE_S, Engagement, FaultRecord, Record
 from harness.run_tables import Series
 
 BEFORE_S, AFTER_S = 8.0, 1.5  # our own samples around an engagement that may show its cause
 EVENTS_BEFORE_S = 30.0  # a change of a process or a file is seen by others long before, or just after
 CLOCK_S = 1.0  # two clocks may differ by so much around an injection
+LOG_DISK, LOG_PLACES = "log_disk", {"immutable_log", "audit_disk"}  # names of kernels, and of the manifest's paths
 BEFORE, NOTED_BEFORE = "_before", ("cpu_percent",)
 ANY = "*"
 FAULTS, WITNESS, NOTHING, UNKNOWN = "fault", "side effect", "nothing", "unknown"
@@ -56,11 +57,16 @@ def by_others(record: Record, one: Engagement) -> bool:
     )
 
 
-def names_of(fault: FaultRecord) -> set[str]:
-    """All that a fault is aimed at or sent from: kernels, actors, files, workers, addresses."""
+def names_of(record: Record, fault: FaultRecord) -> set[str]:
+    """All that a fault is aimed at or sent from: kernels, actors, files, workers, addresses.
+
+    A kernel that the fault only passes by, such as the bus that a flood comes over, is none of them.
+    """
     step = fault.step
     facts = fault.injected.detail if fault.injected else {}
-    return {step.subject, step.target, *step.kernels, *_texts(step.params), *_texts(facts)}
+    aimed_at = {step.subject, *step.kernels}
+    texts = {step.target, *_texts(step.params), *_texts(facts), *facts.get("workers", ()), *facts.get("killed", ())}
+    return aimed_at | (texts - set(record.plan.kernels))
 
 
 def by_fault(record: Record, one: Engagement) -> FaultRecord | None:
@@ -69,14 +75,39 @@ def by_fault(record: Record, one: Engagement) -> FaultRecord | None:
         if fault.injected is None:
             continue
         until_s = fault.ended.at_s + DETECTION_GRACE_S if fault.ended else record.end_s
-        if not fault.injected.at_s - CLOCK_S <= one.engaged.at_s <= until_s:
-            continue
-        rows = record.plan.coverage.get(fault.step.step_id, ())
-        covered = {(name, record.plan.subject_of(fault.step, name)) for name, _ in rows}
-        named = one.subject in names_of(fault) and not (_row(record, one) or {}).get("only_covered")
-        if (one.safeguard, one.subject) in covered or named:
+        in_time = fault.injected.at_s - CLOCK_S <= one.engaged.at_s <= until_s
+        if in_time and _explains(record, fault, one):
             return fault
     return None
+
+
+def _explains(record: Record, fault: FaultRecord, one: Engagement) -> bool:
+    """By scenarios/coverage.yaml for the type of the fault; a safeguard that only the scenario names, by the scenario.
+
+    `detected_by` says what must detect a fault, and not what may: it takes no explanation away.
+    """
+    plan, names = record.plan, names_of(record, fault)
+    covered = {(name, plan.subject_of(fault.step, name)) for name, _ in plan.coverage.get(fault.step.step_id, ())}
+    if not plan.explains:  # a run folder of an earlier version: whatever names what the fault strikes
+        only_covered = (_row(record, one) or {}).get("only_covered")
+        return (one.safeguard, one.subject) in covered or (one.subject in names and not only_covered)
+    rows = [row for row in plan.explains.get(fault.step.type, ()) if row.get("safeguard") == one.safeguard]
+    if (fault.injected and fault.injected.detail.get("permitted")) or not rows:
+        return (one.safeguard, one.subject) in covered
+    return any(
+        (one.subject == row["subject"] if row.get("subject") else one.subject in names)
+        and (row.get("only") != LOG_DISK or holds_log(fault))
+        for row in rows
+    )
+
+
+def holds_log(fault: FaultRecord) -> bool:
+    """Whether the file system that the fault fills is the one that the log is on."""
+    step, facts = fault.step, fault.injected.detail if fault.injected else {}
+    path, known = str(step.params.get("path", "")), facts.get("holds")
+    if known is None and path.startswith("/"):
+        return True  # a run folder of an earlier version does not tell what lies there
+    return bool({step.target, *step.kernels, path, *(known or ())} & LOG_PLACES)
 
 
 def _row(record: Record, one: Engagement) -> Mapping[str, Any] | None:
@@ -178,10 +209,30 @@ def _by_events(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answ
     if not kinds:
         return None
     since_s, until_s = one.engaged.at_s - EVENTS_BEFORE_S, one.engaged.at_s + AFTER_S
-    mine = [e for e in record.of_kind(*kinds) if e.subject == one.subject and since_s <= e.at_s <= until_s]
+    near = [e for e in record.of_kind(*kinds) if e.subject == one.subject and since_s <= e.at_s <= until_s]
+    mine = [e for e in near if e.kind is not Kind.KERNEL_CHANGED or _came_first(record, one, e)]
     words = f"no {' or '.join(row['events'])} of {one.subject} was seen"
+    words += " before it, or before its own playbook" if near and not mine else ""
     cited = mine[0] if mine else one.engaged
     return bool(mine), f"{mine[0].kind} of {one.subject}" if mine else words, (f"timeline:{cited.seq}",)
+
+
+def _came_first(record: Record, one: Engagement, change: Event) -> bool:
+    """Whether a change of a process came before *one*, and is not the work of what the same safeguard started.
+
+    The time of a successor is that of its start, and the target's is corrected by what its clock was off.
+    """
+    if change.at_s > one.engaged.at_s:
+        return False
+    same = [o for o in record.engagements if (o.safeguard, o.subject) == (one.safeguard, one.subject)]
+    incidents = {o.engaged.detail.get("incident_id") for o in same} - {None}
+    spans = [(o.engaged.at_s, o.released.at_s if o.released else record.end_s) for o in same]
+    spans += [
+        (run.started.at_s, (run.finished or run.started).at_s)
+        for run in record.playbook_runs
+        if run.subject == one.subject and run.started.detail.get("incident_id") in incidents
+    ]
+    return not any(start_s <= change.at_s <= end_s + CLOCK_S for start_s, end_s in spans)
 
 
 def _by_safeguards(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
@@ -197,7 +248,7 @@ def _by_safeguards(record: Record, one: Engagement, row: Mapping[str, Any]) -> _
 
 
 def _by_faults(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
-    if not row.get("only_faults") and not row.get("only_covered"):
+    if not row.get("only_faults") and not row.get("only_covered"):  # the latter in plans of earlier versions
         return None
     which = "only a fault that violates the rules" if row.get("only_covered") else "only a fault of the plan"
     return False, f"{which} could give cause", (f"timeline:{one.engaged.seq}",)

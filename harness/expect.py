@@ -79,6 +79,21 @@ def alarm_witnesses() -> dict[str, dict[str, dict[str, Any]]]:
     return {name: dict(rows) for name, rows in _coverage_file().get("alarms", {}).items()}
 
 
+def explained_alarms() -> dict[str, tuple[dict[str, str], ...]]:
+    """{type of fault: the alarms that it explains} of scenarios/coverage.yaml, whatever a scenario's `detected_by` says.
+
+    A row has a `safeguard`, and may have the one `subject` that it names then, and `only`, a condition.
+    """
+    data = _coverage_file()
+    found = {
+        kind: [{key: str(word) for key, word in row.items() if key != "playbook"} for row in rows]
+        for kind, rows in data["faults"].items()
+    }
+    for kind, names in data["side_alarms"].items():
+        found.setdefault(kind, []).extend({"safeguard": name} for name in names)
+    return {kind: tuple(rows) for kind, rows in found.items()}
+
+
 def _coverage(scenario: Scenario, steps: Sequence[Step]) -> Coverage:
     """By the scenario's own `detected_by`, else by scenarios/coverage.yaml."""
     known = _coverage_file()["faults"]

@@ -279,6 +279,8 @@ class Plan:
     )  # playbook -> what clients notice
     # safeguard -> {what it names, or "*": our own witness of that quantity}, of scenarios/coverage.yaml
     alarms: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    # type of fault -> the alarms that it explains, of scenarios/coverage.yaml; a plan of earlier versions has none
+    explains: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     require: tuple[str, ...] = ()  # invariants that must be judged: without a source they are INCONCLUSIVE
     recovery_limits_s: Mapping[str, float] = field(default_factory=dict)  # in a wave: scenario -> its own limit
 

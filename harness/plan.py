@@ -15,7 +15,7 @@ from harness.claims import ALIASES, RESTARTED, ClaimError, parse
 from harness.classic_claims import kernel_of
 from harness.contracts import Target, TargetError, TargetLacks
 from harness.draw import SHORTEST_S, begins_s, can_overlap, cut_s, does_not_fit, draws
-from harness.expect import alarm_witnesses, expect, playbook_for, setup_of
+from harness.expect import alarm_witnesses, expect, explained_alarms, playbook_for, setup_of
 from harness.impossible import impossible
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Magnitude, Plan, Setup, Slo, Step, check_fields
@@ -100,6 +100,7 @@ def build_plan(
         offers=tuple(target.offers),
         effects={name: dict(one) for name, one in target.playbook_effects.items()},
         alarms=alarm_witnesses(),
+        explains=explained_alarms(),
         require=scenario.require,
     )
     if options.control:
