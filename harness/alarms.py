@@ -40,6 +40,11 @@ def alarms(record: Record) -> list[Alarm]:
     return [_alarm(record, one) for one in mine]
 
 
+def has_no_cause(record: Record, one: Engagement) -> bool:
+    """True for a false alarm of this run."""
+    return not one.engaged.detail.get("before_run") and _alarm(record, one).cause == NOTHING
+
+
 def shows_cause(record: Record, one: Engagement, at_s: float) -> bool:
     """True when our own witness of the quantity that *one* is about shows, at *at_s*, what gives cause to it."""
     row = _row(record, one)

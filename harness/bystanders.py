@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 from urllib.parse import urlsplit
 
-from harness.alarms import by_others, shows_cause
+from harness.alarms import by_others, names_of, shows_cause
 from harness.effect_spans import before_run, in_force, kinds, within
-from harness.ledger import LEGITIMATE, ROUTE_KINDS
+from harness.ledger import LEGITIMATE, ROUTE_KINDS, LedgerRow
 from harness.model import Kind, Verdict
 from harness.playbook_effects import CUTS_OFF
 from harness.record import Engagement, Record, cite_rows
@@ -20,14 +21,18 @@ TIMEOUTS_IN_A_ROW = 3  # of misses that are all time-outs: together longer than 
 PROBE_MS = 2000.0  # so long a probe waits for an answer
 Sample = tuple[float, float, int]
 PROBES_MIN = 100  # of fewer a share of 1 % says nothing
+FEW_MISSES, FEW_PERCENT = 3, 10.0  # of fewer: so many, and such a share, are no moments of the machine any more
 REQUESTS_MIN = 20
 FAILURES_MIN = 2
+REQUESTS_OF_ONE_MIN = 5  # of one user, turned away in a row
 SILENT_S = 5.0  # a kernel publishes once a second
 CANARY_S = 3.0  # so long the subscriber may be without its own messages: a busy bus is late
 SETTLE_S = 1.0  # an answer that was under way when a playbook was taken back
 OPEN_S = 5.0  # an engagement that began so shortly before the end had no time to be released
 HEARTBEATS, BUS = "bus_heartbeats", "message_bus"
-DENIALS = ("acl", "blacklisted", "malformed", "spoofed_source", "unknown_actor")  # the bus's reasons that deny a right
+# the bus's reasons that deny nobody a right, for there is no room for more; any other one does, and none as well
+OVERLOADED = ("busy", "no_room", "overloaded", "queue_full", "timeout", "too_busy")
+NO_REASON = "nothing"
 BUS_BACK_S = 10.0  # so long after the bus was struck its subscribers may need to be back
 
 
@@ -94,7 +99,9 @@ def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]])
     in_a_row = _longest(record, name, rows)
     share = 100.0 - 100.0 * len(missed) / len(rows) if rows else 100.0
     cited = tuple(f"signals.csv:{line}" for _, _, line in missed[:5])
-    if in_a_row or (len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min):
+    many = len(rows) >= PROBES_MIN and share < slo.bystander_success_percent_min
+    often = len(missed) >= FEW_MISSES and 100.0 - share >= FEW_PERCENT
+    if in_a_row or many or often:
         words = f"{name} failed {len(missed)} of {len(rows)} probes" + (f", {in_a_row} in a row" if in_a_row else "")
         return [Cause("route_failing", words, cited)]
     slow = record.signals("route_latency_ms", name).between(rows[0][0], rows[-1][0]).rows if rows else ()
@@ -143,7 +150,7 @@ def _users(record: Record, name: str, rows: Sequence[RequestRow]) -> list[Cause]
 
 def actors(record: Record) -> list[Cause]:
     """What shows that an actor without a fault is cut off: kernels on the bus, ourselves, the legitimate users."""
-    causes = [*_limited(record), *_denied(record), *_silent_kernels(record)]
+    causes = [*_limited(record), *_turned_away(record), *_denied(record), *_silent_kernels(record)]
     if "bus.heartbeat_topic" in record.plan.offers and not record.subjects(HEARTBEATS):
         why = "the subscriber heard no kernel on the topic of their heartbeats"
         causes.append(Cause("bus_unheard", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
@@ -198,28 +205,66 @@ def _limited(record: Record) -> list[Cause]:
     return [Cause("actor_cut_off", f"legitimate users were limited {count} times of {total}", cite_rows(limited))]
 
 
+def _turned_away(record: Record) -> list[Cause]:
+    """Single users hidden among many: each request of theirs was turned away (4xx), several in a row.
+
+    What was put off (503) or had no answer says neither. A user whom a fault of the plan strikes or bears is none.
+    """
+    start_s, end_s = window(record)
+    aimed_at = {name for fault in record.faults for name in names_of(record, fault)}
+    rows: dict[str, list[LedgerRow]] = {}
+    for row in record.ledger or ():
+        if row.user == LEGITIMATE and row.valid and row.actor and start_s <= row.at_s <= end_s:
+            rows.setdefault(row.actor, []).append(row)
+    causes = []
+    for actor in sorted(set(rows) - aimed_at):
+        decided = [row for row in rows[actor] if row.outcome == "accepted" or 400 <= row.status < 500]
+        current: list[LedgerRow] = []
+        for row in sorted(decided, key=lambda one: one.at_s):
+            current = [] if row.outcome == "accepted" else [*current, row]
+            if len(current) == REQUESTS_OF_ONE_MIN:
+                words = (
+                    f"{actor} was turned away {len(current)} times in a row with {row.status}, until {row.at_s:.1f} s"
+                )
+                causes.append(Cause("actor_cut_off", words, tuple(one.place for one in current)))
+                break
+    return causes
+
+
 def _denied(record: Record) -> list[Cause]:
     """Messages that the bus refused to an actor that may send them: it had accepted the like before the flood began.
 
-    A safeguard that answers such a flood, by the scenario's `detected_by`, may cut its actor off.
+    A safeguard that answers such a flood, by the scenario's `detected_by`, may cut its actor off while it comes.
     """
     causes = []
     for fault in record.faults:
         if fault.ended is None or fault.injected is None or not fault.injected.detail.get("permitted"):
             continue
         answers = {name for name, _ in record.plan.coverage.get(fault.step.step_id, ())}
-        if any(one.safeguard in answers and one.subject == fault.step.subject for one in record.engagements):
+        since_s, until_s = fault.injected.at_s - SETTLE_S, fault.ended.at_s
+        during = [one for one in record.engagements if since_s <= one.engaged.at_s <= until_s]
+        if any(one.safeguard in answers and one.subject == fault.step.subject for one in during):
             continue
         told = fault.ended.detail.get("told", {})
-        denied = {why: count for why, count in told.get("refused_by_reason", {}).items() if why in DENIALS}
+        denied = _reasons(told)
         if _bus_struck(record):
             denied.pop("unknown_actor", None)  # a bus that has begun again may have forgotten whose a key is
         if denied:
-            reasons = ", ".join(f"{count} as {why}" for why, count in sorted(denied.items()))
+            reasons = ", ".join(f"{count:g} as {why}" for why, count in sorted(denied.items()))
             words = f"the bus refused permitted messages of {fault.step.subject}: {reasons}, of {told.get('sent', 0)}"
             places = (f"timeline:{fault.injected.seq}", f"timeline:{fault.ended.seq}")
             causes.append(Cause("actor_denied", words, places))
     return causes
+
+
+def _reasons(told: Mapping[str, Any]) -> dict[str, float]:
+    """{why: how many} of the messages that were refused for want of a right, or for no reason that was given."""
+    by_reason = {str(why): count for why, count in (told.get("refused_by_reason") or {}).items() if count}
+    unsaid = (told.get("refused") or 0) - sum(by_reason.values())
+    return {
+        **{why: count for why, count in by_reason.items() if why not in OVERLOADED},
+        **({NO_REASON: unsaid} if unsaid > 0 else {}),
+    }
 
 
 def _silent_kernels(record: Record) -> list[Cause]:

@@ -80,7 +80,7 @@ def alarm_witnesses() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def explained_alarms() -> dict[str, tuple[dict[str, str], ...]]:
-    """{type of fault: the alarms that it explains} of scenarios/coverage.yaml, whatever a scenario's `detected_by` says.
+    """{type of fault: the alarms that it explains} of scenarios/coverage.yaml, whatever `detected_by` says.
 
     A row has a `safeguard`, and may have the one `subject` that it names then, and `only`, a condition.
     """

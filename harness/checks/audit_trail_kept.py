@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from harness.alarms import has_no_cause, holds_log
 from harness.audit_entries import (
     ACCEPTED,
     UNRECORDED,
@@ -25,7 +26,7 @@ from harness.ledger import AUDIT, NO_LEDGER, ROUTE_KINDS, HeldRow, LedgerRow, Wr
 from harness.ledger_row import cut_word
 from harness.ledger_start import last_before, rows_before
 from harness.model import Event, Finding, Invariant, Kind, Verdict
-from harness.record import Record
+from harness.record import FaultRecord, Record
 
 HEAD, DIGEST, EVERY = "audit.head", "audit.digest", "audit.every_request"
 GUARD, FULL, DAMAGE, LOG = "log_write_guard", "disk_full", "log_corruption", "immutable_log"
@@ -50,7 +51,8 @@ class AuditTrailKept:
         "ledger.jsonl",
         "signals.csv: audit_head_up",
         "target/audit.jsonl",
-        "timeline: audit_head, clock_measured, deeds_logged, every row, fault_healed, fault_injected, read_back",
+        "timeline: audit_head, clock_measured, deeds_logged, every row, fault_ended, fault_healed",
+        "timeline: fault_injected, read_back",
         "timeline: safeguard_engaged, safeguard_released, steady_state_met",
     )
 
@@ -239,12 +241,12 @@ class _Trail:
         spans = [
             (fault.injected.at_s, fault.healed.at_s if fault.healed else end_s)
             for fault in record.faults
-            if fault.injected and (fault.step.type == FULL or LOG in (fault.step.subject, *fault.step.kernels))
+            if fault.injected and (_fills_log(fault) or LOG in (fault.step.subject, *fault.step.kernels))
         ]
         spans += [
             (one.engaged.at_s, one.released.at_s if one.released else end_s)
             for one in record.engagements
-            if one.safeguard == GUARD
+            if one.safeguard == GUARD and not has_no_cause(record, one)
         ]
         return [(start_s - BEFORE_S, until_s + AFTER_S) for start_s, until_s in spans]
 
@@ -276,13 +278,19 @@ class _Trail:
             (fault.injected.at_s, (fault.healed.at_s if fault.healed else record.end_s) + BLIND_S)
             for fault in record.faults
             if fault.injected
-            and (fault.step.type in (FULL, DAMAGE) or {LOG, API} & {fault.step.subject, *fault.step.kernels})
+            and (
+                _fills_log(fault) or fault.step.type == DAMAGE or {LOG, API} & {fault.step.subject, *fault.step.kernels}
+            )
         ]
         for since_s, until_s in pairwise([start_s, *up, self.reading_s]):
             excused_s = sum(max(0.0, min(until_s, b) - max(since_s, a)) for a, b in struck)
             if until_s - since_s - excused_s > BLIND_S:
                 return since_s, until_s
         return None
+
+
+def _fills_log(fault: FaultRecord) -> bool:
+    return fault.step.type == FULL and holds_log(fault)
 
 
 CODES = {

@@ -22,20 +22,22 @@ class BystandersUnharmed:
     """Five clauses, each with a code of its own; the first that fails names the finding.
 
     route_failing: a route whose kernels hold no faulted one failed two probes in a row (a probe asks once a second, so
-    one miss in a short run is no share of 1 %), three when all of them are time-outs of 2 s, or more than 1 % of at
-    least 100 probes, or more than 1 % of its users' requests, or its p99 exceeds the bound of a responsive route. A
-    probe that is told to come later failed, unless a playbook in force defers that kind of work. A pressure on the
-    whole machine excuses none.
+    one miss in a short run is no share of 1 %), three when all of them are time-outs of 2 s, three or more that are at
+    least a tenth of its probes, or more than 1 % of at least 100 probes, or more than 1 % of its users' requests, or
+    its p99 exceeds the bound of a responsive route. A probe that is told to come later failed, unless a playbook in
+    force defers that kind of work. A pressure on the whole machine excuses none.
     actor_cut_off: a kernel without a fault is not heard on the bus for 5 s while the subscriber hears itself, or the
-    legitimate users are limited. actor_denied: the bus refuses messages of a flood that its actor may send.
-    false_alarm: an engagement that neither a fault of the plan nor our own witness of that quantity explains; what our
-    witness explains is a side effect, and listed. not_released: a safeguard still engaged, work still deferred, answers
-    still stale, a model still replaced, after the recovery.
+    legitimate users are limited, all of them or a single one who is turned away five times in a row. actor_denied: the
+    bus refuses messages of a flood that its actor may send, for any reason but that it has no room.
+    false_alarm: an engagement that neither a fault of the plan explains, by its type and the safeguard, nor our own
+    witness of that quantity; what our witness explains is a side effect, and listed. not_released: a safeguard still
+    engaged, work still deferred, answers still stale, a model still replaced, after the recovery.
     """
 
     claim: str
     invariant: ClassVar[Invariant] = Invariant(order=6, claim="what no fault is aimed at is unharmed")
     sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
         "requests.csv",
         "signals.csv: bus_canary, bus_heartbeats, cpu_percent, cpu_percent_before, htm_queue_depth",
         "signals.csv: kernel_heartbeat_age_s, memory_percent, model_first, route_deferred, route_latency_ms, route_up",

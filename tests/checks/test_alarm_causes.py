@@ -1,4 +1,4 @@
-"""Which alarm a fault explains: by its type and the safeguard, never by a name alone, nor by what the alarm itself did."""
+"""Which alarm a fault explains: by its type and the safeguard, never by a name alone, nor by the alarm's own doing."""
 
 from __future__ import annotations
 
@@ -174,5 +174,3 @@ def test_a_slow_link_excuses_no_watchdog(tmp_path: Path, kind: str) -> None:
     engaged(WATCHDOG, SUBJECT, 10.0, 11.5)(made)
     killed(made, SUBJECT, 10.5)
     assert judged(made, tmp_path / "killed").code == "bystanders_unharmed.false_alarm"
-
-

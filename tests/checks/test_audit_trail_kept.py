@@ -165,13 +165,52 @@ def test_a_history_with_a_gap_is_inconclusive(tmp_path: Path) -> None:
     assert (one.verdict, one.code) == (Verdict.INCONCLUSIVE, f"{CHECK}.history_not_seen")
 
 
-@pytest.mark.parametrize(("step", "code"), [("disk_full", "shown"), ("cpu_spike", "history_not_seen")])
-def test_a_struck_log_excuses_a_gap(tmp_path: Path, step: str, code: str) -> None:
+def struck(made: Trail, kind: str, **params: str) -> None:
+    """The first fault of the plan is one of another type."""
+    first, *others = made.draft.plan.steps
+    changed = replace(first, type=kind, subject="disk", target="machine", params=params)
+    made.draft.plan = replace(made.draft.plan, steps=(changed, *others))
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "code"),
+    [
+        ("disk_full", "audit_disk", "shown"),
+        ("disk_full", "state", "history_not_seen"),
+        ("cpu_spike", "audit_disk", "history_not_seen"),
+    ],
+)
+def test_a_struck_log_excuses_a_gap(tmp_path: Path, step: str, path: str, code: str) -> None:
     made = trail()
-    struck = replace(made.draft.plan.steps[0], type=step)
-    made.draft.plan = replace(made.draft.plan, steps=(struck, *made.draft.plan.steps[1:]))
+    struck(made, step, path=path)
     looks(made, (9.0, 24.0))
     assert judged(made, tmp_path).code == f"{CHECK}.{code}"
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "code"),
+    [
+        ("disk_full", "audit_disk", "shown"),
+        ("disk_full", "immutable_log", "shown"),
+        ("disk_full", "state", "unrecorded_refusal"),
+        ("cpu_spike", "state", "unrecorded_refusal"),
+    ],
+)
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_full_disk_excuses_refusals_only_where_the_log_is(
+    tmp_path: Path, step: str, path: str, code: str, guarded: bool
+) -> None:
+    made = trail()
+    struck(made, step, path=path)
+    row = made.turn_down("decision", 60, "refused", "log_unwritable", 503, reference="")
+    made.entries.pop()
+    row.update(at_s=10.2, begun_s=10.1)
+    if guarded:
+        about = {"subject": "immutable_log", "incident_id": "guard"}
+        made.draft.add(9.0, Kind.SAFEGUARD_ENGAGED, "log_write_guard", "control_plane", **about)
+        made.draft.add(14.0, Kind.SAFEGUARD_RELEASED, "log_write_guard", "control_plane", **about)
+    one = judged(made, tmp_path)
+    assert one.code == f"{CHECK}.{code}", one.because
 
 
 def test_lost_attempts_give_a_range(tmp_path: Path) -> None:
@@ -249,6 +288,7 @@ def test_a_probe_that_asks_while_the_log_is_read_needs_no_entry(tmp_path: Path) 
 
 def test_an_unrecorded_refusal_without_room_is_excused(tmp_path: Path) -> None:
     made = trail()
+    struck(made, "disk_full", path="audit_disk")
     row = made.turn_down("decision", 7, "refused", "log_unwritable", 503)
     made.entries.pop()
     row["reference"] = ""

@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 from harness import catalog
+from harness.bystanders import actors
 from harness.expect import alarm_witnesses
 from harness.model import Finding, Kind, Verdict
 from harness.record import Record
 from harness.traffic import RequestRow
 from tests.drafts import CHECK, END, INJECTED, KERNELS, KNOWLEDGE, PRESSURE, RECOVERED, RETRO, SHED_END, Draft, healthy
+from tests.trails import trail
 from twin.config import SAFEGUARDS
 
 Break = Callable[[Draft], None]
 FAIL, PASS, UNSURE = Verdict.FAIL, Verdict.PASS, Verdict.INCONCLUSIVE
 MONITOR, WATCHDOG, LIMITER = "resource_pressure_monitor", "kernel_watchdog", "rate_limiter"
 TOLD = "control_plane"
+UNSAID = {"sent": 2000, "refused": 900, "refused_by_reason": {"busy": 400}}
 
 
 def draft() -> Draft:
@@ -169,6 +172,25 @@ RED: dict[str, tuple[Break, str]] = {
     "a permitted flood is said to violate": (both(uncovered, permitted()), "false_alarm"),
     "permitted messages are refused": (both(uncovered, permitted(acl=20, blacklisted=993)), "actor_denied"),
     "one of them is refused": (both(uncovered, permitted(malformed=1)), "actor_denied"),
+    "they are refused for a quota": (both(uncovered, unalarmed, permitted(quota=400)), "actor_denied"),
+    "they are refused as None": (both(uncovered, unalarmed, permitted(**{"None": 400})), "actor_denied"),
+    "they are refused without a word": (
+        both(
+            uncovered,
+            unalarmed,
+            permitted(),
+            lambda made: made.change(Kind.FAULT_ENDED, "acl_flood", told=UNSAID) and None,
+        ),
+        "actor_denied",
+    ),
+    "they are refused, and the alarm came long before": (
+        both(
+            permitted(blacklisted=9),
+            lambda made: made.change(Kind.SAFEGUARD_ENGAGED, "acl_violation_monitor", at_s=1.0) and None,
+        ),
+        "actor_denied",
+    ),
+    "every second probe is missed": (down(RETRO, *(12.0 + n for n in range(7))), "route_failing"),
     "a fault is over for a minute": (engaged(MONITOR, "cpu", 2.0, 4.0), "false_alarm"),
     "a route is said to be late": (engaged("dependency_latency_monitor", "governance"), "false_alarm"),
     "an error is recognised without one": (engaged("error_recognition_system", "governance"), "false_alarm"),
@@ -199,6 +221,8 @@ GREEN: dict[str, Break] = {
     "two probes time out": timed_out(RETRO, 12.0, 12.5),
     "work is deferred by its playbook": both(defers, deferred(RETRO, 12.0, 12.5)),
     "one probe is missed": down(RETRO, 12.0),
+    "two probes of many are missed": down(RETRO, 12.0, 20.0),
+    "three are missed, and far from a tenth": down(RETRO, 12.0, 18.0, 24.0),
     "the struck route is down": down(KNOWLEDGE, *(10.0 + n / 2 for n in range(20))),
     "the struck kernel is not heard": unheard("memory_fusion", 9.0, 20.0),
     "a kernel is late for four seconds": unheard("sandbox", 12.0, 15.0),
@@ -338,6 +362,33 @@ def test_an_alarm_in_a_fault_is_explained_by_it(tmp_path: Path) -> None:
     assert judged(made, tmp_path).verdict is PASS
 
 
+@pytest.mark.parametrize(
+    ("status", "count", "served", "faulted", "red"),
+    [
+        (429, 5, False, False, True),
+        (403, 5, False, False, True),
+        (429, 4, False, False, False),
+        (429, 8, True, False, False),
+        (503, 9, False, False, False),
+        (429, 9, False, True, False),
+    ],
+)
+def test_one_user_among_many_who_is_turned_away_is_cut_off(
+    tmp_path: Path, status: int, count: int, served: bool, faulted: bool, red: bool
+) -> None:
+    made = trail()
+    for number in range(count):
+        body = {"actor": "user-7", "action": "read", "resource": "lamp", "payload": {}}
+        made.turn_down("decision", 100 + number, "refused", "rate_limited", status, body=body, actor="user-7")
+        if served and number == 4 - 1:
+            made.ask("decision", 200, body=body, actor="user-7")
+    if faulted:
+        made.draft.change(Kind.FAULT_INJECTED, "acl_flood", actor="user-7")
+    causes = [one for one in actors(made.record(tmp_path)) if "user-7" in one.words]
+    assert [one.code for one in causes] == (["actor_cut_off"] if red else [])
+    assert all(place.startswith("ledger.jsonl:") for one in causes for place in one.evidence)
+
+
 def test_nothing_but_struck_routes_is_not_judged(tmp_path: Path) -> None:
     made = draft()
     made.plan = replace(made.plan, offers=(), routes={KNOWLEDGE: ("memory_fusion",)})
@@ -350,5 +401,5 @@ def test_every_safeguard_has_a_witness() -> None:
     assert set(rows) == set(SAFEGUARDS)
     known = {"signal", "above", "mean_s", "subjects", "route_ms", "requests_per_s", "user", "events", "safeguards"}
     for row in (row for some in rows.values() for row in some.values()):
-        assert set(row) <= known | {"only_faults", "only_covered"} and ("signal" in row) == ("above" in row)
+        assert set(row) <= known | {"only_faults"} and ("signal" in row) == ("above" in row)
         assert all(Kind(word) for word in row.get("events", ()))
