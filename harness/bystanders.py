@@ -14,9 +14,11 @@ from harness.ledger import LEGITIMATE, ROUTE_KINDS, LedgerRow
 from harness.model import Kind, Verdict
 from harness.playbook_effects import CUTS_OFF
 from harness.record import Engagement, Record, cite_rows
+from harness.strikes import overlap_s, spans, spans_of_route, spared_rows
 from harness.traffic import BIN_S, RequestRow, Traffic
 
 MISSES_IN_A_ROW = 2  # a probe asks once a second: a single miss may be a moment of the whole machine
+GAP_S = 5.0  # two probes that are so far apart are not in a row
 TIMEOUTS_IN_A_ROW = 3  # of misses that are all time-outs: together longer than the bound of an answer
 PROBE_MS = 2000.0  # so long a probe waits for an answer
 Sample = tuple[float, float, int]
@@ -58,20 +60,41 @@ def window(record: Record) -> tuple[float, float]:
 
 
 def routes(record: Record) -> tuple[list[Cause], list[str]]:
-    """(what is wrong with the routes that need no faulted kernel, remarks about what was not seen)."""
+    """(what is wrong with the routes while none of their kernels was struck, remarks about what was not seen)."""
     causes: list[Cause] = []
     unseen: list[str] = []
     start_s, end_s = window(record)
-    for name in sorted(record.bystander_routes):
-        probed = _unasked_for(record, name, record.signals("route_up", name).between(start_s, end_s).rows)
-        rows = record.request_rows(start_s, end_s, names=frozenset({name}))
-        causes += _probes(record, name, probed) + _users(record, name, rows)
+    spared = spared_rows(record, start_s, end_s)
+    bystanders = record.bystander_routes
+    for name in sorted(record.plan.routes):
+        struck = spans_of_route(record, name)
+        looked = _unasked_for(record, name, record.signals("route_up", name).between(start_s, end_s).rows)
+        probed = [row for row in looked if not within(row[0], struck)]
+        rows = [row for row in spared if row.name == name]
+        causes += _probes(record, name, probed, struck) + _users(record, name, rows)
+        if name not in bystanders:
+            continue  # while its kernel was struck nothing was expected of it
         if not probed and name in record.plan.witnesses.values():
             why = f"the probe of {name} was silent"
             causes.append(Cause("route_unseen", why, ("signals.csv:1",), Verdict.INCONCLUSIVE))
         elif not probed and not rows:
             unseen.append(name)
     return causes, [f"nobody asked {', '.join(unseen)}, and no probe does"] if unseen else []
+
+
+def ill_again(record: Record) -> list[Cause]:
+    """What shows after the recovery that the target is ill again, besides its own events: routes, the bus."""
+    if record.recovered is None:
+        return []
+    since_s, causes = record.recovered.at_s, list[Cause]()
+    for name in sorted(record.plan.routes):
+        rows = record.signals("route_up", name).between(since_s, record.load_end_s).rows
+        probed = [row for row in rows if not within(row[0], spans_of_route(record, name))]
+        if in_a_row := _longest(record, name, probed):
+            missed = [line for _, value, line in probed if value == 0.0]
+            words = f"{name} failed {in_a_row} probes in a row"
+            causes.append(Cause("route_failing", words, tuple(f"signals.csv:{line}" for line in missed[:5])))
+    return causes + _silent_kernels(record, since_s)
 
 
 def _unasked_for(record: Record, name: str, rows: Sequence[Sample]) -> Sequence[Sample]:
@@ -93,7 +116,7 @@ def _unasked_for(record: Record, name: str, rows: Sequence[Sample]) -> Sequence[
     ]
 
 
-def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]]) -> list[Cause]:
+def _probes(record: Record, name: str, rows: Sequence[Sample], struck: Sequence[tuple[float, float]]) -> list[Cause]:
     slo = record.plan.slo
     missed = [row for row in rows if row[1] == 0.0]
     in_a_row = _longest(record, name, rows)
@@ -105,7 +128,7 @@ def _probes(record: Record, name: str, rows: Sequence[tuple[float, float, int]])
         words = f"{name} failed {len(missed)} of {len(rows)} probes" + (f", {in_a_row} in a row" if in_a_row else "")
         return [Cause("route_failing", words, cited)]
     slow = record.signals("route_latency_ms", name).between(rows[0][0], rows[-1][0]).rows if rows else ()
-    ordered = sorted((value, line) for _, value, line in slow)
+    ordered = sorted((value, line) for at_s, value, line in slow if not within(at_s, struck))
     if len(ordered) >= REQUESTS_MIN:
         p99, line = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
         if p99 > slo.responsive_latency_ms_p99_max:
@@ -121,7 +144,11 @@ def _longest(record: Record, name: str, rows: Sequence[Sample]) -> int:
     """
     took_ms = {at_s: ms for at_s, ms, _ in record.signals("route_latency_ms", name).rows}
     longest = current = late = 0
+    last_s = rows[0][0] if rows else 0.0
     for at_s, value, _ in rows:
+        if at_s - last_s > GAP_S:  # nobody looked, or its kernel was struck
+            current = late = 0
+        last_s = at_s
         current, late = (current + 1, late + (took_ms.get(at_s, 0.0) >= PROBE_MS)) if value == 0.0 else (0, 0)
         if current >= (TIMEOUTS_IN_A_ROW if late == current else MISSES_IN_A_ROW):
             longest = max(longest, current)
@@ -188,7 +215,7 @@ def _bus_struck(record: Record) -> list[tuple[float, float]]:
 
 def _never_heard(record: Record) -> list[Cause]:
     """Kernels that no message came from, though others were heard; the bus carries, and need not speak."""
-    silent = sorted(set(record.plan.kernels) - set(record.subjects(HEARTBEATS)) - record.faulted_kernels - {BUS})
+    silent = sorted(set(record.plan.kernels) - set(record.subjects(HEARTBEATS)) - {BUS})
     if not silent:
         return []
     why = f"the subscriber never heard {', '.join(silent)} on the topic of the heartbeats"
@@ -267,23 +294,26 @@ def _reasons(told: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _silent_kernels(record: Record) -> list[Cause]:
-    """Kernels without a fault that the subscriber did not hear for longer than SILENT_S, while it heard itself.
+def _silent_kernels(record: Record, from_s: float = 0.0) -> list[Cause]:
+    """Kernels that the subscriber did not hear for longer than SILENT_S since *from_s*, while it heard itself.
 
-    A silence that began after the last fault and lasts to the end is something that was not given back.
+    What a fault struck is heard again once it is well. A silence that began after the last fault and lasts to the end
+    is something that was not given back.
     """
     canary = record.signals("bus_canary").rows
     end_s = min(record.load_end_s, canary[-1][0]) if canary else 0.0
     over_s = record.last_fault_end_s
     causes = []
-    for kernel in sorted(set(record.subjects(HEARTBEATS)) - record.faulted_kernels):
+    for kernel in record.subjects(HEARTBEATS):
+        struck = spans(record, (kernel,))
         rows = [row for row in record.signals(HEARTBEATS, kernel).rows if row[0] <= end_s]
-        for (since_s, _, line), following in zip(rows, [*rows[1:], None], strict=True):
-            to_s = following[0] if following else end_s
-            if to_s - since_s <= SILENT_S or not _heard_itself(canary, since_s, to_s):
+        for (last_s, _, line), following in zip(rows, [*rows[1:], None], strict=True):
+            since_s, to_s = max(last_s, from_s), following[0] if following else end_s
+            silent_s = to_s - since_s - overlap_s(since_s, to_s, struck)
+            if silent_s <= SILENT_S or not _heard_itself(canary, since_s, to_s):
                 continue
             kept = following is None and over_s is not None and since_s > over_s
-            words = f"{kernel} was not heard on the bus for {to_s - since_s:.0f} s, and the subscriber heard itself"
+            words = f"{kernel} was not heard on the bus for {silent_s:.0f} s, and the subscriber heard itself"
             causes.append(Cause("not_released" if kept else "actor_cut_off", words, (f"signals.csv:{line}",)))
             break
     return causes

@@ -394,7 +394,8 @@ def plan_from_json(text: str) -> Plan:
         effects = {
             name: {key: tuple(words) for key, words in one.items()} for name, one in data.get("effects", {}).items()
         }
-        rest = {**data, **tuples, "slo": Slo(**data["slo"]), "effects": effects}
+        explains = {kind: tuple(rows) for kind, rows in data.get("explains", {}).items()}  # younger as well
+        rest = {**data, **tuples, "slo": Slo(**data["slo"]), "effects": effects, "explains": explains}
         unheard_of = {step_id for one in claims for step_id in one.needs} - {step.step_id for step in steps}
         if unheard_of:
             raise KeyError(f"no step is called {', '.join(sorted(unheard_of))}")

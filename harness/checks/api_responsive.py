@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,8 @@ from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
+from harness.strikes import spared_rows
+from harness.traffic import RequestRow, Traffic
 
 WINDOW_S = 5.0
 STEP_S = 1.0  # windows overlap: a bad stretch must not hide on the border of two
@@ -18,7 +21,7 @@ REQUESTS_MIN = 20  # fewer say nothing of health, and neither of illness
 
 @dataclass(frozen=True, kw_only=True)
 class ApiResponsive:
-    """From the first injection until nobody asks any more, by what needs no kernel that a fault is aimed at.
+    """From the first injection until nobody asks any more, by what needs no kernel while a fault strikes it.
 
     Work that may wait, and is told when to come again (503), is neither. Whoever is limited (429) was not served.
     """
@@ -38,14 +41,14 @@ class ApiResponsive:
             return finding(self, Verdict.INCONCLUSIVE, lacks, record.looked("plan.json"), code="no_independent_route")
         answers_s = (row.at_s for row in record.requests if row.user == LEGITIMATE)
         end_s = max((*answers_s, record.last_fault_end_s or 0.0, record.load_end_s - STOPPING_S))
-        names = self._names(record)
+        spared = spared_rows(record, start_s, end_s)
         slo, count = record.plan.slo, max(1, int((end_s - start_s - WINDOW_S) / STEP_S) + 1)
         windows = [start_s + STEP_S * number for number in range(count)]
         thin: list[tuple[float, int]] = []
         worst = (100.0, windows[0])
         slowest = (0.0, windows[0])
         for at_s in windows:
-            traffic = record.traffic(at_s, at_s + WINDOW_S, names=names)
+            traffic = Traffic.of(_between(spared, at_s))
             if traffic.count < REQUESTS_MIN:
                 thin.append((at_s, traffic.count))
                 continue
@@ -60,7 +63,7 @@ class ApiResponsive:
         low = worst[0] < slo.responsive_success_percent_min
         slow = slowest[0] >= slo.responsive_latency_ms_p99_max
         if low or slow:
-            rows = record.request_rows(at := worst[1] if low else slowest[1], at + WINDOW_S, names=names)
+            rows = _between(spared, worst[1] if low else slowest[1])
             lost = ("failed", "limited")
             bad = [row for row in rows if (row.outcome in lost if low else row.latency_ms[-1][0] >= slowest[0])]
             return finding(self, Verdict.FAIL, why, *cite_rows(bad or rows), code="many_failed" if low else "slow")
@@ -68,13 +71,12 @@ class ApiResponsive:
             at_s, few = thin[0]
             why = f"only {few} legitimate requests ended from {at_s:.1f} s to {at_s + WINDOW_S:.1f} s; otherwise {why}"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("requests.csv"), code="too_few_requests")
-        rows = record.request_rows(worst[1], worst[1] + WINDOW_S, names=names)
+        rows = _between(spared, worst[1])
         return finding(self, Verdict.PASS, f"{len(windows)} windows: {why}", *cite_rows((rows[0], rows[-1])))
 
-    @staticmethod
-    def _names(record: Record) -> frozenset[str] | None:
-        """None, which means all, when no fault is aimed at a kernel."""
-        return record.bystander_routes if record.faulted_kernels else None
+
+def _between(rows: Sequence[RequestRow], at_s: float) -> list[RequestRow]:
+    return [row for row in rows if at_s <= row.at_s <= at_s + WINDOW_S]
 
 
 CHECK = ApiResponsive

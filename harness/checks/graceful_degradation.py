@@ -9,6 +9,7 @@ from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
 from harness.model import Finding, Verdict
 from harness.record import Record, cite_rows
+from harness.strikes import spared_rows
 
 WINDOW_S = 10.0
 STEP_S = 2.5  # windows overlap: a bad stretch must not hide on the border of two
@@ -56,7 +57,7 @@ class GracefulDegradation:
         least, least_at_s = min((traffic.served / length_s, at_s) for traffic, at_s in seen)
         slowest, slow_at_s = max((traffic.percentile(95) or 0.0, at_s) for traffic, at_s in seen)
         percent = 100 * least / good_before
-        rude = [row for row in record.request_rows(start_s, end_s, LEGITIMATE, names) if row.outcome == "failed"]
+        rude = [row for row in spared_rows(record, start_s, end_s, LEGITIMATE) if row.outcome == "failed"]
         rude = [row for row in rude if row.status >= SERVER_ERROR or row.status == 0]
         why = (
             f"at worst {percent:.0f} % of the baseline's {good_before:.1f}/s were served (from {least_at_s:.1f} s), at"

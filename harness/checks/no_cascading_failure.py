@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
-from harness.model import Finding, Kind, Verdict
+from harness.effect_spans import within
+from harness.ledger import ROUTE_KINDS
+from harness.model import WELL, Event, Finding, Kind, Verdict
 from harness.record import Record, cite_rows
+from harness.strikes import spans, spared_rows
 from harness.traffic import Traffic
 
 LOOKED_ON_S = 10.0
 REQUESTS_MIN = 20
+FAILURES_MIN = 2
 SILENT_S = 5.0  # at the end of what is looked at: who was not answered any more was not well either
 SILENT_MIN = 10  # of so many that the baseline lets expect, none at all is no chance
 
@@ -30,14 +34,7 @@ class NoCascadingFailure:
         if start_s is None:
             why = "no fault was injected"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("timeline"), code="not_injected")
-        spared = ({*record.plan.kernels} - record.faulted_kernels) | _spared_workers(record)
-        dragged = [
-            event
-            for event in record.of_kind(Kind.KERNEL_CHANGED)
-            if event.subject in spared
-            and start_s <= event.at_s <= end_s
-            and (event.detail.get("what") == "process" or event.detail.get("to") not in ("running", "R", "S"))
-        ]
+        dragged = _dragged(record, start_s, end_s)
         if dragged:
             names = ", ".join(sorted({event.subject for event in dragged}))
             who = "kernels" if {event.subject for event in dragged} <= {*record.plan.kernels} else "workers"
@@ -54,14 +51,16 @@ class NoCascadingFailure:
         bound = record.plan.slo.bystander_success_percent_min
         success = _success_percent(traffic)
         worst = {name: _success_percent(record.traffic(start_s, end_s, names=frozenset({name}))) for name in others}
+        worst |= _afterwards(record, start_s, end_s)
         low = sorted(name for name, percent in worst.items() if percent < bound)
         why = f"{success:.2f} % of {traffic.count} requests to other routes succeeded, at least {bound:g} % asked"
         if low:
             why += "; below that: " + ", ".join(f"{name} {worst[name]:.1f} %" for name in low)
-        rows = record.request_rows(start_s, end_s, names=others)
+        rows = [row for row in spared_rows(record, start_s, end_s) if row.name in worst]
         if low or success < bound:
             refused = (row for row in rows if row.outcome in ("failed", "limited") and (not low or row.name in low))
             return finding(self, Verdict.FAIL, why, *cite_rows(refused), code="bystander_routes_failed")
+        rows = [row for row in rows if row.name in others]
         silent = sorted(name for name in others if _silent(record, name, start_s, end_s))
         if silent:
             why = f"nobody has had any answer of {', '.join(silent)} since the first fault; otherwise {why}"
@@ -80,10 +79,41 @@ class NoCascadingFailure:
         return min(record.end_s, max(record.recovered.at_s, record.last_fault_end_s + LOOKED_ON_S))
 
 
-def _spared_workers(record: Record) -> set[str]:
-    """Workers that no fault hit: known only where no kernel was struck either, for theirs may take them along."""
+def _dragged(record: Record, start_s: float, end_s: float) -> list[Event]:
+    """Changes of kernels and workers that no fault struck, or no longer: see harness/strikes.py."""
+    spared = {kernel: spans(record, (kernel,), process=True) for kernel in record.plan.kernels}
     hit = {worker for fault in record.faults if fault.injected for worker in fault.injected.detail.get("workers", ())}
-    return set() if record.faulted_kernels else {*record.subjects("worker_pid")} - hit
+    of_crew = spans(record, _crew(record), process=True)
+    spared |= {worker: of_crew for worker in record.subjects("worker_pid") if worker not in hit}
+    return [
+        event
+        for event in record.of_kind(Kind.KERNEL_CHANGED)
+        if event.subject in spared
+        and start_s <= event.at_s <= end_s
+        and not within(event.at_s, spared[event.subject])
+        and (event.detail.get("what") == "process" or event.detail.get("to") not in WELL)
+    ]
+
+
+def _crew(record: Record) -> set[str]:
+    """The kernels that may take workers along: those that hand out their work; any one, where that is not known."""
+    named = [
+        set(kernels)
+        for name, kernels in record.plan.routes.items()
+        if ROUTE_KINDS.get(name.partition(" ")[2]) == "intent"
+    ]
+    return set().union(*named) if named else set(record.plan.kernels)
+
+
+def _afterwards(record: Record, start_s: float, end_s: float) -> dict[str, float]:
+    """Of routes that need a faulted kernel, what succeeded once that was well again, where there was enough of it."""
+    found = {}
+    rows = spared_rows(record, start_s, end_s)
+    for name in {row.name for row in rows} - record.bystander_routes:
+        traffic = Traffic.of([row for row in rows if row.name == name])
+        if traffic.count >= REQUESTS_MIN and traffic.failed + traffic.limited >= FAILURES_MIN:
+            found[name] = _success_percent(traffic)
+    return found
 
 
 def _silent(record: Record, name: str, start_s: float, end_s: float) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.alarms import by_others
+from harness.bystanders import ill_again
 from harness.checks import finding
 from harness.ledger import FEW
 from harness.model import Event, Finding, Kind, Verdict
@@ -19,14 +20,15 @@ EARLY_S = 0.5  # between a fault's end and the row that says so
 class RecoveryWithinLimit:
     """Of a scenario in a wave: within its own limit, from the end of its own faults.
 
-    A safeguard that engages after the recovery is a relapse. Where it engages only after the load (the harness reads
+    A safeguard that engages after the recovery is a relapse, and so are a kernel that changes or is not heard on the
+    bus for 5 s, and a route that fails two probes in a row. Where it engages only after the load (the harness reads
     the target back then), or our own witness shows its cause and no fault of the plan is behind it, somebody else may
     have kept the machine busy: that is left open.
     """
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "signals.csv: memory_percent",
+        "signals.csv: bus_canary, bus_heartbeats, memory_percent, route_latency_ms, route_up",
         "timeline: fault_ended, fault_injected, kernel_changed, recovered, run_aborted, safeguard_engaged",
         "timeline: safeguard_released",
     )
@@ -51,6 +53,10 @@ class RecoveryWithinLimit:
         if relapse is not None:
             why = f"well {took_s:.1f} s after the last fault, and ill again: {relapse.kind} {relapse.subject}"
             return finding(self, Verdict.FAIL, why, well, relapse, code="relapse")
+        if again := ill_again(record):
+            why = f"well {took_s:.1f} s after the last fault, and ill again: {'; '.join(one.words for one in again)}"
+            cited = [place for one in again for place in one.evidence]
+            return finding(self, Verdict.FAIL, why, well, *cited, code="relapse")
         if well is None or took_s > limit_s:
             return self._late(record, ended_s, took_s)
         if signs:

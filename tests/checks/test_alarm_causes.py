@@ -110,8 +110,8 @@ def test_a_safeguard_that_only_the_scenario_names_is_explained_by_it(tmp_path: P
         ("state", "machine", {"holds": ["immutable_log", "state"]}, FAULTS),
         ("audit_disk", "machine", {}, FAULTS),
         ("state", "immutable_log", {}, FAULTS),
-        ("/mnt/log", "machine", {"holds": ["audit_disk"]}, FAULTS),
-        ("/mnt/other", "machine", {"holds": []}, NOTHING),
+        ("/somewhere/log", "machine", {"holds": ["audit_disk"]}, FAULTS),
+        ("/somewhere/else", "machine", {"holds": []}, NOTHING),
     ],
 )
 def test_a_full_disk_explains_the_log_only_where_that_is(

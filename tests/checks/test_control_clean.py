@@ -1,4 +1,4 @@
-"""A control run: an engagement without cause is a FAIL; one with a cause, one from before the run, none: INCONCLUSIVE."""
+"""A control run: an engagement without cause is a FAIL; with one, from before the run, or none: INCONCLUSIVE."""
 
 from __future__ import annotations
 
