@@ -112,6 +112,8 @@ class _Kind:
             return
         lost = [(row.id, row) for row in self.accepted if row.id not in self.by_id]
         wrong.note("lost", f"accepted requests are not among the target's {self.name}", lost)
+        words = f"requests were answered as accepted, but in the name of another of the {self.name}, or of none"
+        wrong.note("answered_for_another", words, [(r.id, r) for r in (*self.sent, *self.probes) if r.for_another])
         self._twice(wrong)
         self._fields(wrong)
         self._status(wrong)

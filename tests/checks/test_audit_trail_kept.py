@@ -48,6 +48,12 @@ def unexplained(made: Trail) -> None:
     row["reference"] = ""
 
 
+def answered_for_another(made: Trail) -> None:
+    """An intent that was answered as accepted, under another id, and has no entry."""
+    made.row("run-i1").update(outcome="unanswered", status=202, lost=1)
+    made.entries.pop(0)
+
+
 # entries: 0 to 5 intent, retrospective, knowledge twice; 6 to 9 decisions; 10 refused; 11 rejected; 12, 13 probes
 def lose(number: int) -> Break:
     return lambda made: made.entries.pop(number)
@@ -58,6 +64,7 @@ RED: list[tuple[str, str, Break]] = [
         (f"entry {number}", "missing_entry", lambda made, n=number: made.entries.pop(n))
         for number in (0, 1, 2, 6, 10, 11)
     ),
+    ("answered under another id", "missing_entry", answered_for_another),
     ("an accepted intent twice", "extra_entry", copied(0)),
     ("a refusal twice", "extra_entry", copied(10)),
     ("twice under its reference", "extra_entry", lambda made: made.entries.append(dict(made.entries[0]))),

@@ -49,7 +49,24 @@ def keep_turned_down(number: int, outcome: str) -> Break:
     return work
 
 
+def answer_for_another(status: int, **more: Any) -> Break:
+    """An intent that was lost, and answered so."""
+
+    def work(made: Trail) -> None:
+        row = made.row(held(made, "intents")["intent_id"])
+        row.update(outcome="unanswered", status=status, lost=1, **more)
+        drop("intents")(made)
+
+    return work
+
+
 RED: list[tuple[str, str, Break]] = [
+    ("answered 2xx under another id", "answered_for_another", answer_for_another(202)),
+    (
+        "the same of an attack, refused afterwards",
+        "answered_for_another",
+        answer_for_another(429, user="htm_flood", misnamed=1),
+    ),
     *((name, "lost", drop(name)) for name in ("intents", "retrospectives", "knowledge")),
     *((name, "doubled", double(name)) for name in ("intents", "retrospectives", "knowledge")),
     ("intent executed twice", "doubled", change("intents", executions=2)),
@@ -101,6 +118,13 @@ def test_work_that_was_given_up(
     one = found(CHECK, made.record(tmp_path))
     assert (one.verdict, one.code) == (verdict, f"work_kept.{code}"), one.because
     assert verdict is not Verdict.PASS or "ended as timeout" in one.because
+
+
+def test_an_answer_that_was_lost_names_nobody(tmp_path: Path) -> None:
+    made = trail()
+    answer_for_another(0)(made)
+    one = found(CHECK, made.record(tmp_path))
+    assert (one.verdict, one.code) == (Verdict.PASS, "work_kept.shown"), one.because
 
 
 def test_work_that_is_kept_passes(tmp_path: Path) -> None:

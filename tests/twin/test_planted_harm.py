@@ -18,6 +18,7 @@ from twin.defects import Defects
 from twin.http import broken
 from twin.http.app import App
 from twin.http.broken import BrokenGateway
+from twin.http.intents import Intents
 from twin.http.recorded import KINDS, Attempt
 from twin.kernels.api_server import ApiServer
 from twin.kernels.health_monitor import HealthMonitor
@@ -33,6 +34,21 @@ class Rpc:
 
     async def call(self, kernel: str, op: str, *_: Any) -> dict[str, Any]:
         return {"kernel": kernel, "op": op}
+
+
+class Queue:
+    """A queue that takes each intent."""
+
+    async def put(self, row: Any) -> str:
+        return "created"
+
+
+def test_an_intent_is_answered_under_another_id() -> None:
+    for planted, others in (((), 0), (("answers_name_another_id",), 1)):
+        intents = Intents(Rpc(), None, print, Defects(planted))  # type: ignore[arg-type]
+        intents.batches = Queue()  # type: ignore[assignment]
+        said = [asyncio.run(intents.submit((f"i{n}", 5, "{}"))) for n in range(10)]
+        assert sum(one["intent_id"] != f"i{n}" for n, one in enumerate(said)) == others
 
 
 class Trail:
