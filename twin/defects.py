@@ -58,6 +58,7 @@ DEFECTS = {
     "shed_half": 2,  # under pressure every second intent that may wait is not deferred
     "shed_retros_not": 0,  # under pressure retrospectives are not deferred
     "shed_too_much": 0,  # under pressure intents of NORMAL priority are deferred as well
+    "deferred_in_silence": 10,  # a retrospective is deferred although nothing is short, and nobody says why
     "bypass_stays": 0,  # reads are answered from the copy for good, although the dependency is well
     "refuse_leaks": 5,  # one in five decisions and intents is answered although nothing can be recorded
     "bystander_slow": 0,  # while any incident is open, a route that has no part in it answers after 6 s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -127,6 +128,11 @@ def test_shed_retros_not_lets_retrospectives_pass() -> None:
     app = gateway("shed_retros_not")
     order(app, "shed", on=True)
     assert retrospective(app) == "retrospective" and deferred(app, IDLE) == [True]
+
+
+def test_one_in_ten_retrospectives_is_deferred_in_silence() -> None:
+    app = gateway("deferred_in_silence")
+    assert Counter(retrospective(app) for _ in range(30)) == {"retrospective": 27, "busy": 3}
 
 
 def test_shedding_stays_after_its_end() -> None:

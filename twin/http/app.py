@@ -213,6 +213,8 @@ class App:
             row = self.intents.checked(body, self._deferred)
             return await self.trail.done(attempt, row[0], lambda: self.intents.submit(row))
         under = (self.shedding | self.broken.still_shedding) - {QUEUE}
+        if path == RETROSPECTIVE and self.broken.defers_one():
+            raise KernelError(503, "busy", retry_after_s=RETRY_AFTER_S)
         if path == RETROSPECTIVE and under and not self.broken.lets_retrospectives_pass:
             raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         if refusal := self._unrecorded():

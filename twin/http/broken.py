@@ -60,6 +60,10 @@ class BrokenGateway:
         """True for an intent that is not deferred although it should be."""
         return self.defects.strikes("shed_half")
 
+    def defers_one(self) -> bool:
+        """True for a retrospective that is deferred although nothing is short."""
+        return self.defects.strikes("deferred_in_silence")
+
     def answers_unrecorded(self) -> bool:
         """True for a request that is let through although nothing can be recorded."""
         return self.defects.strikes("refuse_leaks")
