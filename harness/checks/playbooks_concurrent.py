@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
 from harness.model import Event, Finding, Setup, Verdict
-from harness.record import PlaybookRun, Record
+from harness.record import Record
 
 
 @dataclass(frozen=True)
