@@ -94,6 +94,13 @@ def test_an_intent_stays_unfinished(tmp_path: Path) -> None:
     assert [name for name, row in rows.items() if row["status"] == "created"] == ["i6", "i56"]
 
 
+def test_an_intent_is_given_up_at_once(tmp_path: Path) -> None:
+    rows = intents(tmp_path, "intents_time_out")
+    given_up = [name for name, row in rows.items() if row["status"] == "timeout" and not row["executions"]]
+    assert given_up == ["i6", "i26", "i46", "i66", "i86"]
+    assert {row["status"] for row in rows.values()} == {"completed", "timeout"}
+
+
 def test_an_intent_that_nobody_sent_is_held(tmp_path: Path) -> None:
     rows = intents(tmp_path, "intent_invented")
     assert len(rows) == 101 and len([name for name in rows if not name.startswith("i")]) == 1
