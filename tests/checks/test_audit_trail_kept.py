@@ -238,12 +238,19 @@ def test_only_an_exclusive_target_invents(tmp_path: Path) -> None:
     assert judged(made, tmp_path).verdict is Verdict.PASS
 
 
-def test_what_the_harness_writes_itself_was_not_invented(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reference", "verdict", "code"),
+    [("run/1", Verdict.PASS, "shown"), ("of/run/1", Verdict.PASS, "shown"), ("run/2", Verdict.FAIL, "invented_entry")],
+)
+def test_only_what_the_harness_itself_wrote_in_this_run_was_not_invented(
+    tmp_path: Path, reference: str, verdict: Verdict, code: str
+) -> None:
     made = trail()
-    made.entries.append({**made.entries[0], "actor": "auditor", "payload": {}, "reference": "auditor/1"})
-    name = made.draft.plan.scenario_id
-    made.draft.add(END - 0.05, Kind.DEEDS_LOGGED, name, "run", actor="auditor", began_s=END - 0.05)
-    assert judged(made, tmp_path).verdict is Verdict.PASS
+    made.entries.append({**made.entries[0], "actor": "auditor", "payload": {}, "reference": reference})
+    told = {"actor": "auditor", "began_s": END - 0.05, "entries": [{"reference": "run/1"}]}
+    made.draft.add(END - 0.05, Kind.DEEDS_LOGGED, made.draft.plan.scenario_id, "run", **told)
+    one = judged(made, tmp_path)
+    assert (one.verdict, one.code) == (verdict, f"audit_trail_kept.{code}"), one.because
 
 
 def test_a_probe_that_asks_while_the_log_is_read_needs_no_entry(tmp_path: Path) -> None:
