@@ -62,6 +62,8 @@ DEFECTS = {
     "deferred_in_silence": 10,  # a retrospective is deferred although nothing is short, and nobody says why
     "bypass_stays": 0,  # reads are answered from the copy for good, although the dependency is well
     "refuse_leaks": 5,  # one in five decisions and intents is answered although nothing can be recorded
+    "classifier_drifts": 10,  # the classifier says another category than before
+    "knowledge_empty_under_fault": 0,  # while any incident is open, a search for knowledge finds nothing
     "bystander_slow": 0,  # while any incident is open, a route that has no part in it answers after 6 s
     "bystander_fails": 0,  # while any incident is open, a route that has no part in it fails
 }

@@ -185,6 +185,17 @@ def test_bystanders_are_harmed_only_while_an_incident_is_open(quick: list[float]
         assert ask(app, "POST", "/api/code")[0] == 200
 
 
+@pytest.mark.parametrize("planted", [(), ("knowledge_empty_under_fault",)])
+def test_a_search_finds_nothing_only_while_an_incident_is_open(planted: tuple[str, ...]) -> None:
+    made, found = BrokenGateway(Defects(planted)), {"results": [1], "entries": 3}
+    assert made.emptied(*KNOWLEDGE, found) == found
+    made.hear({"topic": "event.incident", "payload": {"incident_id": "a"}})
+    assert made.emptied(*KNOWLEDGE, found) == {"results": [] if planted else [1], "entries": 3}
+    assert made.emptied("GET", "/api/knowledge/all", found) == found
+    made.hear({"topic": "event.incident.closed", "payload": {"incident_id": "a"}})
+    assert made.emptied(*KNOWLEDGE, found) == found
+
+
 def test_a_sound_gateway_hears_no_incidents() -> None:
     assert BrokenGateway(Defects(())).topics == ()
     assert BrokenGateway(Defects(("bystander_fails",))).topics == ("event.incident",)

@@ -182,7 +182,8 @@ class App:
             if isinstance(payload.get(name), str):
                 payload[name] = _whole(payload[name], name)
         stored = self._stored(scope, (method, path), payload)
-        return 200, stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        found = stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        return 200, self.broken.emptied(method, path, found)
 
     async def _recorded(
         self, path: str, client: str, receive: Callable[[], Awaitable[Any]], refusal: KernelError | None
