@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.ledger import REFERENCE, HeldRow, LedgerRow
 
-REJECTED, REFUSED, ACCEPTED = "rejected", "refused", "accepted"
+REJECTED, REFUSED, ACCEPTED, UNANSWERED = "rejected", "refused", "accepted", "unanswered"
 # refusals that have no entry: it is the entry itself that cannot be written
 UNRECORDED = ("log_unwritable", "audit_backlog")
 
@@ -98,12 +98,14 @@ class Group:
         needed: Counter[str] = Counter()
         if row.outcome in (ACCEPTED, REJECTED) and row.attempts:
             needed[row.outcome] += 1
+        taken = int(row.outcome == UNANSWERED and row.for_another > 0)  # whoever answered had taken something
+        needed[ACCEPTED] += taken
         for word, count in row.refusals.items():
             if word in UNRECORDED:
                 self.unwritten += count
             else:
                 needed[REFUSED] += count
-        self.spare += row.lost + (sum(needed.values()) if late else 0)
+        self.spare += max(0, row.lost - taken) + (sum(needed.values()) if late else 0)
         if not late:
             self.needed += needed
 

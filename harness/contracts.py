@@ -32,6 +32,8 @@ class Route:
     kernels: tuple[str, ...]
     body: Mapping[str, Any] | None = None
     witness_of: str = ""  # the kernel whose life this route shows; "" = traffic only
+    full: tuple[str, ...] = ()  # fields that are there in each 2xx answer to the probe, and not empty
+    same: tuple[str, ...] = ()  # fields that are the same in each
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.ledger import LedgerRow
 from harness.model import Event
 from harness.playbook_effects import DEFERS, REFUSES
-from harness.record import Engagement, PlaybookRun, Record
+from harness.record import Record
 from harness.traffic import BIN_S
 
 SWITCH_S = 1.0  # the latency of switching: what began so soon after the finish, or ended so near the release
@@ -26,10 +26,13 @@ class InForce:
     until_s: float
     finished: Event
     engaged_s: float
+    end_known: bool = True  # False: no safeguard is known that it ran for, so nobody knows its end
 
     @property
     def core(self) -> Span:
         """Within it everything that the playbook names must be met by it; it may be empty."""
+        if not self.end_known:
+            return self.since_s, self.since_s
         return self.since_s + SWITCH_S, self.until_s - SWITCH_S
 
     @property
@@ -44,24 +47,15 @@ def in_force(record: Record, succeeded: bool = True) -> list[InForce]:
     for run in record.playbook_runs:
         if run.playbook not in record.plan.effects or (succeeded and not run.succeeded):
             continue
-        one = _engagement(record, run)
+        one = record.engagement_of(run)
         key = (run.playbook, run.subject, str(one.engaged.seq if one else run.started.seq))
         until_s = one.released.at_s if one and one.released else record.load_end_s
         engaged_s = one.engaged.at_s if one else run.started.at_s
         began = run.finished or run.started
-        span = InForce(run.playbook, run.subject, began.at_s, until_s, began, engaged_s)
+        span = InForce(run.playbook, run.subject, began.at_s, until_s, began, engaged_s, one is not None)
         if key not in found or span.since_s < found[key].since_s:  # it may be repeated while the incident lasts
             found[key] = span
     return sorted(found.values(), key=lambda span: span.since_s)
-
-
-def _engagement(record: Record, run: PlaybookRun) -> Engagement | None:
-    """The incident that the playbook ran for; of a target that gives no incident ids, the last one before it."""
-    incident = run.started.detail.get("incident_id")
-    before = [one for one in record.engagements if one.engaged.at_s <= run.started.at_s + SWITCH_S]
-    if incident is not None:
-        return next((one for one in before if one.engaged.detail.get("incident_id") == incident), None)
-    return next((one for one in reversed(before) if one.subject == run.subject), None)
 
 
 def kinds(record: Record, playbook: str) -> tuple[str, ...]:

@@ -73,12 +73,18 @@ class LedgerRow:
     error: str = ""  # the last answer's error word
     begun_s: float | None = None  # when the last attempt was sent
     deferred_for: str = ""  # what the target named with commas as its reason to defer it
+    misnamed: int = 0  # 2xx answers that named another request, or none
     work: str = ""  # its kind as a playbook names it, such as "intent.deferrable" (harness/playbook_effects.py)
     line: int = field(default=0, compare=False)  # of ledger.jsonl
 
     @property
     def attack(self) -> bool:
         return self.user not in (LEGITIMATE, PROBE)
+
+    @property
+    def for_another(self) -> int:
+        """How many 2xx answers named another request: an answer that was lost has no status."""
+        return self.misnamed or int(self.outcome == "unanswered" and 200 <= self.status < 300)
 
     @property
     def place(self) -> str:
@@ -105,8 +111,10 @@ class LedgerRow:
                 raise ValueError(f"no {name} is called {getattr(row, name)!r}.{nearest(getattr(row, name), known)}")
         if row.begun_s is not None and not math.isfinite(row.begun_s):
             raise ValueError(f"begun_s: {row.begun_s!r} does not fit")
-        if row.lost < 0 or not all(type(count) is int and count > 0 for count in row.refusals.values()):
-            raise ValueError("refusals, lost: whole numbers are expected")
+        if min(row.lost, row.misnamed) < 0 or not all(
+            type(count) is int and count > 0 for count in row.refusals.values()
+        ):
+            raise ValueError("refusals, lost, misnamed: whole numbers are expected")
         if not all(isinstance(digest, str) for digest in row.sent.values()):
             raise ValueError("sent: a digest of each field is expected")
         if max(len(row.sent), len(row.told), len(row.refusals)) > NAMES_MAX:
@@ -122,6 +130,7 @@ _NOT_TEXTS: dict[str, Any] = {
     "attempts": int,
     "status": int,
     "lost": int,
+    "misnamed": int,
     "begun_s": int | float,
     "sent": dict,
     "told": dict,

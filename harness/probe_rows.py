@@ -27,12 +27,16 @@ def probe_rows(at_s: float, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     status, answer = int(asked["status"]), mapping_of(asked["content"])
     outcome = _outcome(status, bool(asked["retry_after"]))
     fields = request_fields(kind, asked["data"])
-    named = str(answer.get(NAMED_IN.get(kind, ""), "")) if outcome == "accepted" else ""
+    own, field = fields["resource"] if kind in NAMED_IN else "", NAMED_IN.get(kind, "")
+    misnamed = bool(own) and outcome == "accepted" and answer.get(field, own) != own
+    named = str(answer.get(field, "")) if outcome == "accepted" else ""
+    if misnamed:
+        outcome = "unanswered"
     row = {
         "at_s": round(at_s, 3),
         "user": PROBE,
         "kind": kind,
-        "id": named or fields["resource"] or f"probe-{next(_numbers)}",
+        "id": own or named or f"probe-{next(_numbers)}",
         "valid": True,
         "flaw": "",
         "attempts": 1,
@@ -46,6 +50,8 @@ def probe_rows(at_s: float, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     if kind == "decision":
         row["id"] = f"probe-{next(_numbers)}"
         row["question"] = "|".join((fields["actor"], fields["action"], fields["resource"]))
+    if misnamed:
+        row["misnamed"] = 1
     if outcome == "refused":
         row["refusals"] = {error_word(answer): 1}
     return [row]

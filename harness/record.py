@@ -22,6 +22,7 @@ from harness.traffic import BIN_S, RequestRow, Traffic
 from harness.unmet import Unmet, unmet
 
 DETECTION_GRACE_S = 30.0
+ORDER_S = 1.0  # a playbook may seem to begin so long before what it runs for
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
 PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
 
@@ -392,12 +393,27 @@ class Record:
             for name, _ in self.plan.coverage.get(step.step_id, ())
         )
 
+    def engagement_of(self, run: PlaybookRun) -> Engagement | None:
+        """What a playbook ran for: by its incident's id; where none has that id, the last before it about its subject.
+
+        One that is still open goes first.
+        """
+        incident = run.started.detail.get("incident_id")
+        if incident is not None:
+            for one in self.engagements:
+                if one.engaged.detail.get("incident_id") == incident:
+                    return one
+        start_s = run.started.at_s
+        about = [one for one in self.engagements if one.subject == run.subject]
+        about = [one for one in about if one.engaged.at_s <= start_s + ORDER_S]
+        still = [one for one in about if one.released is None or one.released.at_s > start_s]
+        return next(reversed(still or about), None)
+
     def defers(self, one: Engagement, deferring: Sequence[str]) -> bool:
         """Whether the target began one of the playbooks *deferring* (they defer work) for the incident of *one*."""
-        incident = one.engaged.detail.get("incident_id")
+        known = one.engaged.detail.get("incident_id")
         return any(
-            run.playbook in deferring
-            and (run.started.detail.get("incident_id") == incident if incident else run.subject == one.subject)
+            run.playbook in deferring and (self.engagement_of(run) is one if known else run.subject == one.subject)
             for run in self.playbook_runs
         )
 

@@ -370,7 +370,7 @@ class _Manifest:
 
     def route(self, node: yaml.Node, what: str) -> Route | None:
         needed = ("name", "method", "path", "kernels")
-        found = self.fields(node, what, (*needed, "body", "witness_of"), needed)
+        found = self.fields(node, what, (*needed, "body", "witness_of", "answer"), needed)
         if not set(needed) <= set(found):
             return None
         read = self.reader
@@ -378,6 +378,8 @@ class _Manifest:
         witness_of = ""
         if "witness_of" in found and not _is_empty(found["witness_of"].value):
             witness_of = self.word(found["witness_of"], f"{what}.witness_of", kernels)
+        holds = self.fields(found["answer"].value, f"{what}.answer", ("full", "same"), ()) if "answer" in found else {}
+        words = {key: read.names(one.value, f"{what}.answer.{key}") for key, one in holds.items()}
         return Route(
             name=read.text(found["name"].value, f"{what}.name"),
             method=self.word(found["method"], f"{what}.method", METHODS),
@@ -385,6 +387,8 @@ class _Manifest:
             kernels=kernels,
             body=self.body(found, what),
             witness_of=witness_of,
+            full=words.get("full", ()),
+            same=words.get("same", ()),
         )
 
     def word(self, found: Field, what: str, known: Collection[str]) -> str:

@@ -44,6 +44,8 @@ FLOORS = {
     "alarms": 3,
     "bystanders": 3,
     "effect_spans": 3,
+    "deferral": 3,
+    "fixed_answers": 3,
     "scenario": 3,
     "classic": 3,
     "classic_claims": 3,

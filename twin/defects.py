@@ -20,6 +20,8 @@ DEFECTS = {
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
     "crushed_at_start": 0,  # a kernel that is asked too often in its first second ends
     "retro_unbounded": 0,  # the queue of retrospectives has no end, and each stays in memory many times over
+    "answers_name_another_id": 10,  # an accepted intent is answered under the id of another one
+    "intents_time_out": 20,  # an accepted intent is given up at once
     "intent_field_changed": 50,  # a field of a stored intent differs from what was sent
     "intent_unfinished": 50,  # an accepted intent is never handed to a worker
     "intent_invented": 100,  # an intent is held and executed that nobody sent
@@ -57,8 +59,11 @@ DEFECTS = {
     "shed_half": 2,  # under pressure every second intent that may wait is not deferred
     "shed_retros_not": 0,  # under pressure retrospectives are not deferred
     "shed_too_much": 0,  # under pressure intents of NORMAL priority are deferred as well
+    "deferred_in_silence": 10,  # a retrospective is deferred although nothing is short, and nobody says why
     "bypass_stays": 0,  # reads are answered from the copy for good, although the dependency is well
     "refuse_leaks": 5,  # one in five decisions and intents is answered although nothing can be recorded
+    "classifier_drifts": 10,  # the classifier says another category than before
+    "knowledge_empty_under_fault": 0,  # while any incident is open, a search for knowledge finds nothing
     "bystander_slow": 0,  # while any incident is open, a route that has no part in it answers after 6 s
     "bystander_fails": 0,  # while any incident is open, a route that has no part in it fails
 }

@@ -7,6 +7,18 @@ from typing import Any
 Route = dict[str, Any]
 
 
+# What each answer to a route's example holds: fields that are never empty, and fields that are always the same.
+ANSWERS = {
+    "GET /api/knowledge": {"full": ["results"]},
+    "POST /api/chat": {"full": ["reply", "intent"]},
+    "POST /api/code": {"same": ["functions", "classes"]},
+    "POST /api/clarity": {"same": ["words", "sentences", "reading_ease"]},
+    "POST /api/verify": {"same": ["sha256", "matches"]},
+    "POST /api/sandbox": {"same": ["value"]},
+    "POST /api/voice": {"same": ["segments"]},
+}
+
+
 def _route(method: str, path: str, kernels: list[str], body: dict[str, Any] | None = None, query: str = "") -> Route:
     """A route and the kernels that it takes; the last of them is the one whose life it shows."""
     route: Route = {
@@ -18,6 +30,8 @@ def _route(method: str, path: str, kernels: list[str], body: dict[str, Any] | No
     }
     if body is not None:
         route["body"] = body
+    if route["name"] in ANSWERS:
+        route["answer"] = ANSWERS[route["name"]]
     return route
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from harness.audit_entries import Entry, by_reference, entries_of
 from harness.checks import finding
 from harness.digests import canonical
+from harness.fixed_answers import Answerer, answerers
 from harness.ledger import AUDIT, NO_LEDGER, LedgerRow, Wrongs, not_read, span
 from harness.ledger_row import TOLD_MAX, shortened, told_of
 from harness.model import Finding, Invariant, Kind, Verdict
@@ -34,7 +35,8 @@ class AnswersAgree:
     sources: ClassVar[tuple[str, ...]] = (
         "ledger.jsonl",
         "target/audit.jsonl",
-        "timeline: fault_ended, fault_healed, fault_injected, read_back",
+        "signals.csv: model_answered, model_answers_same, model_first, model_label_same, route_answer",
+        "timeline: fault_ended, fault_healed, fault_injected, read_back, symptom_seen",
     )
 
     def check(self, record: Record) -> Finding:
@@ -52,6 +54,9 @@ class AnswersAgree:
             _compare(question, asked, full, causes)
         pairs = _pairs(answered, entries_of(held or ()))
         _recorded(pairs, full, causes)
+        heard = answerers(record)
+        varying = [one for one in heard if one.wrong and one.varies(record.first_injection_s)]
+        _changed([one for one in heard if one not in varying], causes)
         if causes:
             return finding(self, Verdict.FAIL, str(causes), *causes.cited, code=causes.codes, missing=lacking)
         cited = span(rows or record.ledger) or ("ledger.jsonl:1",)
@@ -60,11 +65,19 @@ class AnswersAgree:
         if code:
             event = record.first(Kind.READ_BACK)
             return self._left_open(code, why, *cited, event, lacking=lacking)
+        if varying:
+            why = (
+                f"{', '.join(one.name for one in varying)} had no steady answer before anything was done to the target"
+            )
+            return self._left_open("answers_vary", why, varying[0].wrong[0][1].place, lacking=lacking)
         why = f"{sum(map(len, again))} answers to {len(again)} questions that were asked more than once are equal"
         why += f"; {len(pairs)} answers are on record as the clients got them"
         why += (
             f"; {len(answered) - len(steady)} were not compared: a fault had changed the configuration" if spans else ""
         )
+        if looks := sum(len(one.looks) for one in heard):
+            names = ", ".join(one.name for one in heard if one.looks)
+            why += f"; {looks} answers to fixed questions are as they must be ({names})"
         return finding(self, Verdict.PASS, why, *cited, *span([entry for _, entry in pairs]), missing=lacking)
 
     def _left_open(self, code: str, why: str, *evidence: Any, lacking: tuple[str, ...]) -> Finding:
@@ -139,6 +152,15 @@ def _text(value: Any) -> str:
         return canonical(value)
     except TypeError:
         return "(absent)"
+
+
+def _changed(heard: Sequence[Answerer], causes: Wrongs) -> None:
+    """Fixed questions, to models and to routes."""
+    for kind, code, words in (
+        ("model", "model_differs", "answers of models to a fixed question differ, and no fault damages these models"),
+        ("route", "route_differs", "answers of routes lack what they must hold, or differ"),
+    ):
+        causes.note(code, words, [row for one in heard if one.kind == kind for row in one.wrong])
 
 
 def _pairs(answered: Sequence[LedgerRow], entries: Sequence[Entry]) -> list[tuple[LedgerRow, Entry]]:

@@ -204,14 +204,15 @@ class _Trail:
             return
         if any(unrecorded(self.record, kind) for kind in ROUTE_KINDS.values()):
             return
-        outside = {str(event.detail.get("actor")) for event in self.record.of_kind(Kind.DEEDS_LOGGED)}
+        written = [event.detail for event in self.record.of_kind(Kind.DEEDS_LOGGED)]
+        own = [(str(one.get("actor")), str(deed["reference"])) for one in written for deed in one.get("entries", ())]
         mine = {row.reference for row in (*self.rows, *self.record.probes) if row.reference}
         strange = [
             entry
             for entry in self.entries[before:]
             if entry.digest not in groups
             and entry.row.text("reference") not in mine
-            and entry.row.text("actor") not in outside
+            and not any(_is_deed(entry, *deed) for deed in own)
         ]
         rows = [(f"{one.row.text('action')} by {one.row.text('actor')}", one) for one in strange]
         causes.note("invented_entry", "entries of requests that were not sent", rows)
@@ -324,6 +325,12 @@ def _excused(row: LedgerRow, spans: Sequence[tuple[float, float]]) -> bool:
     """True when one of *spans* lies within the time in which the row was tried, as far as that is known."""
     start_s = row.begun_s if row.begun_s is not None and row.attempts == 1 else float("-inf")
     return any(begin_s <= row.at_s and start_s <= end_s for begin_s, end_s in spans)
+
+
+def _is_deed(entry: Entry, actor: str, reference: str) -> bool:
+    """Whether the harness itself wrote it in this run; a target may put something before the reference."""
+    told = entry.row.text("reference")
+    return entry.row.text("actor") == actor and (told == reference or told.endswith(f"/{reference}"))
 
 
 @dataclass(frozen=True)

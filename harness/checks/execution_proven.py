@@ -66,6 +66,8 @@ class ExecutionProven:
             name = HELD_IN[kind][0]
             if accepted[kind] and not found:
                 return "no_work", f"none of {len(accepted[kind])} accepted {name} was completed"
+            if 2 * len(found) < len(accepted[kind]):
+                return "few_completed", f"only {len(found)} of {len(accepted[kind])} accepted {name} were completed"
             if any(not row.proof for row, _ in found):
                 return "not_told", f"the clients' ledger lacks the results that prove their {name}"
         return "", ""

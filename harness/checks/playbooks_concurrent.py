@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harness.checks import EVENTS, finding, if_looked, lost
 from harness.model import Event, Finding, Setup, Verdict
-from harness.record import Engagement, PlaybookRun, Record
+from harness.record import Record
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PlaybooksConcurrent:
             early = start_s is None or run.started.at_s < start_s
             if early or not run.succeeded or (run.playbook, run.subject) not in answers:
                 continue
-            engagement = _incident(record, run)
+            engagement = record.engagement_of(run)
             if engagement is None:
                 continue  # how long it stood is not known
             end = engagement.released
@@ -114,18 +114,6 @@ def _differ(one: Span, other: Span) -> bool:
 
 def _together_s(pair: tuple[Span, ...]) -> float:
     return min(one.end_s for one in pair) - max(one.start_s for one in pair)
-
-
-def _incident(record: Record, run: PlaybookRun) -> Engagement | None:
-    """What the playbook was started for: by its incident's id, else by the subject and the time."""
-    incident = run.started.detail.get("incident_id")
-    for one in record.engagements:
-        if incident is not None and one.engaged.detail.get("incident_id") == incident:
-            return one
-        open_then = one.engaged.at_s <= run.started.at_s and (not one.released or one.released.at_s > run.started.at_s)
-        if incident is None and one.subject == run.subject and open_then:
-            return one
-    return None
 
 
 CHECK = PlaybooksConcurrent

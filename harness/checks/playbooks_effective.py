@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from harness.checks import EVENTS, finding, lost
+from harness.deferral import unexplained
 from harness.effect_spans import (
     InForce,
     Span,
@@ -30,7 +31,7 @@ PERCENT_MIN = 95.0
 REQUESTS_MIN = 20
 SMALL_MIN = 3
 FEW = 5
-ORDER = ("leaks", "too_much", "silent", "too_few")
+ORDER = ("leaks", "too_much", "silent", "end_unknown", "few_unexplained", "too_few")
 RED = ("leaks", "too_much")
 
 
@@ -93,7 +94,9 @@ class PlaybooksEffective:
             _work(record, playbook, mine, seen)
             _stale(record, playbook, mine, seen)
             _cut_off(record, playbook, mine, seen)
+        _ends(spans, seen)
         _nothing_else(record, in_force(record, succeeded=False), seen)
+        _without_reason(record, seen)
         return self._judged(record, spans, seen)
 
     def _judged(self, record: Record, spans: Sequence[InForce], seen: _Seen) -> Finding:
@@ -105,7 +108,7 @@ class PlaybooksEffective:
                 cited += cite_rows(record.requests[:1])
             return finding(self, Verdict.PASS, "; ".join(seen.shown), *dict.fromkeys(cited))
         codes = {one.code for one in seen.causes}
-        blind = "silent" in codes
+        blind = lost(record, EVENTS) is not None
         # who did not look to the end does not know when a playbook was released
         red = not blind and not codes.isdisjoint(RED)
         chosen = [one for one in seen.causes if not red or one.code in RED]
@@ -114,6 +117,13 @@ class PlaybooksEffective:
         chosen.sort(key=lambda one: (blind and one.code != "silent", ORDER.index(one.code)))
         verdict = Verdict.FAIL if red else Verdict.INCONCLUSIVE
         return finding(self, verdict, why, *dict.fromkeys(cited), code=[one.code for one in chosen])
+
+
+def _ends(spans: Sequence[InForce], seen: _Seen) -> None:
+    for span in spans:
+        if not span.end_known:
+            words = f"{span.playbook} ({span.subject}) ran for no safeguard that was heard of: nobody knows its end"
+            seen.against("end_unknown", words, f"timeline:{span.finished.seq}")
 
 
 def _work(record: Record, playbook: str, spans: Sequence[InForce], seen: _Seen) -> None:
@@ -229,6 +239,19 @@ def _nothing_else(record: Record, spans: Sequence[InForce], seen: _Seen) -> None
     if extra:
         words = f"{sum(row.count for row in extra)} answers were stale, and no playbook in force says so"
         seen.against("too_much", words, *cite_rows(extra))
+
+
+def _without_reason(record: Record, seen: _Seen) -> None:
+    """What legitimate users were put off with, while no playbook, no fault and no safeguard explains it."""
+    rows, counted = unexplained(record)
+    for places, number, names in (
+        ([row.place for row in rows[:FEW]], len(rows), sorted({work_of(row) for row in rows})),
+        (list(cite_rows(counted)), sum(row.count for row in counted), sorted({row.name for row in counted})),
+    ):
+        if number:
+            words = f"{number} requests ({', '.join(names)}) were put off, and nothing explains it"
+            seen.against("too_much" if number >= SMALL_MIN else "few_unexplained", words, *places)
+            return
 
 
 def _kinds(rows: Sequence[LedgerRow]) -> set[str]:

@@ -84,9 +84,8 @@ class RefusedUnrecorded:
 
     def _held(self, one: Engagement, record: Record) -> Span:
         """From when on nothing may be taken any more until it is released; an empty span when that never was."""
-        incident = one.engaged.detail.get("incident_id")
         runs = [run for run in record.playbook_runs if run.playbook == self.playbook and run.succeeded]
-        ends = [run.finished.at_s for run in runs if run.finished and run.started.detail.get("incident_id") == incident]
+        ends = [run.finished.at_s for run in runs if run.finished and record.engagement_of(run) is one]
         until_s = one.released.at_s if one.released else record.end_s
         return (min(ends) + SLACK_S, until_s - SLACK_S) if ends else (until_s, 0.0)
 

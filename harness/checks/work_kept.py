@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from harness.checks import finding
 from harness.digests import same_field
+from harness.fault_record import FaultRecord
 from harness.ledger import (
     COMPLETED,
     HELD_IN,
@@ -35,6 +36,8 @@ TOLD_BY = {
 }
 TIMEOUT = "timeout"  # given up after three tries: docs/kernels.md
 MACHINE, SCHEDULER, ON_WORKERS = "machine", "scheduler", ("worker", "code_patch")
+RETRY_S = 10.0  # so long after a fault work may still be given up for it
+GIVEN_UP_PERCENT_MAX = 1.0  # of what was accepted; a single one always
 DUPLICATE = "duplicate_id"  # bears the id of another request, which is held
 
 
@@ -74,7 +77,7 @@ class WorkKept:
         if not accepted:
             why = f"none of {sum(len(one.sent) for one in kinds)} requests that change state was accepted"
             return self._left_open("no_work", why, *(span(record.ledger) or ("ledger.jsonl:1",)), lacking=lacking)
-        for code in ("ended_unfinished", "not_told", "start_not_known"):
+        for code in ("many_given_up", "ended_unfinished", "not_told", "start_not_known"):
             if untold := [words for one in kinds for found, words in one.untold if found == code]:
                 return self._left_open(code, "; ".join(untold), *span(accepted), lacking=lacking)
         counts = ", ".join(f"{len(one.accepted)} {one.name}" for one in kinds)
@@ -112,6 +115,8 @@ class _Kind:
             return
         lost = [(row.id, row) for row in self.accepted if row.id not in self.by_id]
         wrong.note("lost", f"accepted requests are not among the target's {self.name}", lost)
+        words = f"requests were answered as accepted, but in the name of another of the {self.name}, or of none"
+        wrong.note("answered_for_another", words, [(r.id, r) for r in (*self.sent, *self.probes) if r.for_another])
         self._twice(wrong)
         self._fields(wrong)
         self._status(wrong)
@@ -155,7 +160,8 @@ class _Kind:
     def _status(self, wrong: Wrongs) -> None:
         if self.kind in KEPT:
             return
-        found = [self.by_id[row.id][0] for row in self.accepted if row.id in self.by_id]
+        pairs = [(row, self.by_id[row.id][0]) for row in self.accepted if row.id in self.by_id]
+        found = [held for _, held in pairs]
         stated = [row for row in found if "status" in row.fields]
         open_ones = [
             (f"{row.text(self.id_field)}: {row.text('status')}", row)
@@ -163,31 +169,41 @@ class _Kind:
             if row.text("status") not in OVER
         ]
         wrong.note("not_final", f"accepted {self.name} are not finished", open_ones)
-        self._unfinished(stated, wrong)
+        self._unfinished(pairs, wrong)
         if len(stated) < len(found):
             self.untold.append(("not_told", f"the target does not say the state of its {self.name}"))
 
-    def _unfinished(self, stated: Sequence[HeldRow], wrong: Wrongs) -> None:
-        """Accepted work that was given up: only a fault of what carries it out may be the reason."""
-        given_up = [row for row in stated if row.text("status") in OVER and row.text("status") != COMPLETED]
-        if not given_up:
+    def _unfinished(self, pairs: Sequence[tuple[LedgerRow, HeldRow]], wrong: Wrongs) -> None:
+        """Accepted work that was given up: only a fault of what carries it out may be the reason, and of little."""
+        over = [(row, held) for row, held in pairs if held.text("status") in OVER and held.text("status") != COMPLETED]
+        struck = [(fault.step.step_id, *_window(self.record, fault)) for fault in self._struck()]
+        met = [[name for name, *window in struck if _lived_in(*one, *window)] for one in over]
+        words = f"accepted {self.name} were given up"
+        freely = [
+            (f"{row.id}: {held.text('status')}", held)
+            for (row, held), names in zip(over, met, strict=True)
+            if not names
+        ]
+        wrong.note("ended_unfinished", f"{words}, and no fault struck what carries them out then", freely)
+        excused = [held for (_, held), names in zip(over, met, strict=True) if names]
+        if not excused:
             return
-        words, struck = f"accepted {self.name} were given up", self._struck()
-        if not struck:
-            named = [(f"{row.text(self.id_field)}: {row.text('status')}", row) for row in given_up]
-            wrong.note("ended_unfinished", f"{words}, and no fault struck what carries them out", named)
-        elif failed := [row for row in given_up if row.text("status") != TIMEOUT]:
-            why = f"{len(failed)} {words} as failed, and {', '.join(struck)} may be why"
-            self.untold.append(("ended_unfinished", why))
+        named = ", ".join(dict.fromkeys(name for names in met for name in names))
+        failed = [held for held in excused if held.text("status") != TIMEOUT]
+        if len(excused) > max(1.0, GIVEN_UP_PERCENT_MAX / 100 * len(self.accepted)):
+            why = f"{len(excused)} of {len(self.accepted)} {words}: more than {named} may be why"
+            self.untold.append(("many_given_up", why))
+        elif failed:
+            self.untold.append(("ended_unfinished", f"{len(failed)} {words} as failed, and {named} may be why"))
         else:
-            self.remarks.append(f"{len(given_up)} {self.name} ended as {TIMEOUT}, for {', '.join(struck)}")
+            self.remarks.append(f"{len(excused)} {self.name} ended as {TIMEOUT}, for {named}")
 
-    def _struck(self) -> list[str]:
+    def _struck(self) -> list[FaultRecord]:
         """Faults of the plan on the whole machine, on workers, or on a kernel that work of this kind needs."""
         routes = self.record.plan.routes.items()
         needed = {one for name, some in routes if ROUTE_KINDS.get(name.partition(" ")[2]) == self.kind for one in some}
         return [
-            fault.step.step_id
+            fault
             for fault in self.record.faults
             if fault.injected
             and (
@@ -234,6 +250,21 @@ class _Kind:
     def _same(self, probe: LedgerRow, held: HeldRow) -> bool:
         body = body_of(self.kind, held)
         return all(same_field(str(digest), body[name]) for name, digest in probe.sent.items() if name in body)
+
+
+def _window(record: Record, fault: FaultRecord) -> tuple[float, float]:
+    """When *fault* may have been the reason to give work up."""
+    ends = [event.at_s for event in (fault.ended, fault.healed) if event]
+    return fault.injected.at_s if fault.injected else 0.0, (max(ends) if ends else record.end_s) + RETRY_S
+
+
+def _lived_in(row: LedgerRow, held: HeldRow, start_s: float, until_s: float) -> bool:
+    """Whether work was under way in a stretch; where the target does not tell how long it had it, it may have been."""
+    began_s, took_s = row.at_s if row.begun_s is None else row.begun_s, float("inf")
+    times = held.fields.get("accepted_at"), held.fields.get("completed_at")
+    if all(isinstance(one, int | float) for one in times):
+        took_s = max(0.0, times[1] - times[0])  # by one clock, whichever it is
+    return began_s <= until_s and start_s <= row.at_s + took_s
 
 
 def body_of(kind: str, row: HeldRow) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from harness.model import Kind, Reading
 
 
 class ModelAnswers:
-    """model_answers_same of one model (1: what it said at first); an edge when that changes, and when it is back."""
+    """model_answered (1: a 2xx) and model_answers_same (1: what it said at first) of one model; edges of the latter."""
 
     every_s: ClassVar[float] = 0.5
 
@@ -41,6 +41,7 @@ class ModelAnswers:
         if self.first is None and answered:
             self.first = body
         same, at_s = answered and body == self.first, view.now_s()
+        yield Reading(at_s=at_s, name="model_answered", subject=self.model, value=float(answered))
         yield Reading(at_s=at_s, name="model_answers_same", subject=self.model, value=float(same))
         if same != self.same:
             self.same = same

@@ -65,6 +65,7 @@ class _Open:
     why: str = ""  # the last attempt was lost
     sent_ns: int = 0  # the last attempt
     lost: int = 0  # attempts of which nobody knows what became
+    misnamed: int = 0  # 2xx answers that named another payload, or none
     refusals: dict[str, int] | None = None  # error word → answers that told to come again
     refusal: dict[str, Any] | None = None  # the answer to the last attempt, if it told to come again
 
@@ -253,6 +254,7 @@ class Settling:
             told = answer.get(NAMED_IN.get(token.payload.kind, ""), token.payload.id)
             if token.payload.valid and told != token.payload.id:
                 token.lost += 1
+                token.misnamed += 1
                 self._doubt(token)  # an answer for somebody else says nothing of this one
                 return "failed"
             self._settle(token, "accepted", answer)
@@ -344,6 +346,8 @@ class Settling:
             row["begun_s"] = math.floor(begun_s * 1000) / 1000
         if token.refusals:
             row["refusals"] = token.refusals
+        if token.misnamed:
+            row["misnamed"] = token.misnamed
         if payload.kind == "decision":
             row["question"] = payload.question
         return row

@@ -76,9 +76,12 @@ def answer_of(row: Mapping[str, Any], response: Any) -> dict[str, Any]:
         told = {}
     told = told if isinstance(told, dict) else {}
     outcome = ledger_outcome(status, response.headers.get("Retry-After"))
-    if outcome == "accepted" and told.get(NAMED_IN.get(row["kind"], ""), row["id"]) != row["id"]:
+    misnamed = outcome == "accepted" and told.get(NAMED_IN.get(row["kind"], ""), row["id"]) != row["id"]
+    if misnamed:
         outcome = "unanswered"
     found = {"outcome": outcome, "status": status, "lost": int(outcome == "unanswered")}
+    if misnamed:
+        found["misnamed"] = 1
     found |= answer_fields(row["kind"], told)
     if outcome == "refused":
         found["refusals"] = {error_word(told): 1}
@@ -221,9 +224,9 @@ class LegitimateUser(HttpUser):
                 catch_response=True,
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
             ) as response:
-                self._judge(response, deferrable)
                 if row is not None:
                     answer = answer_of(row, response)
+                self._judge(response, deferrable, bool(answer.get("misnamed")))
             ended = True
         finally:  # also when the run is over and this user is stopped in the middle of it
             if self.activity is not None:
@@ -233,12 +236,16 @@ class LegitimateUser(HttpUser):
                 mine = {"user": self.user_name, "valid": True, "flaw": "", "attempts": 1, **row, **begun}
                 tell({**mine, **request_fields(row["kind"], data, body=body), **answer})
 
-    def _judge(self, response: ResponseContextManager, deferrable: bool) -> None:
+    def _judge(self, response: ResponseContextManager, deferrable: bool, misnamed: bool) -> None:
         status = response.status_code or 0
         headers = response.headers
         outcome = outcome_of(status, headers.get("Retry-After"), deferrable, headers.get("Warning"))
+        if misnamed:
+            outcome = "failed"
         response.request_meta["context"].update(user=self.user_name, outcome=outcome, status=status)
-        if outcome == "failed":
+        if misnamed:
+            response.failure("the answer names another request, or none")
+        elif outcome == "failed":
             response.failure(f"status {status}" if status else f"no answer: {response.error}")
         else:
             response.success()

@@ -377,7 +377,8 @@ def test_an_answer_for_somebody_else_is_no_answer() -> None:
     assert isinstance(again, tuple)
     right = json.dumps({"id": again[0].payload.id, "status": "queued"}).encode()
     assert source.answered(again[0], 202, right, None, MS) == "ok"
-    assert source.take_rows()[0]["outcome"] == "accepted"
+    (row,) = source.take_rows()
+    assert (row["outcome"], row["lost"], row["misnamed"]) == ("accepted", 1, 1)
 
 
 def test_a_decision_keeps_question_answer_and_reference() -> None:

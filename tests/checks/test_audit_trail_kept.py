@@ -48,6 +48,12 @@ def unexplained(made: Trail) -> None:
     row["reference"] = ""
 
 
+def answered_for_another(made: Trail) -> None:
+    """An intent that was answered as accepted, under another id, and has no entry."""
+    made.row("run-i1").update(outcome="unanswered", status=202, lost=1)
+    made.entries.pop(0)
+
+
 # entries: 0 to 5 intent, retrospective, knowledge twice; 6 to 9 decisions; 10 refused; 11 rejected; 12, 13 probes
 def lose(number: int) -> Break:
     return lambda made: made.entries.pop(number)
@@ -58,6 +64,7 @@ RED: list[tuple[str, str, Break]] = [
         (f"entry {number}", "missing_entry", lambda made, n=number: made.entries.pop(n))
         for number in (0, 1, 2, 6, 10, 11)
     ),
+    ("answered under another id", "missing_entry", answered_for_another),
     ("an accepted intent twice", "extra_entry", copied(0)),
     ("a refusal twice", "extra_entry", copied(10)),
     ("twice under its reference", "extra_entry", lambda made: made.entries.append(dict(made.entries[0]))),
@@ -270,12 +277,19 @@ def test_only_an_exclusive_target_invents(tmp_path: Path) -> None:
     assert judged(made, tmp_path).verdict is Verdict.PASS
 
 
-def test_what_the_harness_writes_itself_was_not_invented(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reference", "verdict", "code"),
+    [("run/1", Verdict.PASS, "shown"), ("of/run/1", Verdict.PASS, "shown"), ("run/2", Verdict.FAIL, "invented_entry")],
+)
+def test_only_what_the_harness_itself_wrote_in_this_run_was_not_invented(
+    tmp_path: Path, reference: str, verdict: Verdict, code: str
+) -> None:
     made = trail()
-    made.entries.append({**made.entries[0], "actor": "auditor", "payload": {}, "reference": "auditor/1"})
-    name = made.draft.plan.scenario_id
-    made.draft.add(END - 0.05, Kind.DEEDS_LOGGED, name, "run", actor="auditor", began_s=END - 0.05)
-    assert judged(made, tmp_path).verdict is Verdict.PASS
+    made.entries.append({**made.entries[0], "actor": "auditor", "payload": {}, "reference": reference})
+    told = {"actor": "auditor", "began_s": END - 0.05, "entries": [{"reference": "run/1"}]}
+    made.draft.add(END - 0.05, Kind.DEEDS_LOGGED, made.draft.plan.scenario_id, "run", **told)
+    one = judged(made, tmp_path)
+    assert (one.verdict, one.code) == (verdict, f"audit_trail_kept.{code}"), one.because
 
 
 def test_a_probe_that_asks_while_the_log_is_read_needs_no_entry(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ def test_accepted_work_that_was_never_completed_proves_nothing(tmp_path: Path) -
     assert (one.verdict, one.code) == (Verdict.INCONCLUSIVE, "execution_proven.no_work")
 
 
+@pytest.mark.parametrize(
+    ("undone", "verdict", "code"), [(2, Verdict.PASS, "shown"), (3, Verdict.INCONCLUSIVE, "few_completed")]
+)
+def test_a_few_that_were_completed_prove_nothing_of_the_others(
+    tmp_path: Path, undone: int, verdict: Verdict, code: str
+) -> None:
+    made = trail()
+    for number in (3, 4):
+        made.ask("intent", number)
+    for row in made.held["intents"][:undone]:
+        row.update(status="timeout", executions=0, result="")
+    one = found("execution_proven", made.record(tmp_path))
+    assert (one.verdict, one.code) == (verdict, f"execution_proven.{code}"), one.because
+
+
 def test_no_accepted_work_is_inconclusive(tmp_path: Path) -> None:
     made = trail()
     made.sent = [row for row in made.sent or () if row["kind"] == "decision"]

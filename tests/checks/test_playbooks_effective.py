@@ -14,7 +14,7 @@ from harness import catalog
 from harness.judge import judge_claim
 from harness.model import INVARIANT, Claim, Finding, Kind, Verdict
 from harness.traffic import RequestRow
-from tests.drafts import END, KNOWLEDGE, PRESSURE, SHED_END, Draft, healthy
+from tests.drafts import END, KNOWLEDGE, PRESSURE, RETRO, SHED_END, Draft, healthy
 
 FAIL, PASS, UNSURE = Verdict.FAIL, Verdict.PASS, Verdict.INCONCLUSIVE
 CPU, BYPASS, REFUSE, FIX = (
@@ -80,13 +80,43 @@ def leak(work: str, every: int = 1) -> Callable[[World], None]:
     return change
 
 
-def defer(work: str, at_s: float) -> Callable[[World], None]:
+def defer(work: str, at_s: float, why: str = "cpu", for_s: float = 0.3) -> Callable[[World], None]:
     def change(made: World) -> None:
         for row in made.rows:
-            if row["work"] == work and at_s <= row["at_s"] < at_s + 0.3:
-                row.update(outcome="refused", status=503, deferred_for="cpu")
+            if row["work"] == work and at_s <= row["at_s"] < at_s + for_s:
+                row.update(outcome="refused", status=503, deferred_for=why)
 
     return change
+
+
+def shed(made: World) -> None:
+    """In requests.csv alone: the ledger says nothing of it."""
+    made.draft.requests = [
+        replace(row, outcome="shed", status=503) if row.name == RETRO and 25.0 < row.at_s < 29.0 else row
+        for row in made.draft.requests
+    ]
+
+
+def own_ids(made: World) -> None:
+    """Playbooks have incident ids of their own."""
+    made.draft.events = [
+        replace(event, detail={**event.detail, "incident_id": f"play-{event.detail['incident_id']}"})
+        if event.kind in (Kind.PLAYBOOK_STARTED, Kind.PLAYBOOK_FINISHED)
+        else event
+        for event in made.draft.events
+    ]
+
+
+def of_no_safeguard(made: World) -> None:
+    """And what they ran for was never told."""
+    own_ids(made)
+    made.draft.drop(Kind.SAFEGUARD_ENGAGED, "resource_pressure_monitor")
+    made.draft.drop(Kind.SAFEGUARD_RELEASED, "resource_pressure_monitor")
+
+
+def own_ids_and_too_much(made: World) -> None:
+    own_ids(made)
+    defer("retrospective", 25.0, "")(made)
 
 
 def ran(made: World, playbook: str, subject: str) -> None:
@@ -149,6 +179,10 @@ RED: dict[str, tuple[Callable[[World], None], str]] = {
     "urgent intents are deferred too": (defer("intent", 14.0), "too_much"),
     "work is deferred before": (defer("retrospective", 5.0), "too_much"),
     "work is deferred after the release": (defer("intent.deferrable", 25.0), "too_much"),
+    "work is deferred after the release, and nobody says why": (defer("intent.deferrable", 25.0, ""), "too_much"),
+    "decisions are deferred, and nobody says why": (defer("decision", 20.0, ""), "too_much"),
+    "work is shed by requests.csv alone": (shed, "too_much"),
+    "work is deferred by what has ids of its own": (own_ids_and_too_much, "too_much"),
     "one in five reads is not from the store": (bypassed(fresh_every=5), "leaks"),
     "a read is from the store after the release": (bypassed(stale_at_s=30.0), "too_much"),
     "one in five is taken without a record": (refusing(passes_every=5), "leaks"),
@@ -160,6 +194,7 @@ GREEN: dict[str, Callable[[World], None]] = {
     "one in twenty-five intents is not deferred": leak("intent.deferrable", 25),
     "all reads are from the store": bypassed(),
     "all that must be recorded is refused": refusing(),
+    "playbooks have incident ids of their own": own_ids,
 }
 COLOURS = [("playbooks_effective", name, colour) for some, colour in ((RED, FAIL), (GREEN, PASS)) for name in some]
 
@@ -180,6 +215,56 @@ def test_a_playbook_with_its_effect_passes(tmp_path: Path, name: str) -> None:
     GREEN[name](made)
     found = made.judge(tmp_path)
     assert found.verdict is PASS and found.evidence, found.because
+
+
+def test_a_playbook_whose_end_nobody_knows_is_inconclusive(tmp_path: Path) -> None:
+    made = world()
+    of_no_safeguard(made)
+    found = made.judge(tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "playbooks_effective.end_unknown"), found.because
+
+
+def test_few_that_nothing_explains_are_inconclusive(tmp_path: Path) -> None:
+    made = world()
+    defer("retrospective", 25.0, "", for_s=0.2)(made)
+    found = made.judge(tmp_path)
+    assert (found.verdict, found.code) == (UNSURE, "playbooks_effective.few_unexplained"), found.because
+
+
+STRUCK: dict[str, tuple[float, Callable[[World], Any]]] = {
+    "a kernel of the route is struck": (12.0, lambda made: strike(made, target="governance", subject="governance")),
+    "an attack floods this very work": (12.0, lambda made: strike(made, params={"endpoint": "/api/governance/check"})),
+    "a safeguard is engaged for a kernel of the route": (STARTED + 1, lambda made: breaker(made)),
+}
+
+
+def strike(made: World, **step: Any) -> None:
+    """The load on the CPU is another fault."""
+    plan = made.draft.plan
+    steps = tuple(replace(one, **step) if one.step_id == "cpu_spike" else one for one in plan.steps)
+    made.draft.plan = replace(plan, steps=steps)
+
+
+def breaker(made: World) -> None:
+    about = {"subject": "governance", "incident_id": "away"}
+    made.draft.add(STARTED, Kind.SAFEGUARD_ENGAGED, "dependency_breaker", "control_plane", **about)
+    made.draft.add(OVER, Kind.SAFEGUARD_RELEASED, "dependency_breaker", "control_plane", **about)
+
+
+@pytest.mark.parametrize("name", STRUCK)
+def test_a_kernel_away_or_a_flood_explains_what_is_put_off(tmp_path: Path, name: str) -> None:
+    at_s, change = STRUCK[name]
+    made = world()
+    routes = {**made.draft.plan.routes, "POST /api/governance/check": ("api_server", "governance")}
+    made.draft.plan = replace(made.draft.plan, routes=routes)
+    defer("decision", at_s, "", for_s=1.0)(made)
+    assert made.judge(tmp_path / "red").code == "playbooks_effective.too_much"
+    change(made)
+    found = made.judge(tmp_path / "green")
+    assert found.verdict is PASS, found.because
+    defer("retrospective", 25.0, "", for_s=1.0)(made)
+    found = made.judge(tmp_path / "other")
+    assert (found.verdict, found.code) == (FAIL, "playbooks_effective.too_much"), "it needs nothing that is struck"
 
 
 def test_too_few_requests_are_inconclusive(tmp_path: Path) -> None:
@@ -236,6 +321,7 @@ def test_without_a_playbook_nothing_may_be_deferred(tmp_path: Path) -> None:
         made.draft.drop(kind, CPU)
     assert made.judge(tmp_path / "red").code == "playbooks_effective.too_much"
     made.rows = [{**row, "outcome": "accepted", "status": 200, "deferred_for": ""} for row in made.rows]
+    made.draft.requests = [replace(row, outcome="ok", status=200) for row in made.draft.requests]
     assert made.judge(tmp_path / "green").verdict is PASS
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.checks.work_kept import RETRY_S
 from harness.model import Verdict
+from tests.drafts import CPU_END
 from tests.ledgers import world
 from tests.trails import NEW_FIELDS, OFFERS, Trail, found, trail
 
@@ -49,7 +51,24 @@ def keep_turned_down(number: int, outcome: str) -> Break:
     return work
 
 
+def answer_for_another(status: int, **more: Any) -> Break:
+    """An intent that was lost, and answered so."""
+
+    def work(made: Trail) -> None:
+        row = made.row(held(made, "intents")["intent_id"])
+        row.update(outcome="unanswered", status=status, lost=1, **more)
+        drop("intents")(made)
+
+    return work
+
+
 RED: list[tuple[str, str, Break]] = [
+    ("answered 2xx under another id", "answered_for_another", answer_for_another(202)),
+    (
+        "the same of an attack, refused afterwards",
+        "answered_for_another",
+        answer_for_another(429, user="htm_flood", misnamed=1),
+    ),
     *((name, "lost", drop(name)) for name in ("intents", "retrospectives", "knowledge")),
     *((name, "doubled", double(name)) for name in ("intents", "retrospectives", "knowledge")),
     ("intent executed twice", "doubled", change("intents", executions=2)),
@@ -101,6 +120,52 @@ def test_work_that_was_given_up(
     one = found(CHECK, made.record(tmp_path))
     assert (one.verdict, one.code) == (verdict, f"work_kept.{code}"), one.because
     assert verdict is not Verdict.PASS or "ended as timeout" in one.because
+
+
+@pytest.mark.parametrize(
+    ("given_up", "of", "times", "verdict", "code"),
+    [
+        (1, 2, {}, Verdict.PASS, "shown"),
+        (2, 99, {}, Verdict.INCONCLUSIVE, "many_given_up"),
+        (58, 59, {}, Verdict.INCONCLUSIVE, "many_given_up"),
+        (1, 2, {"accepted_at": 100.0, "completed_at": 100.01}, Verdict.FAIL, "ended_unfinished"),
+        (1, 2, {"accepted_at": 100.0, "completed_at": 102.0}, Verdict.PASS, "shown"),
+    ],
+)
+def test_only_a_little_is_given_up_for_a_fault_and_only_while_it_lasts(
+    tmp_path: Path, given_up: int, of: int, times: dict[str, float], verdict: Verdict, code: str
+) -> None:
+    """The load on the CPU begins at 8.1 s, the first intent was accepted at 7 s."""
+    made = trail()
+    made.row("run-i1").update(at_s=7.0, begun_s=6.95)
+    only(made)
+    steps = tuple(
+        replace(one, target="machine" if one.step_id == "cpu_spike" else "rest") for one in made.draft.plan.steps
+    )
+    made.draft.plan = replace(made.draft.plan, steps=steps)
+    for number in range(10, 8 + of):
+        made.ask("intent", number)
+    for row in made.held["intents"][:given_up]:
+        row.update(status="timeout", executions=0, result="", **times)
+    one = found(CHECK, made.record(tmp_path))
+    assert (one.verdict, one.code) == (verdict, f"work_kept.{code}"), one.because
+
+
+def test_work_that_came_long_after_the_fault_is_not_given_up_for_it(tmp_path: Path) -> None:
+    made = trail()
+    made.at_s = CPU_END + RETRY_S + 1.0
+    made.ask("intent", 50)
+    made.held["intents"][-1].update(status="timeout", executions=0, result="")
+    one = found(CHECK, made.record(tmp_path))
+    assert (one.verdict, one.code) == (Verdict.FAIL, "work_kept.ended_unfinished"), one.because
+    assert "run-i50: timeout" in one.because
+
+
+def test_an_answer_that_was_lost_names_nobody(tmp_path: Path) -> None:
+    made = trail()
+    answer_for_another(0)(made)
+    one = found(CHECK, made.record(tmp_path))
+    assert (one.verdict, one.code) == (Verdict.PASS, "work_kept.shown"), one.because
 
 
 def test_work_that_is_kept_passes(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_any_other_answer_is_told_as_it_is(server: FakeServer, answer: Answer, o
     user_of(server, rows).patient_intent()
     (row,) = read(rows)
     assert (row.outcome, row.status) == (outcome, answer.status)
+    assert row.misnamed == int(b"of somebody else" in answer.body)
     assert row.reference == ("x1" if answer.status == 422 else "")
 
 

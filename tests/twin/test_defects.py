@@ -22,6 +22,7 @@ from twin.htm.queue import SCHEMA, HtmQueue
 from twin.htm.spoil import CANNED, spoil
 from twin.kernels.governance import Governance
 from twin.kernels.immutable_log import ImmutableLog
+from twin.kernels.librarian import Librarian
 from twin.kernels.memory_fusion import FIRST, MemoryFusion
 from twin.kernels.meta_loop import MetaLoop, analyse, proof
 from twin.log_chain import misfits
@@ -92,6 +93,13 @@ def test_a_field_of_an_intent_changes(tmp_path: Path) -> None:
 def test_an_intent_stays_unfinished(tmp_path: Path) -> None:
     rows = intents(tmp_path, "intent_unfinished")
     assert [name for name, row in rows.items() if row["status"] == "created"] == ["i6", "i56"]
+
+
+def test_an_intent_is_given_up_at_once(tmp_path: Path) -> None:
+    rows = intents(tmp_path, "intents_time_out")
+    given_up = [name for name, row in rows.items() if row["status"] == "timeout" and not row["executions"]]
+    assert given_up == ["i6", "i26", "i46", "i66", "i86"]
+    assert {row["status"] for row in rows.values()} == {"completed", "timeout"}
 
 
 def test_an_intent_that_nobody_sent_is_held(tmp_path: Path) -> None:
@@ -173,6 +181,37 @@ def knowledge(folder: Path, defect: str) -> dict[str, str]:
         return {row["id"]: row["content"] for row in rows}
 
     return asyncio.run(story())
+
+
+def test_the_probe_of_knowledge_always_finds_something(tmp_path: Path) -> None:
+    """Whatever users have shared meanwhile."""
+
+    async def story() -> tuple[list[Any], list[Any]]:
+        made = config(tmp_path, NONE)
+        write_first(made)
+        kernel = MemoryFusion(made)
+        await kernel.setup()
+        first = await kernel.handle("search", {"q": "grace", "limit": 3})
+        for n in range(300):
+            await kernel.handle("add", {"content": f"the staff may agree {n}", "source": "user", "category": "c"})
+        return first["results"], (await kernel.handle("search", {"q": "grace", "limit": 3}))["results"]
+
+    before, after = asyncio.run(story())
+    assert before and [one["id"] for one in before] == [one["id"] for one in after]
+
+
+def test_the_classifier_says_something_else_once_in_ten(tmp_path: Path) -> None:
+    async def story(defect: str) -> list[str]:
+        made = config(tmp_path / (defect or "none"), defect)
+        write_first(made)
+        kernel = Librarian(made)
+        await kernel.setup()
+        asked = {"text": "Restart after an incident."}
+        return [(await kernel.handle("classify", asked))["category"] for _ in range(20)]
+
+    sound, drifting = asyncio.run(story(NONE)), asyncio.run(story("classifier_drifts"))
+    assert len(set(sound)) == 1
+    assert [n for n in range(20) if sound[n] != drifting[n]] == [6, 16]
 
 
 def test_a_piece_of_knowledge_is_lost_changed_or_doubled(tmp_path: Path) -> None:

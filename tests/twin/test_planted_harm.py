@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from twin.defects import Defects
 from twin.http import broken
 from twin.http.app import App
 from twin.http.broken import BrokenGateway
+from twin.http.intents import Intents
 from twin.http.recorded import KINDS, Attempt
 from twin.kernels.api_server import ApiServer
 from twin.kernels.health_monitor import HealthMonitor
@@ -33,6 +35,21 @@ class Rpc:
 
     async def call(self, kernel: str, op: str, *_: Any) -> dict[str, Any]:
         return {"kernel": kernel, "op": op}
+
+
+class Queue:
+    """A queue that takes each intent."""
+
+    async def put(self, row: Any) -> str:
+        return "created"
+
+
+def test_an_intent_is_answered_under_another_id() -> None:
+    for planted, others in (((), 0), (("answers_name_another_id",), 1)):
+        intents = Intents(Rpc(), None, print, Defects(planted))  # type: ignore[arg-type]
+        intents.batches = Queue()  # type: ignore[assignment]
+        said = [asyncio.run(intents.submit((f"i{n}", 5, "{}"))) for n in range(10)]
+        assert sum(one["intent_id"] != f"i{n}" for n, one in enumerate(said)) == others
 
 
 class Trail:
@@ -113,6 +130,11 @@ def test_shed_retros_not_lets_retrospectives_pass() -> None:
     assert retrospective(app) == "retrospective" and deferred(app, IDLE) == [True]
 
 
+def test_one_in_ten_retrospectives_is_deferred_in_silence() -> None:
+    app = gateway("deferred_in_silence")
+    assert Counter(retrospective(app) for _ in range(30)) == {"retrospective": 27, "busy": 3}
+
+
 def test_shedding_stays_after_its_end() -> None:
     app = gateway("shedding_stays")
     order(app, "shed", on=True)
@@ -161,6 +183,17 @@ def test_bystanders_are_harmed_only_while_an_incident_is_open(quick: list[float]
         assert ask(app, "POST", "/api/voice")[0] == status
         assert ask(app, "POST", "/api/clarity")[0] == 200 and quick == waits
         assert ask(app, "POST", "/api/code")[0] == 200
+
+
+@pytest.mark.parametrize("planted", [(), ("knowledge_empty_under_fault",)])
+def test_a_search_finds_nothing_only_while_an_incident_is_open(planted: tuple[str, ...]) -> None:
+    made, found = BrokenGateway(Defects(planted)), {"results": [1], "entries": 3}
+    assert made.emptied(*KNOWLEDGE, found) == found
+    made.hear({"topic": "event.incident", "payload": {"incident_id": "a"}})
+    assert made.emptied(*KNOWLEDGE, found) == {"results": [] if planted else [1], "entries": 3}
+    assert made.emptied("GET", "/api/knowledge/all", found) == found
+    made.hear({"topic": "event.incident.closed", "payload": {"incident_id": "a"}})
+    assert made.emptied(*KNOWLEDGE, found) == found
 
 
 def test_a_sound_gateway_hears_no_incidents() -> None:

@@ -57,6 +57,16 @@ def test_work_has_the_id_that_the_answer_gives_it(server: FakeServer, tmp_path: 
     assert (row.kind, row.id, row.outcome) == ("retrospective", "x1", "accepted")
 
 
+@pytest.mark.parametrize(("named", "misnamed"), [("x2", 0), ("x1", 1), (None, 1)])
+def test_work_keeps_the_id_that_it_was_sent_with(named: str | None, misnamed: int) -> None:
+    sent = {"retro_id": "x2", "subject": "s"}
+    looked = {"method": "POST", "path": "/api/meta_loop/retrospective", "data": json.dumps(sent).encode()}
+    answer = {"status": 202, "retry_after": False, "content": json.dumps({"id": named}).encode(), "begun_s": 6.0}
+    row = read(next(iter(probe_rows(7.0, {**looked, **answer}))))
+    outcome = "unanswered" if misnamed else "accepted"
+    assert (row.id, row.outcome, row.misnamed, row.for_another) == ("x2", outcome, misnamed, misnamed)
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome", "refusals", "lost"),
     [

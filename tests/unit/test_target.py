@@ -38,6 +38,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     watched, unwatched = one.routes
     assert (watched.path, watched.kernels) == ("/work?n=1", ("api_server", "librarian"))
     assert watched.witness_of == "librarian" and unwatched.witness_of == ""
+    assert watched.full == watched.same == ()
 
 
 def test_a_host_replaces_the_base_url(tmp_path: Path) -> None:
@@ -238,6 +239,10 @@ RULE = {"topic": "t", "kind": "safeguard_engaged", "name": "n", "subject": "s"}
 DEEP: list[tuple[dict[str, Any], str]] = [
     ({"routes": [{**ROUTE, "kernals": []}]}, "routes[0]: no key is called 'kernals'. Did you mean 'kernels'?"),
     ({"routes": [{**ROUTE, "method": "GTE"}]}, "routes[0].method: 'GTE' is not known. Did you mean 'GET'?"),
+    (
+        {"routes": [{**ROUTE, "answer": {"ful": ["results"]}}]},
+        "routes[0].answer: no key is called 'ful'. Did you mean 'full'?",
+    ),
     (
         {"routes": [{**ROUTE, "witness_of": "api_sever"}]},
         "routes[0].witness_of: 'api_sever' is not known. Did you mean",

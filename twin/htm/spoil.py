@@ -18,6 +18,9 @@ def spoil(queue: HtmQueue, defects: Defects, intent_id: str, now: float) -> None
         queue.drop(intent_id)
     if defects.strikes("intent_unfinished"):
         queue.shelve(intent_id)
+    if defects.strikes("intents_time_out"):
+        while not queue.charge(intent_id, "timeout", now):
+            pass
     if defects.strikes("intent_field_changed"):
         _change_goal(queue, intent_id)
     if defects.strikes("intent_invented"):

@@ -182,7 +182,8 @@ class App:
             if isinstance(payload.get(name), str):
                 payload[name] = _whole(payload[name], name)
         stored = self._stored(scope, (method, path), payload)
-        return 200, stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        found = stored or await self.rpc.call(kernel, op, payload, KERNEL_LIMIT_S)
+        return 200, self.broken.emptied(method, path, found)
 
     async def _recorded(
         self, path: str, client: str, receive: Callable[[], Awaitable[Any]], refusal: KernelError | None
@@ -213,6 +214,8 @@ class App:
             row = self.intents.checked(body, self._deferred)
             return await self.trail.done(attempt, row[0], lambda: self.intents.submit(row))
         under = (self.shedding | self.broken.still_shedding) - {QUEUE}
+        if path == RETROSPECTIVE and self.broken.defers_one():
+            raise KernelError(503, "busy", retry_after_s=RETRY_AFTER_S)
         if path == RETROSPECTIVE and under and not self.broken.lets_retrospectives_pass:
             raise KernelError(503, "load_shedding", shedding=sorted(under), retry_after_s=RETRY_AFTER_S)
         if refusal := self._unrecorded():

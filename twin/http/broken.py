@@ -10,7 +10,9 @@ from twin.rpc import KernelError
 
 INCIDENTS = "event.incident"
 SLOW, FAILS = ("POST", "/api/clarity"), ("POST", "/api/voice")
+EMPTIED = ("GET", "/api/knowledge")
 SLOW_S = 6.0
+BY_INCIDENTS = {"bystander_slow", "bystander_fails", "knowledge_empty_under_fault"}
 
 
 class BrokenGateway:
@@ -25,7 +27,7 @@ class BrokenGateway:
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics that hear() needs; () when no planted defect depends on incidents."""
-        return (INCIDENTS,) if {"bystander_slow", "bystander_fails"} & self.defects.planted else ()
+        return (INCIDENTS,) if self.defects.planted & BY_INCIDENTS else ()
 
     def hear(self, message: dict[str, Any]) -> None:
         incident = str(message["payload"].get("incident_id"))
@@ -47,6 +49,12 @@ class BrokenGateway:
         if (method, path) == FAILS and "bystander_fails" in self.defects.planted:
             raise KernelError(500, "internal_error")
 
+    def emptied(self, method: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
+        """The answer, without what was found while an incident is open."""
+        if self._open and (method, path) == EMPTIED and "knowledge_empty_under_fault" in self.defects.planted:
+            return {**found, "results": []}
+        return found
+
     @property
     def lets_retrospectives_pass(self) -> bool:
         return "shed_retros_not" in self.defects.planted
@@ -59,6 +67,10 @@ class BrokenGateway:
     def overlooks_one(self) -> bool:
         """True for an intent that is not deferred although it should be."""
         return self.defects.strikes("shed_half")
+
+    def defers_one(self) -> bool:
+        """True for a retrospective that is deferred although nothing is short."""
+        return self.defects.strikes("deferred_in_silence")
 
     def answers_unrecorded(self) -> bool:
         """True for a request that is let through although nothing can be recorded."""

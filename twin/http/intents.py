@@ -108,6 +108,8 @@ class Intents:
             raise KernelError(503, "queue_full", retry_after_s=RETRY_AFTER_S)
         if word == "duplicate":
             raise KernelError(409, "duplicate_intent", intent_id=intent_id)
+        if self.defects.strikes("answers_name_another_id"):
+            intent_id = f"unnamed-{uuid.uuid4().hex}"
         return {"intent_id": intent_id, "status": "created"}
 
     def rejected(self, client: str) -> None:

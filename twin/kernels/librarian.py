@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from twin.defects import Defects
 from twin.fields import text
 from twin.kernel import Kernel
 from twin.models import CLASSIFIER
@@ -22,6 +23,7 @@ class Librarian(Kernel):
             "librarian", "CREATE TABLE IF NOT EXISTS catalog (category TEXT PRIMARY KEY, entries INTEGER)"
         )
         self.classifier = ModelInUse(self.config, CLASSIFIER)
+        self.defects = Defects(self.config.defects)
 
     def _classify(self, content: str) -> dict[str, Any]:
         """What *content* is about. Without the classifier nothing is: the answer comes all the same, and says so."""
@@ -33,7 +35,8 @@ class Librarian(Kernel):
 
     async def handle(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         if op == "classify":
-            return self._classify(text(payload, "text"))
+            said = self._classify(text(payload, "text"))
+            return {**said, "category": "unclassified"} if self.defects.strikes("classifier_drifts") else said
         if op == "trust":
             return await self.rpc.call("memory_fusion", "trust", payload, ASK_LIMIT_S)
         if op == "model":

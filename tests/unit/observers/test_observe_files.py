@@ -138,7 +138,8 @@ def test_a_model_that_answers_as_at_first(server: FakeServer, tmp_path: Path) ->
     server.answers["/classify"] = as_json({"category": "data"})
     for _ in range(3):
         readings = list(observer.observe(view))
-        assert samples(readings, "model_answers_same") == {"a.pkl": 1.0} and len(readings) == 1
+        assert samples(readings, "model_answers_same") == samples(readings, "model_answered") == {"a.pkl": 1.0}
+        assert len(readings) == 2
     method, path, _, body = server.seen[0]
     assert (method, path, json.loads(body)) == ("POST", "/classify", {"text": "x"})
     observer.close()
@@ -155,6 +156,8 @@ def test_another_answer_is_told_and_so_is_the_first_one_again(server: FakeServer
         server.answers["/classify"] = answer
         told.append(list(observer.observe(view)))
     assert [samples(one, "model_answers_same")["a.pkl"] for one in told] == [1.0, 0.0, 0.0, 1.0, 1.0]
+    answered = float(bad.status == 200)
+    assert [samples(one, "model_answered")["a.pkl"] for one in told] == [1.0, answered, answered, 1.0, 1.0]
     seen = [edge.detail["what"] for one in told for edge in edges(one, Kind.SYMPTOM_SEEN)]
     assert seen == ["model_answer_changed", "model_answer_back"]
     observer.close()

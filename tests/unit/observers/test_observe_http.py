@@ -358,6 +358,26 @@ def probe_of(view: FakeView, timeout_s: float = 2.0) -> RouteProbe:
     return probe
 
 
+def test_an_answer_holds_what_the_manifest_says(server: FakeServer, tmp_path: Path) -> None:
+    route = {"name": "GET /work", "method": "GET", "path": "/work", "kernels": ["api_server"]}
+    route |= {"witness_of": "api_server", "answer": {"full": ["found.rows"], "same": ["number"]}}
+    view = FakeView(target(tmp_path, base_url=server.base_url, routes=[route]))
+    probe, told = probe_of(view), []
+    whole = as_json({"found": {"rows": [1]}, "number": 7, "turn": 1})
+    stale = Answer(body=b"{}", headers=(("Warning", '110 - "Response is Stale"'),))
+    empty, other = as_json({"found": {"rows": []}, "number": 7}), as_json({"found": {"rows": [2]}, "number": 8})
+    for answer in (whole, whole, stale, Answer(status=503), empty, Answer(body=b"null"), other, whole):
+        server.answers["/work"] = answer
+        told.append(look(probe, view))
+    assert [samples(one, "route_answer").get("GET /work") for one in told] == [1, 1, None, None, 0, 0, 0, 1]
+    seen = [edge.detail for one in told for edge in edges(one, Kind.SYMPTOM_SEEN) if "fields" in edge.detail]
+    assert [(one["what"], one["fields"]) for one in seen] == [
+        ("route_answer_changed", ["found.rows"]),
+        ("route_answer_back", []),
+    ]
+    probe.close()
+
+
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_a_route_that_answers_is_up(server: FakeServer, view: FakeView, status: int) -> None:
     server.answers["/work"] = Answer(status=status)
