@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from harness.checks import finding
-from harness.ledger import LEGITIMATE, span
+from harness.ledger import LEGITIMATE, ROUTES, span
 from harness.model import Event, Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
 SILENT_S = 5.0  # users wait for 1.5 s at the most between two requests
-ROUTES = {
-    "intent": "POST /api/htm/intents",
-    "retrospective": "POST /api/meta_loop/retrospective",
-    "decision": "POST /api/governance/check",
-    "knowledge": "POST /api/knowledge",
-}
 UNKEPT = "knowledge"  # of attacks the ledger has no rows of this kind
 
 
