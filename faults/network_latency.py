@@ -52,7 +52,7 @@ class NetworkLatency:
         return link.inject(target, self.target, undo, hands, self.duration_seconds, arguments)
 
     def start_witness(self, target: Target, undo: Undo, hands: Hands) -> Witness:
-        return link.witness(target, self.target, undo, "delay")
+        return link.witness(target, self.target, undo, "delay", jitter=self.jitter_ms)
 
     def sample(self, target: Target, undo: Undo, effect: Effect, hands: Hands) -> Sample:
         return link.sample(undo, effect, hands, "added_ms")

@@ -50,6 +50,8 @@ class Witnessed:
     in_force_at_s: float | None = None  # when it last showed the fault in force
     looks: int = 0
     fresh: int = 0  # looks that brought a new value
+    fresh_at_s: float | None = None  # when a look brought a new value last
+    unseen_s: float = 0.0  # the longest time without one, since the fault was attained
     seen_s: float | None = None  # by time.monotonic(), of the last value of a source that tells it
     stale_s: float | None = None  # how old that value was when the fault was over
 
@@ -63,11 +65,20 @@ class Witnessed:
             self.last, self.why = None, f"{type(error).__name__}: {error}"
         seen_s = getattr(self.source, "seen_s", None)
         self.looks += 1
-        self.fresh += self.last is not None and (seen_s is None or seen_s != self.seen_s)
+        fresh = self.last is not None and (seen_s is None or seen_s != self.seen_s)
+        self.fresh += fresh
+        self._seen(now_s, fresh)
         self.seen_s = seen_s
         if self.last is not None and self.last >= floor:
             self.in_force_at_s = now_s
         return self.last
+
+    def _seen(self, now_s: float, fresh: bool) -> None:
+        since_s = max((one for one in (self.attained_at_s, self.fresh_at_s) if one is not None), default=now_s)
+        if self.attained_at_s is not None:
+            self.unseen_s = max(self.unseen_s, now_s - since_s)
+        if fresh:
+            self.fresh_at_s = now_s
 
     def attained(self, now_s: float) -> None:
         self.attained_at_s = now_s
@@ -105,6 +116,7 @@ class Witnessed:
             told["mean"] = round(mean, 3)
         if source is not None:
             told |= {"error": round(source.error, 3), "looks": self.looks, "fresh": self.fresh}
+            told["unseen_s"] = round(self.unseen_s, 3)
             if also := {name: round(value, 3) for name, value in source.also().items()}:
                 told |= {"also": also, "also_names": dict(getattr(source, "also_names", {}))}
         if route := getattr(source, "route", ""):

@@ -339,6 +339,13 @@ def moves(step: Step, metric: str) -> bool:
     return (step.asked.name, step.asked.unit) in NEEDED_MAGNITUDE.get(metric, ())
 
 
+def _as_strict(one: Claim, other: Claim) -> bool:
+    """Whether *one* says all that *other* says of the same kernel or damage, in no longer time."""
+    same = (one.check, one.args.get("kernel")) == (other.check, other.args.get("kernel"))
+    limits_s = (float(claim.args.get("within_s", 0.0)) for claim in (one, other))
+    return same and next(limits_s) <= next(limits_s)
+
+
 def _once(claims: Sequence[Claim]) -> list[Claim]:
     """Without those that say the same of the same, such as a restart that the scenario also asks for in its words.
 
@@ -348,9 +355,9 @@ def _once(claims: Sequence[Claim]) -> list[Claim]:
     seen: dict[tuple[str, str, bool], set[str]] = {}
     kept = []
     witnesses = ("restarted", *NEEDED_DAMAGE)
-    written = {(c.check, str(c.args.get("kernel"))) for c in claims if c.check in witnesses and c.where}
+    written = [one for one in claims if one.check in witnesses and one.where]
     for claim in claims:
-        if claim.check in witnesses and not claim.where and (claim.check, str(claim.args.get("kernel"))) in written:
+        if claim.check in witnesses and not claim.where and any(_as_strict(one, claim) for one in written):
             continue
         key = (claim.check, repr(sorted(claim.args.items())), claim.group in (CRITERION, INVARIANT))
         if key not in seen or (claim.where and claim.claim not in seen[key]):

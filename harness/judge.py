@@ -150,12 +150,15 @@ def judge_claim(record: Record, claim: Claim) -> Finding:
 
 
 def _demanded(record: Record, found: Finding) -> Finding:
-    """What the check itself left unjudged for want of a manifest key is no matter, unless the scenario requires it."""
-    unjudged = found.group == INVARIANT and found.verdict is Verdict.NOT_APPLICABLE and found.missing
-    if not unjudged or found.check not in record.plan.require:
+    """What a check left unjudged, whole or in part, for want of a manifest key is no matter, unless it is required."""
+    required = found.group == INVARIANT and found.missing and found.check in record.plan.require
+    if not required or found.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE):
         return found
-    code, because = f"{found.check}.not_judged", f"the scenario requires it; {found.because}"
-    return replace(found, verdict=Verdict.INCONCLUSIVE, because=because, code=code)
+    code, why = f"{found.check}.not_judged", "the scenario requires it"
+    if found.verdict is Verdict.PASS:
+        code = f"{found.check}.judged_in_part"
+        why += f", and the target's manifest does not name {', '.join(found.missing)}"
+    return replace(found, verdict=Verdict.INCONCLUSIVE, because=f"{why}; {found.because}", code=code)
 
 
 def _found(record: Record, claim: Claim) -> Finding:

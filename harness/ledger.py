@@ -35,6 +35,7 @@ ROUTE_KINDS = {
     "/api/meta_loop/retrospective": "retrospective",
     "/api/knowledge": "knowledge",
 }
+ROUTES = {kind: f"POST {path}" for path, kind in ROUTE_KINDS.items()}
 AUDIT, REFERENCE = "audit", "reference"
 NAMES_MAX = 100  # in a mapping of one row
 FEW = 3  # of what is wrong, that are named and cited

@@ -380,10 +380,15 @@ def overall(findings: Sequence[Finding]) -> Verdict:
 
 
 def invariants_judged(findings: Iterable[Finding]) -> str:
-    """ "5 of 8 invariants judged"; "" for a run that claimed none."""
+    """ "5 of 8 invariants judged, 2 in part"; "" for a run that claimed none.
+
+    In part: some of it for want of a manifest key was not judged.
+    """
     mine = [one for one in findings if one.group == INVARIANT]
-    judged = sum(one.verdict is not Verdict.NOT_APPLICABLE for one in mine)
-    return f"{judged} of {len(mine)} invariants judged" if mine else ""
+    judged = [one for one in mine if one.verdict is not Verdict.NOT_APPLICABLE]
+    in_part = sum(bool(one.missing) for one in judged)
+    part = f", {in_part} in part" if in_part else ""
+    return f"{len(judged)} of {len(mine)} invariants judged{part}" if mine else ""
 
 
 PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}

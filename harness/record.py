@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.besides import beside_each_other
 from harness.fault_record import FaultRecord as FaultRecord
 from harness.journal import read_journal
-from harness.ledger import LEGITIMATE, PROBE, HeldRow, LedgerRow, read_held, read_ledger
+from harness.ledger import PROBE, HeldRow, LedgerRow, read_held, read_ledger
 from harness.model import WELL, Event, Kind, Plan
 from harness.plan import plan_from_json
 from harness.required import completed
 from harness.run_tables import Series, read_requests, read_signals
 from harness.seal import changes
 from harness.states import AFTER, BEFORE, State, read_state
-from harness.traffic import BIN_S, RequestRow, Traffic
+from harness.traffic import RequestRow, Traffic
 from harness.unmet import Unmet, unmet
 
 DETECTION_GRACE_S = 30.0
@@ -234,16 +235,7 @@ class Record:
     def faults(self) -> tuple[FaultRecord, ...]:
         kinds = (Kind.FAULT_PLANNED, Kind.FAULT_INJECTED, Kind.FAULT_ATTAINED, Kind.FAULT_ENDED, Kind.FAULT_HEALED)
         found = (FaultRecord(step, *(self.first(kind, step.step_id) for kind in kinds)) for step in self.plan.steps)
-        return tuple(replace(one, others=self._beside(one)) for one in found)
-
-    def _beside(self, fault: FaultRecord) -> int:
-        """How many requests of legitimate users and probes the witness of *fault* counts with those of the flood."""
-        route = fault.witness.get("route")
-        if not route or fault.injected is None or fault.ended is None:
-            return 0
-        since_s, until_s = fault.injected.at_s + BIN_S, fault.ended.at_s - BIN_S  # those that it has surely counted
-        rows = (row for row in self.requests if row.name == route and since_s <= row.at_s <= until_s)
-        return sum(row.count for row in rows if row.user in (LEGITIMATE, PROBE) and row.status)
+        return beside_each_other(tuple(found), self.requests)
 
     def loop_lag(self, since_s: float, until_s: float, process: str = "") -> tuple[float, int] | None:
         """The 99th percentile of the lag of a worker ("": of this process) in ms, and the line that shows it."""

@@ -136,6 +136,7 @@ class Run:
             **self.facts,
             FORMAT_KEY: RUN_FORMAT,
             **seal.at_start(self.folder),
+            "observers": self.watcher.paces,
             **({"unseen": self.unseen} if self.unseen else {}),
         }
         facts |= {"unsafe": dict(self.plan.unsafe)} if self.plan.unsafe else {}

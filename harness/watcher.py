@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.journal import Journal, SignalWriter
 
 POSTING_LIMIT_S = 5.0  # longer than an observer waits for an answer
+LOOKED = "looked"
+LOOKED_EVERY_S = 1.0
 
 
 class Watcher:
@@ -42,6 +44,12 @@ class Watcher:
         self.trouble: dict[str, str] = {}  # observer -> its last error
         self._greenlets: list[gevent.Greenlet] = []
         self._stopped = False
+        self._told: dict[str, tuple[float, int]] = {}  # observer -> when LOOKED was written, what it has said since
+
+    @property
+    def paces(self) -> dict[str, float]:
+        """Observer -> how often it looks, in seconds."""
+        return {name_of(one): one.every_s for one in self.observers}
 
     def start(self) -> None:
         self._greenlets = [gevent.spawn(self._watch, observer) for observer in self.observers]
@@ -70,14 +78,28 @@ class Watcher:
         name = name_of(observer)
         due_s = self.view.now_s()
         while not self._stopped:
+            said = 0
             try:
                 for reading in observer.observe(self.view):
                     self.take(reading)
+                    said += 1
                 self._back(name)
             except (Exception, SystemExit) as error:
                 self._lost(name, f"{type(error).__name__}: {error}")
+                said += 1  # that it failed is told as well
+            self._looked(name, said)
             due_s = max(due_s + observer.every_s, self.view.now_s())
             gevent.sleep(max(0.0, due_s - self.view.now_s()))
+
+    def _looked(self, observer: str, said: int) -> None:
+        """Write how much *observer* has said since the last such sample: one that hangs leaves none of them."""
+        now_s = self.view.now_s()
+        last_s, before = self._told.get(observer, (now_s - LOOKED_EVERY_S, 0))
+        if now_s - last_s < LOOKED_EVERY_S:
+            self._told[observer] = last_s, before + said
+            return
+        self._told[observer] = now_s, 0
+        self.signals.write(now_s, LOOKED, observer, float(before + said))
 
     def _back(self, observer: str) -> None:
         if self.trouble.pop(observer, None) is not None:

@@ -14,6 +14,7 @@ from harness.model import Effect, Hold, Sample, Undo
 
 DROPPED_PERCENT_MAX = 1.0
 VIOLATIONS, MESSAGES = "message_bus.acl_violations", "message_bus.messages"  # counters of a manifest
+BY_BUS = "how fast the bus's own count grew"
 BELT_S = 30.0  # the helper ends by itself this long after its time, should nobody end it
 
 
@@ -50,7 +51,14 @@ def inject(
 def counted(target: Target, name: str) -> Total:
     """How many messages the bus counts under *name* from the injection on; and how many a second, while they came."""
     polled = counter(target, name)
-    return Total(polled, again=polled.look)
+    made = Total(polled, again=polled.look, also_names={"rate": BY_BUS})
+
+    def also() -> Mapping[str, float]:
+        pace = made.pace()
+        return {} if pace is None else {"rate": pace}
+
+    made.more = also
+    return made
 
 
 def with_rate(detail: Mapping[str, Any]) -> dict[str, Any]:

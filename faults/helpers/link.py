@@ -112,10 +112,10 @@ def _proxies(address: str) -> list[int]:
     return found
 
 
-def witness(target: Target, name: str, undo: Undo, kind: str, field: str = "") -> LinkProbe:
-    """The harness's own caller on the link; see link_probe.py for *kind* and *field*."""
+def witness(target: Target, name: str, undo: Undo, kind: str, field: str = "", jitter: float = 0.0) -> LinkProbe:
+    """The harness's own caller on the link; see link_probe.py for *kind*, *field* and *jitter*."""
     link = find_link(target, name)
-    return LinkProbe(link, _upstream(target, link), undo, kind, field)
+    return LinkProbe(link, _upstream(target, link), undo, kind, field, jitter)
 
 
 def inject(

@@ -30,9 +30,13 @@ SIGMAS = 3.0
 
 
 class LinkProbe:
-    """*kind*: delay (ms), lost (%), reset (%) or confidence (points less than past the proxy, at *field*)."""
+    """*kind*: delay (ms), lost (%), reset (%) or confidence (points less than past the proxy, at *field*).
 
-    def __init__(self, link: Link, upstream: str, undo: Undo, kind: str, field: str = "") -> None:
+    Its error follows from how far answers past the proxy differ, and from the *jitter* that was asked for, never from
+    what comes through: a proxy that is fair to every second request only must not look like one that varies.
+    """
+
+    def __init__(self, link: Link, upstream: str, undo: Undo, kind: str, field: str = "", jitter: float = 0.0) -> None:
         if not link.probe or link.framing != "u32be":
             raise LookupError(f"the manifest has no links.{link.name}.probe with a framing that is known")
         body = json.dumps(dict(link.probe)).encode()
@@ -43,7 +47,10 @@ class LinkProbe:
         self.error = 0.0
         self.values: list[tuple[float, float, int]] = []  # value, when it was asked, how many probes it is of
         self.attained_s = 0.0
-        self.before = sorted(self._past(upstream, kind) for _ in range(BASELINE))[BASELINE // 2]
+        past = sorted(self._past(upstream, kind) for _ in range(BASELINE))
+        self.before = past[BASELINE // 2]
+        self.variance = sum((one - self.before) ** 2 for one in past) / BASELINE
+        self.jitter = jitter
         ask: dict[str, Callable[[], tuple[float, int] | None]] = {
             "delay": self._delay,
             "lost": self._lost,
@@ -141,8 +148,8 @@ class LinkProbe:
             part = min(max(mean / 100, 1 / count), 1 - 1 / count) if 0 < mean < 100 else 0.0
             self.error = 100 * SIGMAS * (part * (1 - part) / count) ** 0.5
         else:
-            spread = sum((value - mean) ** 2 * number for value, number in mine) / count
-            self.error = SIGMAS * (spread / count) ** 0.5
+            of_jitter = self.jitter**2 / 3  # evenly spread
+            self.error = SIGMAS * (self.variance / BASELINE + (self.variance + of_jitter) / count) ** 0.5
         return mean
 
     def also(self) -> Mapping[str, float]:

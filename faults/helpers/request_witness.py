@@ -17,6 +17,7 @@ TABLE = Path("/proc/net/tcp")
 ESTABLISHED = "01"
 BY_GATEWAY = "the gateway's own count of this route"
 BY_GENERATOR = "the engine's count of ended requests, which the source does not make"
+LOOKS_MIN = 3  # so often it must have seen none, while requests were sent, before none is what there is
 BY_KERNEL = "connections in the kernel's table"
 
 
@@ -28,12 +29,12 @@ def start(target: Target, endpoint: str, senders: Sequence[str], hands: Hands) -
 
     def retries() -> float:
         told = hands.traffic()
-        if told.sent < told.total:
+        if 0 < told.sent < told.total:
             connections.look()
         return float(max(0, told.attempts - told.sent))
 
     def also() -> Mapping[str, float]:
-        return {"concurrency": float(connections.most)} if connections.most else {}
+        return {"concurrency": float(connections.most)} if connections.most or connections.blank else {}
 
     count: Callable[[Effect], Counted | None]
     again: Callable[[], None]
@@ -57,13 +58,21 @@ class Connections:
 
     def __init__(self, senders: Sequence[str], port: int, table: Path = TABLE) -> None:
         self.senders, self.port, self.table = frozenset(senders), f"{port:04X}", table
-        self.most = 0
+        self.most = self.looks = 0
+        # a load generator elsewhere sends from its own machine, and the table of this one has nothing of it
+        self.here = all(one.startswith("127.") for one in self.senders)
+
+    @property
+    def blank(self) -> bool:
+        """Whether it looked often enough, where all of them would be seen, to say that there was none."""
+        return self.here and self.looks >= LOOKS_MIN and not self.most
 
     def look(self) -> int:
         try:
             rows = self.table.read_text().splitlines()[1:]
         except OSError:
             return 0
+        self.looks += 1
         cells = (row.split()[1:4] for row in rows)
         now = {  # a table that changes while it is read may show a row twice
             local

@@ -22,6 +22,8 @@ Counted = tuple[float, float]  # when, how many so far
 Count = Callable[[Effect], Counted | None]
 POLL_EVERY_S = 0.4
 LAST_LOOK_S = 2.0
+PACE_S = 1.0  # from so many seconds on the growth of a counter shows a rate
+PAGE_S = 0.1  # so much older than the answer what a page tells may be
 NOTHING_DONE = Effect()
 
 
@@ -117,17 +119,31 @@ class Total:
     route: str = ""  # on which it counts everybody's requests, where it does
     before: float | None = None
     value: float | None = None
+    steps: list[Counted] = field(default_factory=list)  # each count that was another than the one before
 
     def __post_init__(self) -> None:
         start = self.count(NOTHING_DONE)
         self.before = start[1] if start else None
+        self.steps += [start] if start else []
 
     def sample(self, effect: Effect) -> float | None:
         now = self.count(effect)
         if now is None or self.before is None:
             return None
         self.value = now[1] - self.before - self.less()
+        if now[1] != self.steps[-1][1]:
+            self.steps.append(now)
         return self.value
+
+    def pace(self) -> float | None:
+        """How many came a second at the most, while they came; None when that was too short, or the counter fell.
+
+        Neither the first step counts, which began at some time before it, nor the last, which ended so.
+        """
+        inner = self.steps[1:-1]
+        if len(inner) < 2 or inner[-1][0] - inner[0][0] < PACE_S or inner[-1][1] < inner[0][1]:
+            return None
+        return (inner[-1][1] - inner[0][1]) / (inner[-1][0] - inner[0][0] - PAGE_S)
 
     def attained(self) -> None:
         pass

@@ -7,22 +7,16 @@ come on different messages. Users tell themselves when they begin and end a requ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from harness.checks import finding
-from harness.ledger import LEGITIMATE, span
+from harness.ledger import LEGITIMATE, ROUTES, span
 from harness.model import Event, Finding, Invariant, Kind, Verdict
 from harness.record import Record
 
 SILENT_S = 5.0  # users wait for 1.5 s at the most between two requests
-ROUTES = {
-    "intent": "POST /api/htm/intents",
-    "retrospective": "POST /api/meta_loop/retrospective",
-    "decision": "POST /api/governance/check",
-    "knowledge": "POST /api/knowledge",
-}
 UNKEPT = "knowledge"  # of attacks the ledger has no rows of this kind
 
 
@@ -56,7 +50,7 @@ class LoadAccounted:
         if event is None:
             why = "nobody told Locust's own statistics of the run"
             return finding(self, Verdict.INCONCLUSIVE, why, "timeline.jsonl", code="not_counted")
-        problems = [*_silent(record), *_uncounted(record, event)]
+        problems = [*_silent(record), *_absent(record), *_uncounted(record, event)]
         if record.ledger is not None:
             problems += [*_users_ledger(record, event), *_attacks(record, event)]
         rows = f"requests.csv:2-{1 + len(record.requests)}"
@@ -88,6 +82,37 @@ def _silent(record: Record) -> Iterator[Problem]:
             words = f"a legitimate user{of} began no request for {quiet[1]:.1f} s, at {quiet[0]:.1f} s of the run"
             yield Problem("users_silent", words, f"signals.csv:{quiet[2]}")
         yield from _stalled(record, process, of, since_s, until_s)
+
+
+def _absent(record: Record) -> Iterator[Problem]:
+    """From the baseline on, more or fewer users than were planned, over all processes, for too long."""
+    if record.baseline is None:
+        return  # the run never came so far
+    asked, present = record.plan.users, dict.fromkeys(record.subjects("users_present"), 0.0)
+    rows = sorted((at_s, line, one, value) for one in present for at_s, value, line in _present(record, one))
+    began_s, there, cite = record.baseline.at_s, float(asked), ""
+    for at_s, line, process, value in rows:
+        present[process] = value
+        total = sum(present.values())
+        if at_s < began_s:
+            continue
+        if total == asked:
+            if at_s - began_s > SILENT_S:
+                break
+            began_s, there, cite = at_s, total, ""
+        elif abs(total - asked) > abs(there - asked):
+            there, cite = total, f"signals.csv:{line}"
+    else:
+        at_s = record.load_end_s
+    if there != asked and at_s - began_s > SILENT_S:
+        code = "users_missing" if there < asked else "users_added"
+        words = f"{there:g} legitimate users of {asked} were there between {began_s:.1f} s and {at_s:.1f} s of the run"
+        yield Problem(code, words, cite)
+
+
+def _present(record: Record, process: str) -> Sequence[tuple[float, float, int]]:
+    """How many users of one process were there: (at_s, number, line of signals.csv)."""
+    return record.signals("users_present", process).rows
 
 
 def _stalled(record: Record, process: str, of: str, since_s: float, until_s: float) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ FILES_MAX = 100
 FILE_BYTES_MAX = 16 << 20
 SETTINGS_BYTES_MAX = 64 << 10
 SEALS = "checksums"
+COUNT_EVERY_S = 1.0
 Seen = tuple[int, int, int, int]
 
 
@@ -38,13 +39,17 @@ GONE = Known((0, 0, 0, 0), "", 0, {})
 
 
 class FileHashes:
-    """Looks at dates and sizes, and reads a file when they have changed. Subject is the file's or the path's name."""
+    """Looks at dates and sizes, and reads a file when they have changed. Subject is the file's or the path's name.
+
+    files_seen is how many of them are there, once a second.
+    """
 
     every_s: ClassVar[float] = 0.1
 
     def __init__(self, target: Target) -> None:
         self.paths = {name: target.paths[name] for name in WATCHED if name in target.paths}
         self.known: dict[Path, tuple[str, Known]] | None = None
+        self.counted_s = -COUNT_EVERY_S
 
     @staticmethod
     def missing(target: Target) -> str:
@@ -56,6 +61,10 @@ class FileHashes:
         now = dict.fromkeys(before, ("", GONE)) | dict(self._look(before))
         at_s = view.now_s()
         self.known = {path: (name or before[path][0], one) for path, (name, one) in now.items()}
+        if at_s - self.counted_s >= COUNT_EVERY_S:
+            self.counted_s = at_s
+            there = sum(bool(one.sha256) for _, one in self.known.values())
+            yield Reading(at_s=at_s, name="files_seen", value=float(there))
         for path, (subject, one) in self.known.items() if not first else ():
             old = before.get(path, (subject, GONE))[1]
             if one.sha256 != old.sha256:

@@ -17,7 +17,7 @@ from harness.observers.events import dig
 class ModelFallback:
     """model_confidence, model_first (1: the model that answered at first) and model_label_same (1: it said the same).
 
-    An edge when another model answers. What is no whole answer is no sample: the routes tell of that.
+    An edge when another model answers. What is no whole answer is no sample of these: model_answered is 0 then.
     """
 
     every_s: ClassVar[float] = 0.25
@@ -40,6 +40,8 @@ class ModelFallback:
 
     def observe(self, view: View) -> Iterable[Reading]:
         answer = self._ask()
+        answered = float(answer is not None)
+        yield Reading(at_s=view.now_s(), name="model_answered", subject=self.model, value=answered)
         if answer is None:
             return
         at_s, (model, label, confidence) = view.now_s(), answer

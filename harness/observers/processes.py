@@ -13,7 +13,9 @@ WEIGH_EVERY_S = 1.0
 
 
 class Processes:
-    """kernel_pid, worker_pid and resident_mb samples; an edge when a process is another, gone, stopped, or goes on.
+    """kernel_pid, worker_pid, resident_mb and processes_seen samples, and edges.
+
+    An edge tells that a process is another, gone, stopped, or goes on.
 
     A successor's edge bears the time at which the successor began, as /proc tells it, not that of the look.
     """
@@ -37,6 +39,8 @@ class Processes:
         for pool in view.target.workers.values():
             for worker in pool.processes:
                 yield from self._look(view.target, worker, at_s, signal="worker_pid")
+        if weigh:
+            yield Reading(at_s=at_s, name="processes_seen", value=float(sum(self.present.values())))
         for name, process in self.known.items() if weigh else ():
             if self.present.get(name) and (resident := resident_mb(process)) is not None:
                 yield Reading(at_s=at_s, name="resident_mb", subject=name, value=resident)

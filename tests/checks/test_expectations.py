@@ -308,3 +308,17 @@ def test_a_generator_that_is_busy_making_its_users_is_not_ill(tmp_path: Path) ->
     draft.signals = [(a, n, s, 900.0 if n == "loop_lag_ms" and 4.0 < a < 6.0 else v) for a, n, s, v in draft.signals]
     told = found(draft.record(tmp_path / "b"), "generator_healthy")
     assert told.verdict is Verdict.INCONCLUSIVE, "in the baseline it must keep up"
+
+
+@pytest.mark.parametrize(
+    ("words_s", "bounds"),
+    [(3000, {30.0, 3000.0}), (30, {30.0}), (12, {12.0}), (None, {30.0})],
+)
+def test_a_bound_in_words_never_loosens_the_one_that_follows_from_the_scenario(
+    tmp_path: Path, words_s: int | None, bounds: set[float]
+) -> None:
+    words = f"verification: [memory_fusion restarted within {words_s}s]" if words_s else ""
+    text = PAUSE.replace("90", "30") + words
+    found = [one for one in planned(tmp_path, text).claims if one.check == "restarted"]
+    assert {one.args["within_s"] for one in found} == bounds
+    assert all(one.needs == ("kernel_pause",) for one in found)

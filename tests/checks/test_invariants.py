@@ -17,6 +17,7 @@ from harness.record import Record
 from harness.scenario import ScenarioError, load_file
 from reports.incident import incident_of
 from tests.drafts import Draft, PaperTarget, healthy
+from tests.trails import trail
 
 SCENARIO = """scenario_id: MINE
 faults: [{{type: cpu_spike, params: {{cpu_percent: 50, duration_seconds: 5}}}}]
@@ -95,6 +96,23 @@ def test_what_a_check_leaves_unjudged_may_be_required(name: str, tmp_path: Path)
     bound = judge_claim(record_of(draft, tmp_path / "bound", offers, require=(name,)), claim)
     assert (free.verdict, bound.verdict) == (Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE)
     assert bound.code == f"{name}.not_judged" and bound.missing == free.missing
+
+
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_judged_by_one_source_of_several_is_judged_in_part(tmp_path: Path, required: bool, whole: bool) -> None:
+    made = trail()
+    if not whole:
+        made.offers = ("ledgers.knowledge", "exclusive")
+        made.held["intents"].clear()
+        made.held["retrospectives"].clear()
+    made.draft.plan = replace(made.draft.plan, require=("work_kept",) if required else ())
+    findings = judge(made.record(tmp_path))
+    one = next(found for found in findings if found.check == "work_kept")
+    expected = (Verdict.INCONCLUSIVE, "judged_in_part") if required and not whole else (Verdict.PASS, "shown")
+    assert (one.verdict, one.cause, bool(one.missing)) == (*expected, not whole), one
+    mine = replace(one, group=INVARIANT)
+    assert invariants_judged([mine]) == f"1 of 1 invariants judged{'' if whole else ', 1 in part'}"
 
 
 def test_an_unknown_required_invariant_is_refused(planted: None, tmp_path: Path) -> None:

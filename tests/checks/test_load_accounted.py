@@ -106,7 +106,32 @@ def waiting(draft: Draft) -> None:
     draft.hold("users_waiting", 1.0)
 
 
+def present(*levels: tuple[float, float, str], workers: int = 0) -> Change:
+    """(from when on, how many, of which process) of the users who were there."""
+
+    def act(draft: Draft) -> None:
+        mine = [one for one in draft.signals if one[1].startswith("users_")]
+        draft.signals = [one for one in draft.signals if one not in mine]
+        for at_s, name, _, value in mine:
+            for process in [f"w{number}" for number in range(workers)] or [""]:
+                if name == "users_present":
+                    told = [level for since_s, level, of in levels if of == process and since_s <= at_s]
+                    value = told[-1] if told else 0.0
+                draft.signals.append((at_s, name, process, value))
+
+    return act
+
+
 CASES: list[tuple[str, Change, Verdict, str]] = [
+    ("load_accounted", present((0, 1, "")), UNSURE, "users_missing"),
+    ("load_accounted", present((0, 20, ""), (20, 19, "")), UNSURE, "users_missing"),
+    ("load_accounted", present((0, 20, ""), (20, 25, "")), UNSURE, "users_added"),
+    ("load_accounted", present((0, 10, "w0"), (0, 9, "w1"), workers=2), UNSURE, "users_missing"),
+    ("load_accounted", present((0, 10, "w0"), (0, 10, "w1"), (15, 4, "w1"), workers=2), UNSURE, "users_missing"),
+    # they come one by one before the baseline, two processes tell at two times, and at the end they leave
+    ("load_accounted", present((0, 1, ""), (3, 9, ""), (6, 20, "")), PASS, "shown"),
+    ("load_accounted", present((0, 10, "w0"), (2, 10, "w1"), (33, 3, "w1"), workers=2), PASS, "shown"),
+    ("load_accounted", present((0, 20, ""), (15, 19, ""), (18, 20, "")), PASS, "shown"),
     ("load_accounted", lambda draft: None, PASS, "shown"),
     ("load_accounted", waiting, PASS, "shown"),
     ("load_accounted", half_of_a_worker, UNSURE, "requests_missing"),

@@ -53,24 +53,45 @@ def servers() -> Iterator[Callable[..., str]]:
 
 
 def probed(upstream: str, proxy: str, kind: str, field: str = "") -> float:
+    return measured(upstream, proxy, kind, field)[0]
+
+
+def measured(
+    upstream: str, proxy: str, kind: str, field: str = "", times: int = 2, jitter: float = 0.0
+) -> tuple[float, float]:
+    """(mean, error)."""
     link = Link(name="x", address_file=Path("x"), callee="x", callers=(), framing="u32be", probe={"op": "ping"})
     undo = Undo(primitives=({"op": OP, "ours": f"{proxy}\n", "original": upstream},))
-    probe = LinkProbe(link, upstream, undo, kind, field)
+    probe = LinkProbe(link, upstream, undo, kind, field, jitter)
     probe.sample(Effect())
     probe.attained()
-    until(lambda: len(probe.values) >= 2)
+    until(lambda: len(probe.values) >= times)
     probe.sample(Effect())
     probe.values.append((-1000.0, probe.attained_s + 9, 1))  # it came after the last look
     mean = probe.mean()
     probe.finish(Effect())
     assert mean is not None
-    return mean
+    return mean, probe.error
 
 
 def test_delay_is_what_the_way_adds(servers: Callable[..., str]) -> None:
     fast = servers(lambda _: {})
     assert 80 <= probed(fast, servers(lambda _: {}, 0.1), "delay") < 400
     assert probed(fast, fast, "delay") < 50
+
+
+def test_a_way_that_is_slow_every_second_time_does_not_widen_its_own_error(servers: Callable[..., str]) -> None:
+    """Half of the delay is not the delay that was asked for with a large spread."""
+    upstream, turns = servers(lambda _: {}), iter(range(1_000_000))
+
+    def every_second(_: int) -> dict[str, Any]:
+        gevent.sleep(0.2 * (next(turns) % 2))
+        return {}
+
+    mean, error = measured(upstream, servers(every_second), "delay", times=6)
+    assert 80 <= mean <= 140 and mean + error < 190
+    _, wide = measured(upstream, servers(lambda _: {}, 0.1), "delay", times=6, jitter=60.0)
+    assert 35 <= wide < 80, "the spread that was asked for is the probe's to allow"
 
 
 def test_loss_is_the_share_without_an_answer(servers: Callable[..., str]) -> None:

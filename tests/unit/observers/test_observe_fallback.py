@@ -72,12 +72,13 @@ def test_what_is_no_answer_is_no_sample(
 ) -> None:
     observer, view = asking
     server.answers["/chat"] = answer()
-    assert len(list(observer.observe(view))) == 3
+    whole = list(observer.observe(view))
+    assert len(whole) == 4 and samples(whole, "model_answered") == {observer.model: 1.0}
     server.answers["/chat"] = bad
-    assert list(observer.observe(view)) == []
+    assert [(one.name, one.value) for one in observer.observe(view)] == [("model_answered", 0.0)]
     observer.client.port = 1  # nobody there
     observer.client.close()
-    assert list(observer.observe(view)) == []
+    assert [(one.name, one.value) for one in observer.observe(view)] == [("model_answered", 0.0)]
 
 
 def test_each_looks_at_its_own(asking: tuple[ModelFallback, FakeView]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.model import Kind, Reading
-from harness.observers.file_hashes import FileHashes, sealed_keys, settings
+from harness.observers.file_hashes import COUNT_EVERY_S, FileHashes, sealed_keys, settings
 from harness.observers.model_answers import ModelAnswers
 from tests.fake_target import Answer, FakeServer, FakeView, as_json, edges, samples, serving, target
 
@@ -34,12 +34,16 @@ class Disk:
 
     def look(self) -> list[Reading]:
         self.view.at_s += 0.1
-        return list(self.observer.observe(self.view))
+        return changes(self.observer.observe(self.view))
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
+
+
+def changes(readings: Iterable[Reading]) -> list[Reading]:
+    return [one for one in readings if one.name != "files_seen"]
 
 
 def sha(data: bytes) -> str:
@@ -112,9 +116,11 @@ def test_a_target_without_such_paths_is_told(tmp_path: Path) -> None:
     assert FileHashes.missing(target(tmp_path, paths={"config": str(tmp_path / "x")})) == ""
     view = FakeView(target(tmp_path, paths={"config": str(tmp_path / "x")}))
     observer = FileHashes(view.target)
-    assert list(observer.observe(view)) == []
+    assert [(one.name, one.value) for one in observer.observe(view)] == [("files_seen", 0.0)]
     (tmp_path / "x").write_text("x")
-    assert [one.detail["from"] for one in observer.observe(view)] == [""]
+    assert [one.detail["from"] for one in changes(observer.observe(view))] == [""]
+    view.at_s += COUNT_EVERY_S
+    assert [(one.name, one.value) for one in observer.observe(view)] == [("files_seen", 1.0)]
 
 
 # model_answers

@@ -303,6 +303,7 @@ def test_workers_of_a_pool_are_watched_as_kernels_are(tmp_path: Path, victims: V
     first = list(observer.observe(view))
     assert {(one.name, one.subject) for one in first} == {
         ("worker_pid", "htm_worker_1"),
+        ("processes_seen", ""),
         ("resident_mb", "htm_worker_1"),
     }
     victims.kill("htm_worker_1")
