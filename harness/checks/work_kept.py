@@ -56,7 +56,7 @@ class WorkKept:
         "target/intents.jsonl",
         "target/knowledge.jsonl",
         "target/retrospectives.jsonl",
-        "timeline: every row, fault_injected, read_back",
+        "timeline: every row, fault_ended, fault_healed, fault_injected, read_back",
     )
 
     def check(self, record: Record) -> Finding:
