@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from twin.defects import Defects
+from twin.http.outsiders import ACTOR
 from twin.outbox import Outbox
 
 Entry = dict[str, Any]  # actor, action, resource, subsystem, payload, result, reference
@@ -50,10 +51,14 @@ class AuditWriter:
             entry = {**entry, "payload": {**payload, "digest": _another(payload["digest"])}}
         if payload["reason"] and self.defects.strikes("entry_reason_missing"):
             entry = {**entry, "payload": {**payload, "reason": ""}}
-        if not self.defects.strikes("entry_invented"):
-            return [entry]
-        invented = {**payload, "digest": _another(payload["digest"])}
-        return [entry, {**entry, "payload": invented, "resource": "invented", "reference": uuid.uuid4().hex}]
+        as_whom = [entry["actor"]] if self.defects.strikes("entry_invented") else []
+        as_whom += [ACTOR] if self.defects.strikes("entry_of_the_auditor") else []
+        return [entry, *(_invented(entry, actor) for actor in as_whom)]
+
+
+def _invented(entry: Entry, actor: str) -> Entry:
+    payload = {**entry["payload"], "digest": _another(entry["payload"]["digest"])}
+    return {**entry, "actor": actor, "payload": payload, "resource": "invented", "reference": uuid.uuid4().hex}
 
 
 def _another(digest: str) -> str:

@@ -39,6 +39,7 @@ DEFECTS = {
     "accepted_unlogged": 50,  # an accepted intent, retrospective or piece of knowledge has no audit entry
     "refusal_unlogged": 20,  # a refusal has no audit entry
     "entry_invented": 100,  # the audit trail has an entry that belongs to no request
+    "entry_of_the_auditor": 100,  # it has one that a tester is said to have written, who did not
     "entry_actor_wrong": 50,  # an entry names another actor
     "entry_digest_wrong": 50,  # an entry has another digest than the request's body
     "entry_reason_missing": 50,  # an entry of a decision, rejection or refusal has no reason

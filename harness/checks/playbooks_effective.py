@@ -75,8 +75,8 @@ class PlaybooksEffective:
         "ledger.jsonl",
         "requests.csv",
         "signals.csv: bus_delivered",
-        "timeline: playbook_finished, playbook_started, run_started, safeguard_engaged, safeguard_released",
-        "timeline: signal_back, signal_lost",
+        "timeline: fault_ended, fault_healed, fault_injected, playbook_finished, playbook_started, run_started",
+        "timeline: safeguard_engaged, safeguard_released, signal_back, signal_lost, steady_state_met",
     )
 
     def check(self, record: Record) -> Finding:

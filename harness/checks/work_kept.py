@@ -56,7 +56,7 @@ class WorkKept:
         "target/intents.jsonl",
         "target/knowledge.jsonl",
         "target/retrospectives.jsonl",
-        "timeline: every row, fault_injected, read_back",
+        "timeline: every row, fault_ended, fault_healed, fault_injected, read_back",
     )
 
     def check(self, record: Record) -> Finding:
@@ -261,9 +261,9 @@ def _window(record: Record, fault: FaultRecord) -> tuple[float, float]:
 def _lived_in(row: LedgerRow, held: HeldRow, start_s: float, until_s: float) -> bool:
     """Whether work was under way in a stretch; where the target does not tell how long it had it, it may have been."""
     began_s, took_s = row.at_s if row.begun_s is None else row.begun_s, float("inf")
-    times = held.fields.get("accepted_at"), held.fields.get("completed_at")
-    if all(isinstance(one, int | float) for one in times):
-        took_s = max(0.0, times[1] - times[0])  # by one clock, whichever it is
+    taken, over = held.fields.get("accepted_at"), held.fields.get("completed_at")
+    if isinstance(taken, int | float) and isinstance(over, int | float):
+        took_s = max(0.0, over - taken)  # by one clock, whichever it is
     return began_s <= until_s and start_s <= row.at_s + took_s
 
 

@@ -317,6 +317,11 @@ def test_an_entry_is_invented() -> None:
     assert [entry["payload"]["digest"] == "d" for entry in entries].count(False) == 1
 
 
+def test_an_entry_is_invented_under_a_testers_name() -> None:
+    entries = trail("entry_of_the_auditor", "accepted", "")
+    assert len(entries) == 101 and [entry["actor"] for entry in entries].count("external_auditor") == 1
+
+
 def log_entry(n: int) -> dict[str, Any]:
     payload = {"digest": "d", "client": "x", "reason": ""}
     rest = {"action": "b", "resource": "r", "subsystem": "s", "payload": payload, "result": "accepted"}
