@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
-from harness.model import Finding, Kind, Verdict
+from harness.model import Finding, Kind, Setup, Verdict
 from harness.record import Record, cite_rows
 from harness.traffic import Traffic
 
@@ -24,6 +24,10 @@ class NoCascadingFailure:
         "signals.csv: worker_pid",
         "timeline: fault_ended, fault_injected, kernel_changed, recovered, steady_state_met",
     )
+
+    def never(self, setup: Setup) -> str:
+        """Return why no run can pass, "" when one can."""
+        return setup.no_route_left()
 
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, self._end_s(record)

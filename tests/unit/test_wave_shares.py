@@ -219,6 +219,6 @@ def test_a_criterion_of_one_category_is_not_claimed_of_a_part_of_another(tmp_pat
         name: [f.verdict for f in one.findings if f.check == "each_fault_detected"] for name, one in found.items()
     }
     assert detected == {ids[0]: [PASS], ids[1]: []}
-    both = together([find(one)[0] for one in (ids[1], "L2_worker_stall")])
+    both = together([find(one)[0] for one in (ids[1], "EXT_model_drift")])
     plan, _ = plan_together(both, PaperTarget(), Options(seed=7, time_scale=0.1), UNITS)
     assert ("api_responsive", "") in {(one.check, one.of) for one in plan.claims}, "what all have is claimed once"
