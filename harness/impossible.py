@@ -13,7 +13,10 @@ from harness.scenario import Scenario
 KEYS = {"safeguard": "expected_safeguards", "playbook": "expected_playbooks", "criterion": "category"}
 # checks that only the coverage of the faults decides about
 BY_COVERAGE = ("safeguard_engaged", "playbook_ran", "each_fault_detected", "alerts_raised", "all_safeguards_triggered")
+# checks that the routes decide about, which the faults leave none of
+BY_ROUTES = ("no_cascading_failure", "api_responsive", "graceful_degradation")
 HINTS = {
+    "faults": "aim them at kernels that not every route needs",
     "safeguard": "leave it out, or name it under detected_by",
     "playbook": "leave it out",
     "criterion": "name a safeguard under detected_by, or choose another category",
@@ -32,9 +35,9 @@ def impossible(scenario: Scenario, claims: Iterable[Claim], setup: Setup) -> lis
         skipped = claim.group in (INVARIANT, "validity") or (own and claim.check not in BY_COVERAGE)
         if skipped or not (why := never(claim, setup)):
             continue
-        key = KEYS.get(claim.group, claim.group)
+        key = "faults" if claim.check in BY_ROUTES else KEYS.get(claim.group, claim.group)
         place = claim.where or scenario.places.get(key, scenario.places["scenario_id"])
-        hint = HINTS.get(claim.group, "")
+        hint = HINTS.get("faults" if claim.check in BY_ROUTES else claim.group, "")
         found.append(f"{place}: {key}: {claim.claim!r} can never pass: {why}; {hint}".removesuffix("; "))
     return list(dict.fromkeys(found))
 

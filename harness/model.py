@@ -184,11 +184,15 @@ class Step:
 class Setup:
     """What a scenario does and expects, known before any run.
 
-    *covered*: each fault with the (safeguard, playbook) pairs that count as its detection and answer.
+    *covered*: each fault with the (safeguard, playbook) pairs that count as its detection and answer. *routes*: the
+    target's, each with the kernels that it needs. *drawn*: a run has some of the faults only.
     """
 
     covered: tuple[tuple[Step, tuple[tuple[str, str], ...]], ...]
     safeguards: tuple[str, ...] = ()  # that it expects
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
+    drawn: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -197,6 +201,19 @@ class Setup:
     @property
     def types(self) -> str:
         return ", ".join(sorted({step.type for step in self.steps})) or "none"
+
+    def no_route_left(self) -> str:
+        """Why no request is of what no fault strikes: each route needs a struck kernel; "" when one does not.
+
+        Of faults that are drawn: only when each of them alone strikes every route.
+        """
+        known = set(self.kernels)
+        struck = [{step.subject, *step.kernels} & known for step in self.steps]
+        whole = struck if self.drawn else [set().union(*struck)]
+        if not whole or not self.routes or not all(hit & set(of) for hit in whole for of in self.routes.values()):
+            return ""
+        names = ", ".join(sorted(set().union(*struck)))
+        return f"each of the {len(self.routes)} routes of the target needs {names}, which a fault is aimed at"
 
     def uncovered(self) -> list[str]:
         """Types of faults that no safeguard is known to detect."""

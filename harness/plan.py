@@ -66,7 +66,13 @@ def build_plan(
     problems += _too_much(scenario, laid.steps, options.users or scenario.users)
     problems += _mistaken(laid, target)
     if not problems:  # what is wrong itself leaves gaps that would be told twice
-        setup = Setup(covered=(*whole[0].covered, *whole[1].covered), safeguards=scenario.expected_safeguards)
+        setup = Setup(
+            covered=(*whole[0].covered, *whole[1].covered),
+            safeguards=scenario.expected_safeguards,
+            routes={route.name: tuple(route.kernels) for route in target.routes},
+            kernels=tuple(target.kernels),
+            drawn=bool(scenario.pool),
+        )
         problems += impossible(scenario, expected.claims, setup)
     if problems:
         raise ScenarioError(problems)

@@ -25,6 +25,7 @@ from harness.unmet import Unmet, unmet
 DETECTION_GRACE_S = 30.0
 ORDER_S = 1.0  # a playbook may seem to begin so long before what it runs for
 LATER_S = 10.0  # a fault that begins so long after another one's end has engagements of its own
+ROOM_S = 10.0  # a fault that lasts so long after its safeguard has let go of another one is one to be seen
 PUT_OFF_S = 30.0  # so long a client may be told to wait before it asks again
 
 
@@ -373,6 +374,24 @@ class Record:
                 attained = fault.attained.at_s if fault.attained else None
                 after = None if attained is None else max(0.0, one.engaged.at_s - attained)
                 return Detection(one.safeguard, one.engaged.at_s - fault.injected.at_s, after, one.engaged)
+        return None
+
+    def still_engaged(self, step_id: str, safeguard: str = "") -> Engagement | None:
+        """The engagement that kept a safeguard from engaging for this fault: it was engaged for its subject already.
+
+        Nobody can tell whether it would have seen this fault too. One that let go while the fault had ROOM_S left is
+        no excuse. With *safeguard*: of that one only.
+        """
+        fault = self.fault(step_id)
+        if fault.injected is None:
+            return None
+        covering = {name for name, _ in self.plan.coverage.get(step_id, ()) if safeguard in ("", name)}
+        at_s, end_s = fault.injected.at_s, fault.ended.at_s if fault.ended else self.end_s
+        for one in self.engagements:
+            until_s = one.released.at_s if one.released else math.inf
+            names = one.safeguard in covering and one.subject == self.plan.subject_of(fault.step, one.safeguard)
+            if names and one.engaged.at_s < at_s < until_s and end_s - until_s < ROOM_S:
+                return one
         return None
 
     def _of_later(self, fault: FaultRecord, one: Engagement) -> bool:

@@ -18,7 +18,7 @@ from harness.suite_check import STOP_FILE, Asked, SuiteRefused, check, reached, 
 from harness.suite_child import Ended, Job, run_job, to_the_end
 from harness.suite_entries import Entry
 from harness.suite_pause import pause
-from harness.suite_result import judged_again
+from harness.suite_result import is_of, judged_again
 from harness.suite_state import ENDED, INTERRUPTED, RUNNING, Row, State, begin, read_state
 from harness.target import ManifestTarget
 
@@ -155,7 +155,10 @@ def resumed(path: Path) -> State:
 
 
 def _holds(row: Row, entry: Entry, out: Path) -> bool:
-    """Whether what the report says of a scenario is still so: its run folder says the same, of the same file."""
+    """Whether what the report says of a scenario is still so: its run folder says the same, of the same file and seed.
+
+    A folder that ends with another event than the report says is not the one that the report is of.
+    """
     if row.state != ENDED or entry.lacks or not row.run_folder:
         return False
     folder = out / row.run_folder
@@ -163,9 +166,12 @@ def _holds(row: Row, entry: Entry, out: Path) -> bool:
         same = (folder / "scenario.yaml").read_bytes() == entry.path.read_bytes()
     except OSError:
         return False
+    if not same or ((folder / "plan.json").is_file() and not is_of(folder, row.scenario_id, row.seed)):
+        return False
     if row.verdict == Verdict.INCONCLUSIVE.value:
-        return same  # it shows nothing, whatever its folder says
-    return same and judged_again(folder).verdict.value == row.verdict
+        return True  # it shows nothing, whatever its folder says
+    again = judged_again(folder)
+    return again.verdict.value == row.verdict and row.timeline_head in ("", again.head)
 
 
 async def start_suite(asked: Asked, listener: Listener | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import Target
+from harness.expect import CRITERION
 from harness.limits import Limits, exceeded
 from harness.model import Claim, Plan, Slo, Step
 from harness.plan import Options, build_plan, lint
@@ -175,12 +176,19 @@ def is_own(claim: Claim) -> bool:
 
 
 def _claims(plans: Sequence[Plan]) -> list[Claim]:
-    own = [_claim(plan, claim) for plan in plans for claim in plan.claims if is_own(claim)]
+    """A criterion that not every part has, for it is of a category, stays that of the parts that have it."""
+    criteria_of = [{claim.check for claim in plan.claims if claim.group == CRITERION} for plan in plans]
+    everybodys = set.intersection(*criteria_of)
+
+    def one_parts(claim: Claim) -> bool:
+        return is_own(claim) or (claim.group == CRITERION and claim.check not in everybodys)
+
+    own = [_claim(plan, claim) for plan in plans for claim in plan.claims if one_parts(claim)]
     shared: dict[str, Claim] = {}
-    for claim in (claim for plan in plans for claim in plan.claims if not is_own(claim)):
+    for claim in (claim for plan in plans for claim in plan.claims if not one_parts(claim)):
         shared.setdefault(claim.check, claim)
-    criteria = [claim for claim in shared.values() if claim.group == "criterion"]
-    return [*own, *criteria, *(claim for claim in shared.values() if claim.group != "criterion")]
+    criteria = [claim for claim in shared.values() if claim.group == CRITERION]
+    return [*own, *criteria, *(claim for claim in shared.values() if claim.group != CRITERION)]
 
 
 def _claim(plan: Plan, claim: Claim) -> Claim:

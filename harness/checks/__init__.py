@@ -45,6 +45,18 @@ def put_off(check: Any, rows: Sequence[tuple[LedgerRow, Engagement]]) -> Finding
     )
 
 
+def masked(check: Any, record: Record, step_ids: Sequence[str], safeguard: str = "") -> Finding | None:
+    """INCONCLUSIVE where for each of the steps, that nobody saw, its safeguard was engaged already; None where not."""
+    held = {step_id: record.still_engaged(step_id, safeguard) for step_id in step_ids}
+    found = {step_id: one for step_id, one in held.items() if one is not None}
+    if not found or len(found) < len(held):
+        return None
+    told = [f"{one.safeguard} ({one.subject}) when {step_id} began" for step_id, one in found.items()]
+    why = f"nobody can tell whether it would have engaged once more: engaged already was {'; '.join(told)}"
+    cited = [event for one in found.values() for event in (one.engaged, one.released)]
+    return finding(check, Verdict.INCONCLUSIVE, why, *cited, code="still_engaged")
+
+
 def finding(
     check: Any,
     verdict: Verdict,

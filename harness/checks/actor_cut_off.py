@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from harness.checks import EVENTS, finding, if_looked
+from harness.checks import EVENTS, finding, if_looked, masked
 from harness.model import Finding, Verdict
 from harness.record import Record
 
@@ -27,8 +27,8 @@ class ActorCutOff:
     step_id: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: bus_canary, bus_delivered",
-        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, signal_back",
-        "timeline: signal_lost",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, safeguard_engaged",
+        "timeline: safeguard_released, signal_back, signal_lost",
     )
 
     def check(self, record: Record) -> Finding:
@@ -41,6 +41,8 @@ class ActorCutOff:
         if not rows:
             why = f"the subscriber never heard {actor}, so its silence says nothing"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("signals.csv"), code="never_heard")
+        if run is None and (unsure := masked(self, record, [self.step_id])) is not None:
+            return unsure
         if run is None or run.finished is None:
             why = f"the playbook did not run; {rows[-1][1]:.0f} messages of {actor} were delivered"
             red = finding(

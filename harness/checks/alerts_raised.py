@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import EVENTS, finding, if_looked
+from harness.checks import EVENTS, finding, if_looked, masked
 from harness.model import Event, Finding, Kind, Setup, Verdict
 from harness.record import DETECTION_GRACE_S, FaultRecord, Record
 
@@ -16,7 +16,8 @@ class AlertsRaised:
 
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: alert_raised, fault_ended, fault_injected, run_started, signal_back, signal_lost",
+        "timeline: alert_raised, fault_ended, fault_injected, run_started, safeguard_engaged, safeguard_released",
+        "timeline: signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:
@@ -35,6 +36,9 @@ class AlertsRaised:
         found = {fault.step.step_id: self._alert(record, fault) for fault in record.faults}
         silent = [step_id for step_id, alert in found.items() if alert is None]
         if silent:
+            if (unsure := masked(self, record, silent)) is not None:
+                return unsure
+            silent = [step_id for step_id in silent if record.still_engaged(step_id) is None]
             injected = [record.fault(step_id).injected for step_id in silent]
             why = f"no alert was raised for {', '.join(silent)}"
             red = finding(self, Verdict.FAIL, why, *injected, record.looked("timeline"), code="no_alert")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
 from harness.ledger import LEGITIMATE
-from harness.model import Finding, Verdict
+from harness.model import Finding, Setup, Verdict
 from harness.record import Record, cite_rows
 from harness.strikes import spared_rows
 from harness.traffic import RequestRow, Traffic
@@ -31,6 +31,10 @@ class ApiResponsive:
         "requests.csv",
         "timeline: fault_ended, fault_injected",
     )
+
+    def never(self, setup: Setup) -> str:
+        """Return why no run can pass, "" when one can."""
+        return setup.no_route_left()
 
     def check(self, record: Record) -> Finding:
         start_s = record.first_injection_s

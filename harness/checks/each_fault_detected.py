@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import EVENTS, finding, if_looked
+from harness.checks import EVENTS, finding, if_looked, masked
 from harness.model import Finding, Setup, Verdict
 from harness.record import Detection, Record
 
@@ -39,13 +39,17 @@ class EachFaultDetected:
                 told.append(f"{fault.step.step_id} after {detection.after_injected_s:.2f} s")
                 evidence.append(detection.event)
         real = [step for step in late if step not in short and step not in uncovered]
-        if real:
+        unsure = masked(self, record, real)
+        if real and unsure is None:
+            real = [step for step in real if record.still_engaged(step) is None]
             why = f"not detected within {limit_s:g} s: {', '.join(real)}"
             return if_looked(
                 record,
                 EVENTS,
                 finding(self, Verdict.FAIL, why, *evidence, record.looked("timeline"), code="not_detected"),
             )
+        if unsure is not None:
+            return unsure
         if uncovered or short or not record.faults:
             why = f"cannot be judged for {', '.join(uncovered + short) or 'no fault'}"
             return finding(

@@ -21,8 +21,9 @@ class FaultAttained:
     claim: str
     step_id: str
     sources: ClassVar[tuple[str, ...]] = (
+        "ledger.jsonl",
         "requests.csv",
-        "timeline: fault_attained, fault_ended, fault_healed, fault_injected",
+        "timeline: fault_attained, fault_ended, fault_healed, fault_injected, fault_planned",
     )
 
     def check(self, record: Record) -> Finding:

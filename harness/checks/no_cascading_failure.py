@@ -8,7 +8,7 @@ from typing import ClassVar
 from harness.checks import finding, no_independent_route
 from harness.effect_spans import within
 from harness.ledger import ROUTE_KINDS
-from harness.model import WELL, Event, Finding, Kind, Verdict
+from harness.model import WELL, Event, Finding, Kind, Setup, Verdict
 from harness.record import Record, cite_rows
 from harness.strikes import spans, spared_rows
 from harness.traffic import Traffic
@@ -28,6 +28,10 @@ class NoCascadingFailure:
         "signals.csv: worker_pid",
         "timeline: fault_ended, fault_injected, kernel_changed, recovered, steady_state_met",
     )
+
+    def never(self, setup: Setup) -> str:
+        """Return why no run can pass, "" when one can."""
+        return setup.no_route_left()
 
     def check(self, record: Record) -> Finding:
         start_s, end_s = record.first_injection_s, self._end_s(record)

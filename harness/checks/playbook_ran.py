@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import EVENTS, finding, if_looked
-from harness.model import Finding, Setup, Verdict
+from harness.checks import EVENTS, finding, if_looked, masked
+from harness.model import Event, Finding, Setup, Verdict
 from harness.record import DETECTION_GRACE_S, Record
 
 
@@ -19,8 +19,8 @@ class PlaybookRan:
     claim: str
     playbook: str
     sources: ClassVar[tuple[str, ...]] = (
-        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, signal_back",
-        "timeline: signal_lost",
+        "timeline: fault_ended, fault_injected, playbook_finished, playbook_started, run_started, safeguard_engaged",
+        "timeline: safeguard_released, signal_back, signal_lost",
     )
 
     def never(self, setup: Setup) -> str:
@@ -34,7 +34,8 @@ class PlaybookRan:
         if not steps:
             why = f"no fault of this plan leads to {self.playbook}"
             return finding(self, Verdict.INCONCLUSIVE, why, record.looked("plan.json"), code="no_such_fault")
-        evidence = []
+        evidence: list[Event | None] = []
+        unsure: Finding | None = None
         for step_id in steps:
             fault = record.fault(step_id)
             after_s = fault.injected.at_s if fault.injected else float("inf")
@@ -46,6 +47,9 @@ class PlaybookRan:
                 for run in record.playbook_runs
                 if run.playbook == self.playbook and run.subject == subject and after_s <= run.started.at_s <= until_s
             ]
+            if not runs and (found := masked(self, record, [step_id], safeguards[0])) is not None:
+                unsure = unsure or found
+                continue
             if not runs:
                 why = f"{self.playbook} was never started for {subject}"
                 return if_looked(
@@ -61,6 +65,8 @@ class PlaybookRan:
                     record, EVENTS, finding(self, Verdict.FAIL, why, runs[-1].started, told, code="not_succeeded")
                 )
             evidence += [good.started, good.finished]
+        if unsure is not None:
+            return unsure
         return finding(self, Verdict.PASS, f"{self.playbook} ran and succeeded", *evidence)
 
 

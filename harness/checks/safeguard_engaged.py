@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.checks import EVENTS, finding, if_looked
+from harness.checks import EVENTS, finding, if_looked, masked
 from harness.model import Finding, Setup, Verdict
 from harness.record import Record
 
@@ -47,6 +47,9 @@ class SafeguardEngaged:
         missed = [step_id for step_id, detection in found.items() if detection is None]
         seen = [detection for detection in found.values() if detection is not None]
         if missed:
+            if (unsure := masked(self, record, missed, self.safeguard)) is not None:
+                return unsure
+            missed = [step for step in missed if record.still_engaged(step, self.safeguard) is None]
             steps = ", ".join(missed)
             why = f"{self.safeguard} did not engage for {steps} within its time"
             red = finding(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import catalog
+from harness.impossible import BY_ROUTES
 from harness.metrics import UNITS
 from harness.plan import Options, build_plan
 from harness.scenario import ScenarioError, load_file
@@ -94,9 +95,38 @@ def test_a_fault_that_is_not_drawn_can_trigger(tmp_path: Path) -> None:
         build_plan(load_file(path)[0], PaperTarget(), Options(seed=seed), UNITS)
 
 
+API = "{type: kernel_pause, target: api_server, params: {pause_seconds: 5}}"
+
+
+def test_a_fault_on_what_every_route_needs_leaves_nobody_to_compare_with(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, API, "")
+    assert line.startswith(f"{tmp_path / 'mine.yaml'}:3: faults: 'no cascading failure' can never pass: each of the 4")
+    assert "needs api_server" in line and line.endswith("; aim them at kernels that not every route needs")
+    assert len(problems(tmp_path, API, "", "layer2")) == 2, "and the API cannot be called responsive"
+    assert problems(tmp_path, f"{PAUSE}\n  - {CPU}", "", "layer2") == []
+    several = [PAUSE.replace("librarian", one) for one in ("librarian", "governance", "scheduler")]
+    assert problems(tmp_path, "\n  - ".join(several), "") == [], "one route is left"
+    every = "\n  - ".join([*several, PAUSE.replace("librarian", "meta_loop")])
+    assert len([one for one in problems(tmp_path, every, "") if "can never pass" in one]) == 1
+
+
+def test_a_pool_is_refused_only_when_each_of_its_faults_strikes_every_route(tmp_path: Path) -> None:
+    for other, refused in ((PAUSE, False), (API.replace("pause_seconds: 5", "pause_seconds: 6"), True)):
+        path = tmp_path / "pool.yaml"
+        pool = f"fault_pool:\n  - {API}\n  - {other}\nexecution: {{random_selection: 1}}\n"
+        path.write_text(f"scenario_id: mine\ncategory: layer1\n{pool}")
+        for seed in range(1, 5):
+            told = []
+            try:
+                build_plan(load_file(path)[0], PaperTarget(), Options(seed=seed), UNITS)
+            except ScenarioError as error:
+                told = error.problems
+            assert bool(told) is refused, told
+
+
 def test_each_check_that_may_say_never_is_tried_here() -> None:
     saying = {name for name, kind in catalog.checks().items() if hasattr(kind, "never")}
     own = {"safeguard_engaged", "playbook_ran", "all_safeguards_triggered", "metric", "restarted"}
     tried = {"invalid_rejected", "playbooks_concurrent", "each_fault_detected", "alerts_raised", "playbooks_repeat"}
     tried |= {"all_requests_processed", "config_restored", "snapshot_regenerated", "models_restored", "log_restored"}
-    assert saying <= own | tried | {"fallback_model_activated", "backlog_worked_off"}
+    assert saying <= own | tried | {"fallback_model_activated", "backlog_worked_off"} | set(BY_ROUTES)

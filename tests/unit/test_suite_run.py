@@ -237,6 +237,25 @@ def test_a_pass_that_does_not_hold_any_more_runs_again(stage: Any) -> None:
     assert [row.state for row in resumed(path).rows] == ["waiting"] * 5, "of another file than was run"
 
 
+def test_a_row_whose_folder_is_of_another_run_runs_again(stage: Any) -> None:
+    """Of another scenario of the same file, of another seed, or with another end: it is not what the report is of."""
+    on = stage(a="pass", b="pass", c="pass", d="pass", e="hang")
+    hangs = on.told / "hangs"
+    asyncio.run(cancelled_when(Suite(on.state()), hangs.exists))
+    path = Path(on.report()["report_file"])
+    report = json.loads(path.read_text())
+    rows = report["scenarios"]
+    assert all(row["timeline_head"] for row in rows[:4])
+    rows[0]["run_folder"] = rows[1]["run_folder"]
+    rows[2]["timeline_head"] = rows[1]["timeline_head"]
+    rows[3]["seed"] += 1
+    path.write_text(json.dumps(report))
+    assert [row.state for row in resumed(path).rows] == ["waiting", "ended", "waiting", "waiting", "waiting"]
+    rows[1]["timeline_head"] = ""
+    path.write_text(json.dumps(report))
+    assert resumed(path).rows[1].state == "ended", "a report of before heads were written"
+
+
 def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"schema": "grace-suite/1"}', '{"schema": "another"}'):
         path = tmp_path / "chaos_report_x.json"

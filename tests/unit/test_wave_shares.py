@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from harness.metrics import UNITS
 from harness.model import Claim, Kind, Verdict
+from harness.plan import Options
 from harness.run import conclude
+from harness.scenario import find
 from harness.suite_result import judged_again
+from harness.wave import plan_together, together
 from harness.wave_shares import Share, shares
-from tests.drafts import Draft, healthy
+from tests.drafts import Draft, PaperTarget, healthy
 from tests.paper_locust import in_parts
 
 PASS, FAIL, UNSURE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -189,3 +193,32 @@ def test_a_run_of_one_scenario_is_all_its_own(tmp_path: Path) -> None:
     (only,) = shares(draft.write(tmp_path))
     assert (only.scenario_id, only.verdict) == ("MF01_triple_threat", PASS)
     assert len(only.findings) == len(draft.plan.claims)
+
+
+def test_a_criterion_of_one_category_is_not_claimed_of_a_part_of_another(tmp_path: Path) -> None:
+    """Nobody says of the flood of a layer-3 scenario that a safeguard must see it."""
+    ids = ("MF01_triple_threat", "L3_governance_intent_storm")
+    parts = together([find(one)[0] for one in ids])
+    plan, _ = plan_together(parts, PaperTarget(), Options(seed=7, time_scale=0.1), UNITS)
+    mine = {(one.check, one.of) for one in plan.claims if one.group == "criterion"}
+    assert {("each_fault_detected", ids[0]), ("api_responsive", ids[1]), ("no_cascading_failure", "")} <= mine
+    assert not {("each_fault_detected", ""), ("each_fault_detected", ids[1]), ("api_responsive", "")} & mine
+    draft = healthy()
+    names = {step.step_id for step in draft.plan.steps}
+    draft.events = [
+        replace(one, subject=f"{ids[0]}.{one.subject}") if one.subject in names else one for one in draft.events
+    ]
+    draft.plan = plan
+    (flood,) = plan.parts[ids[1]]
+    achieved = {"mean": 1000.0, "sd": 0.0, "p5": 1000.0, "p95": 1000.0, "max": 1000.0, "n": 20.0}
+    draft.add(8.2, Kind.FAULT_INJECTED, flood, "conductor")
+    draft.add(10.0, Kind.FAULT_ATTAINED, flood, "conductor", achieved=1000.0)
+    draft.add(10.1, Kind.FAULT_ENDED, flood, "conductor", ended_by="plan", because="", achieved=achieved)
+    found = split(draft, tmp_path)
+    detected = {
+        name: [f.verdict for f in one.findings if f.check == "each_fault_detected"] for name, one in found.items()
+    }
+    assert detected == {ids[0]: [PASS], ids[1]: []}
+    both = together([find(one)[0] for one in (ids[1], "EXT_model_drift")])
+    plan, _ = plan_together(both, PaperTarget(), Options(seed=7, time_scale=0.1), UNITS)
+    assert ("api_responsive", "") in {(one.check, one.of) for one in plan.claims}, "what all have is claimed once"
