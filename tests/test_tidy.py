@@ -44,6 +44,7 @@ FLOORS = {
     "alarms": 3,
     "bystanders": 3,
     "effect_spans": 3,
+    "strikes": 3,
     "scenario": 3,
     "classic": 3,
     "classic_claims": 3,
