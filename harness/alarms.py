@@ -10,6 +10,7 @@ from harness.ledger import LEGITIMATE
 from harness.model import Event, Kind
 from harness.record import DETECTION_GRACE_S, Engagement, FaultRecord, Record
 from harness.run_tables import Series
+from harness.strikes import crew, spans
 
 BEFORE_S, AFTER_S = 8.0, 1.5  # our own samples around an engagement that may show its cause
 EVENTS_BEFORE_S = 30.0  # a change of a process or a file is seen by others long before, or just after
@@ -259,4 +260,14 @@ def _by_faults(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answ
     return False, f"{which} could give cause", (f"timeline:{one.engaged.seq}",)
 
 
-_WITNESSES = (_by_signal, _by_route, _by_requests, _by_events, _by_safeguards, _by_faults)
+def _by_crew(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
+    """A fault that struck the kernel that hands out the workers' work; no such fault says nothing."""
+    kernels = crew(record) if row.get("crew") else set()
+    for fault in record.faults:
+        mine = kernels & set(fault.step.kernels)
+        if fault.injected and any(a <= one.engaged.at_s <= b for a, b in spans(record, mine, process=True)):
+            return True, f"{', '.join(sorted(mine))} was struck", (f"timeline:{fault.injected.seq}",)
+    return None
+
+
+_WITNESSES = (_by_signal, _by_route, _by_requests, _by_events, _by_safeguards, _by_crew, _by_faults)

@@ -89,7 +89,7 @@ def explained_alarms() -> dict[str, tuple[dict[str, str], ...]]:
         kind: [{key: str(word) for key, word in row.items() if key != "playbook"} for row in rows]
         for kind, rows in data["faults"].items()
     }
-    for kind, names in data["side_alarms"].items():
+    for kind, names in data.get("side_alarms", {}).items():
         found.setdefault(kind, []).extend({"safeguard": name} for name in names)
     return {kind: tuple(rows) for kind, rows in found.items()}
 

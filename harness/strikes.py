@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from harness.ledger import LEGITIMATE
+from harness.ledger import LEGITIMATE, ROUTE_KINDS
 from harness.model import WELL, Kind
 from harness.record import FaultRecord, Record
 from harness.traffic import BIN_S, RequestRow
@@ -51,6 +51,16 @@ def spans(record: Record, kernels: Collection[str], process: bool = False) -> li
 
 def spans_of_route(record: Record, name: str) -> list[Span]:
     return spans(record, record.plan.routes.get(name, ()))
+
+
+def crew(record: Record) -> set[str]:
+    """The kernels that may take workers along: those that hand out their work; any one, where that is not known."""
+    of_intents = [
+        set(kernels)
+        for name, kernels in record.plan.routes.items()
+        if ROUTE_KINDS.get(name.partition(" ")[2]) == "intent"
+    ]
+    return set().union(*of_intents) if of_intents else set(record.plan.kernels)
 
 
 def spared_rows(record: Record, since_s: float, until_s: float, user: str = LEGITIMATE) -> tuple[RequestRow, ...]:

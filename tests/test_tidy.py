@@ -46,6 +46,7 @@ FLOORS = {
     "effect_spans": 3,
     "deferral": 3,
     "fixed_answers": 3,
+    "strikes": 3,
     "scenario": 3,
     "classic": 3,
     "classic_claims": 3,

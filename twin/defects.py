@@ -67,6 +67,9 @@ DEFECTS = {
     "knowledge_empty_under_fault": 0,  # while any incident is open, a search for knowledge finds nothing
     "bystander_slow": 0,  # while any incident is open, a route that has no part in it answers after 6 s
     "bystander_fails": 0,  # while any incident is open, a route that has no part in it fails
+    "restarted_twice": 0,  # a kernel that was restarted is said to be away, once, when it has been well for a while
+    "mute_after_restart": 0,  # memory_fusion is not heard on the bus any more once it has begun again
+    "worker_killed_well": 0,  # a worker that gets its work done is said to be stalled, once
 }
 FIRST = 7  # the first of each row of so many is the one: early, so that a short trial meets it
 RISK_BY_ASKING = 0.01

@@ -16,12 +16,14 @@ from typing import Any, ClassVar
 from twin.bus.client import BusClient
 from twin.bus.keys import actor_of, read_keys
 from twin.config import Config
+from twin.defects import Defects
 from twin.dependencies import Teller
 from twin.links import callees
 from twin.rpc import KernelError, RpcClient, serve
 
 TELEMETRY = "telemetry.kernel"  # an open topic: each kernel that is on the bus publishes below it under its own name
 TELEMETRY_EVERY_S = 1.0
+MUTE = "memory_fusion"  # whom the defect mute_after_restart strikes
 
 
 class Kernel:
@@ -105,6 +107,10 @@ async def _run(kernel: Kernel, heartbeat: int) -> None:
 
 async def report(kernel: Kernel) -> None:
     """Publish a small message once a second, so that whoever listens knows that the kernel can still be heard."""
+    if kernel.name == MUTE and Defects(kernel.config.defects).begun_before(
+        "mute_after_restart", kernel.config.state_dir
+    ):
+        return
     for number in count():
         await kernel.bus.publish(f"{TELEMETRY}.{kernel.name}", {"number": number})
         await asyncio.sleep(TELEMETRY_EVERY_S)

@@ -50,7 +50,7 @@ class Supervisor:
         self.lives = {name: KernelLife(name) for name in KERNELS}
         self.workers = {name: KernelLife(name) for name in WORKERS}  # whether they work is the scheduler's to see
         self.services = {name: KernelLife(name) for name in SERVICES}
-        self.watchdog = KernelWatchdog(config.thresholds)
+        self.watchdog = KernelWatchdog(config.thresholds, config.defects)
         self.stop = asyncio.Event()
         self.exit_code = 0
         self._spawned: dict[str, asyncio.Future[int]] = {}

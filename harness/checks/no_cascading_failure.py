@@ -7,10 +7,9 @@ from typing import ClassVar
 
 from harness.checks import finding, no_independent_route
 from harness.effect_spans import within
-from harness.ledger import ROUTE_KINDS
 from harness.model import WELL, Event, Finding, Kind, Setup, Verdict
 from harness.record import Record, cite_rows
-from harness.strikes import spans, spared_rows
+from harness.strikes import crew, spans, spared_rows
 from harness.traffic import Traffic
 
 LOOKED_ON_S = 10.0
@@ -87,7 +86,7 @@ def _dragged(record: Record, start_s: float, end_s: float) -> list[Event]:
     """Changes of kernels and workers that no fault struck, or no longer: see harness/strikes.py."""
     spared = {kernel: spans(record, (kernel,), process=True) for kernel in record.plan.kernels}
     hit = {worker for fault in record.faults if fault.injected for worker in fault.injected.detail.get("workers", ())}
-    of_crew = spans(record, _crew(record), process=True)
+    of_crew = spans(record, crew(record), process=True)
     spared |= {worker: of_crew for worker in record.subjects("worker_pid") if worker not in hit}
     return [
         event
@@ -97,16 +96,6 @@ def _dragged(record: Record, start_s: float, end_s: float) -> list[Event]:
         and not within(event.at_s, spared[event.subject])
         and (event.detail.get("what") == "process" or event.detail.get("to") not in WELL)
     ]
-
-
-def _crew(record: Record) -> set[str]:
-    """The kernels that may take workers along: those that hand out their work; any one, where that is not known."""
-    named = [
-        set(kernels)
-        for name, kernels in record.plan.routes.items()
-        if ROUTE_KINDS.get(name.partition(" ")[2]) == "intent"
-    ]
-    return set().union(*named) if named else set(record.plan.kernels)
 
 
 def _afterwards(record: Record, start_s: float, end_s: float) -> dict[str, float]:

@@ -174,3 +174,14 @@ def test_a_slow_link_excuses_no_watchdog(tmp_path: Path, kind: str) -> None:
     engaged(WATCHDOG, SUBJECT, 10.0, 11.5)(made)
     killed(made, SUBJECT, 10.5)
     assert judged(made, tmp_path / "killed").code == "bystanders_unharmed.false_alarm"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "at_s", "expected"),
+    [("scheduler", 25.0, WITNESS), ("librarian", 25.0, NOTHING), ("scheduler", 60.0, NOTHING)],
+)
+def test_a_struck_scheduler_may_take_its_workers_along(tmp_path: Path, kernel: str, at_s: float, expected: str) -> None:
+    made = of_type(draft(), "kernel_pause", kernels=(kernel,), subject=kernel, target=kernel)
+    made.signals += [(at_s + 0.2 * step, "cpu_percent", "", 20.0) for step in range(-30, 10)]
+    engaged("worker_watchdog", "htm_worker_1", at_s, at_s + 2.0)(made)
+    assert cause(made, tmp_path, "worker_watchdog", "htm_worker_1") == expected

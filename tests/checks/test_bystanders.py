@@ -399,7 +399,18 @@ def test_nothing_but_struck_routes_is_not_judged(tmp_path: Path) -> None:
 def test_every_safeguard_has_a_witness() -> None:
     rows = alarm_witnesses()
     assert set(rows) == set(SAFEGUARDS)
-    known = {"signal", "above", "mean_s", "subjects", "route_ms", "requests_per_s", "user", "events", "safeguards"}
+    known = {
+        "signal",
+        "above",
+        "mean_s",
+        "subjects",
+        "route_ms",
+        "requests_per_s",
+        "user",
+        "events",
+        "safeguards",
+        "crew",
+    }
     for row in (row for some in rows.values() for row in some.values()):
         assert set(row) <= known | {"only_faults"} and ("signal" in row) == ("above" in row)
         assert all(Kind(word) for word in row.get("events", ()))

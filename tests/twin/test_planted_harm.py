@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 from collections import Counter
@@ -21,10 +22,13 @@ from twin.http.app import App
 from twin.http.broken import BrokenGateway
 from twin.http.intents import Intents
 from twin.http.recorded import KINDS, Attempt
+from twin.kernel import report
 from twin.kernels.api_server import ApiServer
 from twin.kernels.health_monitor import HealthMonitor
 from twin.rpc import KernelError
+from twin.safeguards.kernel_watchdog import KernelLife, KernelWatchdog
 from twin.safeguards.resource_pressure_monitor import ResourcePressureMonitor
+from twin.safeguards.worker_watchdog import WorkerLife, WorkerWatchdog
 
 IDLE, NORMAL, HIGH = 0, 5, 8
 RETRO, KNOWLEDGE = "/api/meta_loop/retrospective", ("GET", "/api/knowledge")
@@ -234,3 +238,52 @@ def test_alarm_without_cause_is_given_once(planted: tuple[str, ...], expected: l
         monitor._cry_wolf()
         engaged += [one.resource for one in monitor.monitor.tick(look * 0.25, monitor.last) if one.engaged]
     assert engaged == expected and not monitor.monitor.engaged
+
+
+@pytest.mark.parametrize(("planted", "restarts"), [((), [1]), (("restarted_twice",), [1, 2])])
+def test_restarted_twice_ends_a_well_kernel_once(planted: tuple[str, ...], restarts: list[int]) -> None:
+    watchdog = KernelWatchdog(Thresholds(), planted)
+    one, seen = KernelLife("librarian", state="running", pid=7), [1]
+    one.restarts, one.restarts_total = [100.0], 1
+    for now_s in range(100, 200):
+        one.last_beat_s = now_s - 0.4
+        if watchdog.tick(float(now_s), [one, KernelLife("sandbox", state="running", last_beat_s=now_s - 0.4)]):
+            one.restarts.append(float(now_s))
+            one.restarts_total += 1
+            seen.append(one.restarts_total)
+    assert seen == restarts and one.restarts[1:] == [113.0][: len(restarts) - 1]
+
+
+@pytest.mark.parametrize(("planted", "expected"), [((), []), (("worker_killed_well",), ["w1"])])
+def test_worker_killed_well_takes_one_that_works(planted: tuple[str, ...], expected: list[str]) -> None:
+    watchdog, found = WorkerWatchdog(Thresholds(), planted), []
+    for completed in range(0, 200, 5):
+        crew = [WorkerLife(name, pid=9, last_beat_s=10.0, completed=completed) for name in ("w1", "w2")]
+        found += [one.worker for one in watchdog.tick(10.1, crew)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "planted", "mute"),
+    [
+        ("memory_fusion", ("mute_after_restart",), [False, True, True]),
+        ("memory_fusion", (), [False] * 3),
+        ("sandbox", ("mute_after_restart",), [False] * 3),
+    ],
+)
+def test_mute_after_restart_is_not_heard_again(tmp_path: Any, name: str, planted: tuple[str, ...], mute: Any) -> None:
+    config = Config(dir=tmp_path, defects=planted)
+    config.state_dir.mkdir(parents=True)
+    heard: list[bool] = []
+
+    class Bus:
+        async def publish(self, topic: str, payload: dict[str, Any]) -> None:
+            heard.append(topic == f"telemetry.kernel.{name}" and payload == {"number": 0})
+            raise EOFError
+
+    for silent in mute:
+        heard.clear()
+        kernel: Any = SimpleNamespace(name=name, config=config, bus=Bus())
+        with contextlib.suppress(EOFError):
+            asyncio.run(report(kernel))
+        assert heard == ([] if silent else [True])

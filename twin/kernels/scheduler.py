@@ -40,7 +40,7 @@ class Scheduler(Kernel):
         self.defects = Defects(self.config.defects)
         self.crew = Crew(WORKERS, self.queue, GroupCommit(db), self.defects)
         self.crew.on_progress, self.crew.on_timeout = self._progress, self._timed_out
-        self.pressure, self.watchdog = QueuePressureMonitor(thresholds), WorkerWatchdog(thresholds)
+        self.pressure, self.watchdog = QueuePressureMonitor(thresholds), WorkerWatchdog(thresholds, self.config.defects)
         names = (self.pressure.name, self.watchdog.name, ThreadTimeout.name)
         self.incidents = {name: Incidents(self, name, db) for name in names}
         self.pressure.engaged = bool(self.incidents[self.pressure.name].open)

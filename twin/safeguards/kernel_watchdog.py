@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from twin.config import Thresholds
+
+WELL_S = 12.0  # after its restart: the defect restarted_twice
 
 
 @dataclass
@@ -38,8 +41,9 @@ class KernelWatchdog:
     name = "kernel_watchdog"
     playbook = "kernel_restart"
 
-    def __init__(self, thresholds: Thresholds) -> None:
+    def __init__(self, thresholds: Thresholds, planted: Collection[str] = ()) -> None:
         self.thresholds = thresholds
+        self.restarts_twice = "restarted_twice" in planted
 
     def tick(self, now_s: float, kernels: list[KernelLife]) -> list[Verdict]:
         verdicts = []
@@ -69,6 +73,8 @@ class KernelWatchdog:
             limit_s = self.thresholds.kernel_start_limit_s
             return "no first heartbeat" if now_s - life.started_s > limit_s else ""
         if life.last_beat_s is not None and now_s - life.last_beat_s > self.thresholds.heartbeat_missed_s:
+            return "heartbeat missed"
+        if self.restarts_twice and life.restarts_total == 1 and life.restarts and now_s - life.restarts[-1] > WELL_S:
             return "heartbeat missed"
         return ""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from twin.config import Thresholds
+
+WELL_COMPLETED = 60  # pieces of work: the defect worker_killed_well
 
 
 @dataclass
@@ -33,12 +36,13 @@ class Stalled:
 
 
 class WorkerWatchdog:
-    """tick() looks at every worker that should be there; it holds no state of its own."""
+    """tick() looks at every worker that should be there; it holds no state of its own, but for a planted defect's."""
 
     name = "worker_watchdog"
     playbook = "worker_restart"
 
-    def __init__(self, thresholds: Thresholds) -> None:
+    def __init__(self, thresholds: Thresholds, planted: Collection[str] = ()) -> None:
+        self.kills_one_well = "worker_killed_well" in planted
         self.stalled_s = thresholds.worker_no_progress_s
         self.timeouts_in_row = thresholds.worker_timeouts_in_row
 
@@ -61,4 +65,7 @@ class WorkerWatchdog:
             return f"nothing completed for {self.stalled_s:g} s while it had work"
         if now_s - life.last_beat_s >= self.stalled_s:
             return f"no sign of it for {self.stalled_s:g} s"
+        if self.kills_one_well and life.completed >= WELL_COMPLETED:
+            self.kills_one_well = False
+            return f"nothing completed for {self.stalled_s:g} s while it had work"
         return ""
