@@ -262,7 +262,9 @@ def _by_faults(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answ
 
 def _by_crew(record: Record, one: Engagement, row: Mapping[str, Any]) -> _Answer:
     """A fault that struck the kernel that hands out the workers' work; no such fault says nothing."""
-    kernels = crew(record) if row.get("crew") else set()
+    if not row.get("crew"):
+        return None
+    kernels = crew(record)
     for fault in record.faults:
         mine = kernels & set(fault.step.kernels)
         if fault.injected and any(a <= one.engaged.at_s <= b for a, b in spans(record, mine, process=True)):

@@ -29,7 +29,8 @@ class ApiResponsive:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
-        "timeline: fault_ended, fault_injected",
+        "signals.csv: route_up",
+        "timeline: fault_ended, fault_healed, fault_injected, kernel_changed",
     )
 
     def never(self, setup: Setup) -> str:

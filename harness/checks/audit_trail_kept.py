@@ -51,9 +51,8 @@ class AuditTrailKept:
         "ledger.jsonl",
         "signals.csv: audit_head_up",
         "target/audit.jsonl",
-        "timeline: audit_head, clock_measured, deeds_logged, every row, fault_ended, fault_healed",
-        "timeline: fault_injected, read_back",
-        "timeline: safeguard_engaged, safeguard_released, steady_state_met",
+        "timeline: audit_head, clock_measured, deeds_logged, every row, fault_ended, fault_healed, fault_injected",
+        "timeline: read_back, safeguard_engaged, safeguard_released, steady_state_met",
     )
 
     def check(self, record: Record) -> Finding:

@@ -41,9 +41,9 @@ class BystandersUnharmed:
         "requests.csv",
         "signals.csv: bus_canary, bus_heartbeats, cpu_percent, cpu_percent_before, htm_queue_depth",
         "signals.csv: kernel_heartbeat_age_s, memory_percent, model_first, route_deferred, route_latency_ms, route_up",
-        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, playbook_finished, playbook_started",
-        "timeline: recovered, run_started, safeguard_engaged, safeguard_released, signal_back, signal_lost",
-        "timeline: steady_state_met, symptom_seen",
+        "timeline: fault_ended, fault_healed, fault_injected, file_changed, kernel_changed, playbook_finished",
+        "timeline: playbook_started, recovered, run_started, safeguard_engaged, safeguard_released, signal_back",
+        "timeline: signal_lost, steady_state_met, symptom_seen",
     )
 
     def check(self, record: Record) -> Finding:

@@ -24,8 +24,8 @@ class ControlClean:
         "requests.csv",
         "signals.csv: cpu_percent, cpu_percent_before, htm_queue_depth, kernel_heartbeat_age_s, memory_percent",
         "signals.csv: route_latency_ms, route_up",
-        "timeline: file_changed, kernel_changed, playbook_finished, playbook_started, safeguard_engaged",
-        "timeline: safeguard_released, symptom_seen",
+        "timeline: fault_ended, fault_injected, file_changed, kernel_changed, playbook_finished, playbook_started",
+        "timeline: safeguard_engaged, safeguard_released, symptom_seen",
     )
 
     def check(self, record: Record) -> Finding:

@@ -29,7 +29,8 @@ class GracefulDegradation:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
-        "timeline: fault_ended, fault_injected, steady_state_met",
+        "signals.csv: route_up",
+        "timeline: fault_ended, fault_healed, fault_injected, kernel_changed, steady_state_met",
     )
 
     def never(self, setup: Setup) -> str:

@@ -24,8 +24,8 @@ class NoCascadingFailure:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "requests.csv",
-        "signals.csv: worker_pid",
-        "timeline: fault_ended, fault_injected, kernel_changed, recovered, steady_state_met",
+        "signals.csv: route_up, worker_pid",
+        "timeline: fault_ended, fault_healed, fault_injected, kernel_changed, recovered, steady_state_met",
     )
 
     def never(self, setup: Setup) -> str:

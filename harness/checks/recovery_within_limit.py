@@ -29,8 +29,8 @@ class RecoveryWithinLimit:
     claim: str
     sources: ClassVar[tuple[str, ...]] = (
         "signals.csv: bus_canary, bus_heartbeats, memory_percent, route_latency_ms, route_up",
-        "timeline: fault_ended, fault_injected, kernel_changed, recovered, run_aborted, safeguard_engaged",
-        "timeline: safeguard_released",
+        "timeline: fault_ended, fault_healed, fault_injected, kernel_changed, recovered, run_aborted",
+        "timeline: safeguard_engaged, safeguard_released",
     )
 
     def check(self, record: Record) -> Finding:

@@ -9,8 +9,8 @@ import pytest
 
 from harness.checks.control_clean import ControlClean
 from harness.model import Finding, Kind, Verdict
-from tests.checks.test_bystanders import Break, draft, engaged, signal
-from tests.drafts import healthy, mf01_plan
+from tests.checks.test_bystanders import Break, answered, draft, engaged, signal
+from tests.drafts import CHECK, Draft, healthy, mf01_plan
 
 FAULTS = (Kind.FAULT_PLANNED, Kind.FAULT_INJECTED, Kind.FAULT_ATTAINED, Kind.FAULT_ENDED, Kind.FAULT_HEALED)
 
@@ -65,6 +65,60 @@ def test_a_false_watchdog_that_kills_is_no_cause_of_its_own(tmp_path: Path) -> N
         lambda made: made.add(20.4, Kind.KERNEL_CHANGED, "htm_worker_1", "processes", **kill) and None,
     )
     assert found.code == "control_clean.engaged"
+
+
+@pytest.mark.parametrize(
+    ("safeguard", "subject", "witness"),
+    [
+        ("resource_pressure_monitor", "memory", ("memory_percent", "target", 91.0)),
+        ("queue_pressure_monitor", "htm_queue", ("htm_queue_depth", "", 260.0)),
+        ("kernel_watchdog", "sandbox", ("kernel_heartbeat_age_s", "sandbox", 2.6)),
+        ("dependency_latency_monitor", "governance", ("route_latency_ms", CHECK, 180.0)),
+        ("dependency_breaker", "governance", ("route_up", CHECK, 0.0)),
+        ("error_recognition_system", "governance", ("route_latency_ms", CHECK, 900.0)),
+        ("rate_limiter", "127.0.0.2", None),
+    ],
+)
+def test_each_alarm_has_a_witness_of_its_own(
+    tmp_path: Path, safeguard: str, subject: str, witness: tuple[str, str, float] | None
+) -> None:
+    alarm = engaged(safeguard, subject, 20.0, 22.0)
+    calm = signal("kernel_heartbeat_age_s", "sandbox", 0.2, 0.0, 36.0)
+    assert judged(tmp_path / "calm", calm, alarm).code == "control_clean.engaged"
+    cause = signal(*witness, 17.0, 21.0) if witness else answered(20.0, CHECK, "ok", 200, 400)
+    assert judged(tmp_path / "cause", alarm, cause).code == "control_clean.engaged_with_cause"
+
+
+@pytest.mark.parametrize(
+    ("safeguard", "subject", "kind", "source"),
+    [
+        ("model_integrity_check", "trust_scorer.pkl", Kind.FILE_CHANGED, "file_hashes"),
+        ("error_recognition_system", "trust_scorer.pkl", Kind.SYMPTOM_SEEN, "model_answers"),
+        ("kernel_watchdog", "sandbox", Kind.KERNEL_CHANGED, "processes"),
+    ],
+)
+def test_what_was_seen_before_an_alarm_is_its_cause(
+    tmp_path: Path, safeguard: str, subject: str, kind: Kind, source: str
+) -> None:
+    alarm = engaged(safeguard, subject, 20.0, 22.0)
+    found = judged(
+        tmp_path, alarm, lambda made: made.add(19.0, kind, subject, source, what="state", to="gone") and None
+    )
+    assert found.code == "control_clean.engaged_with_cause"
+
+
+def test_a_playbook_after_an_alarm_makes_no_cause(tmp_path: Path) -> None:
+    about = {"subject": "sandbox", "incident_id": "kernel_watchdog-sandbox"}
+
+    def restarts(made: Draft) -> None:
+        made.add(20.01, Kind.PLAYBOOK_STARTED, "kernel_restart", "control_plane", **about)
+        made.add(20.4, Kind.PLAYBOOK_FINISHED, "kernel_restart", "control_plane", **about, outcome="succeeded")
+        made.add(20.2, Kind.KERNEL_CHANGED, "sandbox", "processes", what="process", old_pid=1, pid=2)
+
+    calm = signal("kernel_heartbeat_age_s", "sandbox", 0.2, 0.0, 36.0)
+    again = engaged("kernel_watchdog", "sandbox", 25.0, 27.0, incident_id="again")
+    found = judged(tmp_path, calm, engaged("kernel_watchdog", "sandbox", 20.0, 22.0), restarts, again)
+    assert found.code == "control_clean.engaged" and len(found.evidence) == 2
 
 
 def test_a_plan_of_an_earlier_version_names_no_witnesses(tmp_path: Path) -> None:
