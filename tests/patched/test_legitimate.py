@@ -211,6 +211,19 @@ def test_what_decides_nothing(status: int, retry_after: str | None) -> None:
     assert ledger_outcome(status, retry_after) == "unanswered"
 
 
+def test_an_answer_for_somebody_else_is_a_failure_to_the_client(server: FakeServer) -> None:
+    user, told, problems = user_of(server, []), [], []
+    user.environment.events.request.add_listener(
+        lambda context, **_: told.append((context["outcome"], context["status"]))
+    )
+    user.environment.events.request.add_listener(lambda exception, **_: problems.append(str(exception or "")))
+    for name in (lambda: body_of(server)["intent_id"], lambda: "somebody", lambda: None):
+        server.answers[INTENTS] = lambda path, name=name: as_json({"intent_id": name()})
+        user.patient_intent()
+    assert told == [("ok", 200), ("failed", 200), ("failed", 200)]
+    assert problems[0] == "" and "names another request" in problems[1] and problems[1] == problems[2]
+
+
 def test_an_answer_from_a_store_is_told_apart_and_counts_as_served(server: FakeServer) -> None:
     user = user_of(server, None)
     told: list[dict[str, Any]] = []

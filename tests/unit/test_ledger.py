@@ -44,8 +44,9 @@ BAD: list[tuple[dict[str, Any] | str, str]] = [
     ({"begun_s": float("inf")}, "begun_s: inf does not fit"),
     ({"sent": ["goal"]}, "sent: ['goal'] does not fit"),
     ({"sent": {"goal": 7}}, "sent: a digest of each field is expected"),
-    ({"lost": -1}, "refusals, lost: whole numbers are expected"),
-    ({"refusals": {"rate_limited": 0}}, "refusals, lost: whole numbers are expected"),
+    ({"lost": -1}, "refusals, lost, misnamed: whole numbers are expected"),
+    ({"misnamed": -1}, "refusals, lost, misnamed: whole numbers are expected"),
+    ({"refusals": {"rate_limited": 0}}, "refusals, lost, misnamed: whole numbers are expected"),
     ({"told": {f"n{number}": 1 for number in range(101)}}, "at most 100 names are expected"),
     ({"referense": "x"}, "no field is called 'referense'. Did you mean 'reference'?"),
 ]
