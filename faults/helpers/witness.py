@@ -36,18 +36,21 @@ class Level:
     values: list[float] = field(default_factory=list)
     more: Callable[[], Mapping[str, float]] = dict
     also_names: Mapping[str, str] = field(default_factory=dict)
+    taken: bool = False  # whether the last look gave a value
 
     def sample(self, effect: Effect) -> float | None:
         value = self.read(effect)
+        self.taken = value is not None
         if value is not None:
             self.values.append(value)
         return value
 
     def attained(self) -> None:
-        del self.values[:-1]  # the last one was taken in the same look
+        del self.values[: -1 if self.taken else None]  # the last one was taken in the same look
 
     def ended(self) -> None:
-        del self.values[-1:]  # it was taken when the fault was over
+        if self.taken:
+            del self.values[-1:]  # it was taken when the fault was over
 
     def mean(self) -> float | None:
         return sum(self.values) / len(self.values) if self.values else None

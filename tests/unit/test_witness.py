@@ -141,6 +141,30 @@ def test_every_fault_names_its_witness() -> None:
         assert callable(kind.start_witness), name
 
 
+def test_a_level_keeps_its_last_value_when_the_last_look_gave_none() -> None:
+    """The process is gone at the last look: what was seen before belongs to the time in force."""
+    values = iter([None, 1.0, None])
+    level = Level(lambda _: next(values))
+    level.sample(Effect())
+    level.attained()
+    level.sample(Effect())
+    level.sample(Effect())
+    level.ended()
+    assert level.mean() == 1.0
+
+
+def test_a_value_from_before_the_fault_was_attained_is_none_of_its_own() -> None:
+    values = iter([0.2, None, 1.0, 0.0])
+    level = Level(lambda _: next(values))
+    level.sample(Effect())
+    level.sample(Effect())
+    level.attained()
+    level.sample(Effect())
+    level.sample(Effect())
+    level.ended()
+    assert level.mean() == 1.0
+
+
 def test_level_counts_from_attainment_to_the_end() -> None:
     values = iter([0.0, 10.0, 20.0, 30.0, 0.0])
     level = Level(lambda _: next(values))
