@@ -66,14 +66,8 @@ def build_plan(
     problems += _too_much(scenario, laid.steps, options.users or scenario.users)
     problems += _mistaken(laid, target)
     if not problems:  # what is wrong itself leaves gaps that would be told twice
-        setup = Setup(
-            covered=(*whole[0].covered, *whole[1].covered),
-            safeguards=scenario.expected_safeguards,
-            routes={route.name: tuple(route.kernels) for route in target.routes},
-            kernels=tuple(target.kernels),
-            drawn=bool(scenario.pool),
-        )
-        problems += impossible(scenario, expected.claims, setup)
+        covered = (*whole[0].covered, *whole[1].covered)
+        problems += impossible(scenario, expected.claims, _setup(scenario, target, covered))
     if problems:
         raise ScenarioError(problems)
     faults = laid.faults
@@ -114,6 +108,17 @@ def build_plan(
         plan = replace(plan, steps=(), claims=(control, *invariant_claims(), *validity_claims(())))
         faults = {}
     return plan, faults
+
+
+def _setup(scenario: Scenario, target: Target, covered: Sequence[tuple[Step, tuple[tuple[str, str], ...]]]) -> Setup:
+    """Return all that decides whether a claim can ever pass; *covered*: also of faults that this seed does not draw."""
+    return Setup(
+        covered=tuple(covered),
+        safeguards=scenario.expected_safeguards,
+        routes={route.name: tuple(route.kernels) for route in target.routes},
+        kernels=tuple(target.kernels),
+        drawn=bool(scenario.pool),
+    )
 
 
 def _drawn(scenario: Scenario, seed: int) -> tuple[Sequence[FaultEntry], str]:

@@ -69,6 +69,7 @@ FLOORS = {
     "read_back": 3,
     "record": 3,
     "fault_record": 3,
+    "besides": 3,
     "required": 3,
     "seal": 3,
     "run_tables": 3,

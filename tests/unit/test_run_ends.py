@@ -29,7 +29,10 @@ from tests.fake_target import target
 
 pytestmark = pytest.mark.timeout(60)
 PAUSE = "scenario_id: ends\nfaults:\n  - {type: kernel_pause, params: {target: victim, pause_seconds: 60}}\n"
-ROUTES = [{"name": "GET /work", "method": "GET", "path": "/work", "kernels": ["victim"]}]
+ROUTES = [
+    {"name": "GET /work", "method": "GET", "path": "/work", "kernels": ["victim"]},
+    {"name": "GET /still", "method": "GET", "path": "/still", "kernels": []},
+]
 ENDED_S = 2.0
 
 

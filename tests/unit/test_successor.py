@@ -28,7 +28,10 @@ from tests.drafts import RECOVERED, healthy
 from tests.fake_target import FakeView, target
 
 KILL = "scenario_id: ends\ncategory: layer1\nfaults: [{type: kernel_kill, target: victim}]\nmax_recovery_time: 30\n"
-ROUTES = [{"name": "GET /work", "method": "GET", "path": "/work", "kernels": ["victim"]}]
+ROUTES = [
+    {"name": "GET /work", "method": "GET", "path": "/work", "kernels": ["victim"]},
+    {"name": "GET /still", "method": "GET", "path": "/still", "kernels": []},
+]
 
 
 @pytest.fixture(autouse=True)

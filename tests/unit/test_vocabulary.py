@@ -50,7 +50,8 @@ def run_of(folder: Path, text: str, signals: dict[str, Any]) -> Record:
     """The record of a real Run on a target with *signals*, ended before any fault."""
     (folder / "mine.yaml").write_text(text)
     processes = {"librarian": {"pid_file": str(folder / "none.pid")}}
-    routes = [{**BASE["routes"][0], "kernels": ["librarian"]}]
+    still = {"name": "GET /still", "method": "GET", "path": "/still", "kernels": []}
+    routes = [{**BASE["routes"][0], "kernels": ["librarian"]}, still]
     known = target(folder, processes=processes, routes=routes, signals=signals)
     plan, faults = build_plan(load_file(folder / "mine.yaml")[0], known, Options(seed=1), UNITS)
     run = Run(plan, faults, known, folder / "out" / "x" / "now", {"repeat": ""})
