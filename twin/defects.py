@@ -20,7 +20,7 @@ DEFECTS = {
     "retro_lost": 20,  # a retrospective is dropped instead of analysed
     "crushed_at_start": 0,  # a kernel that is asked too often in its first second ends
     "retro_unbounded": 0,  # the queue of retrospectives has no end, and each stays in memory many times over
-    "answers_name_another_id": 10,  # an accepted intent is answered under the id of another one
+    "answers_name_another_id": 100,  # an accepted intent is answered under the id of another one
     "intents_time_out": 20,  # an accepted intent is given up at once
     "intent_field_changed": 50,  # a field of a stored intent differs from what was sent
     "intent_unfinished": 50,  # an accepted intent is never handed to a worker
