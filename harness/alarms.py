@@ -10,11 +10,10 @@ from harness.ledger import LEGITIMATE
 from harness.model import Event, Kind
 from harness.record import DETECTION_GRACE_S, Engagement, FaultRecord, Record
 from harness.run_tables import Series
-from harness.strikes import crew, spans
+from harness.strikes import CLOCK_S, crew, spans
 
 BEFORE_S, AFTER_S = 8.0, 1.5  # our own samples around an engagement that may show its cause
 EVENTS_BEFORE_S = 30.0  # a change of a process or a file is seen by others long before, or just after
-CLOCK_S = 1.0  # two clocks may differ by so much around an injection
 LOG_DISK, LOG_PLACES = "log_disk", {"immutable_log", "audit_disk"}  # names of kernels, and of the manifest's paths
 BEFORE, NOTED_BEFORE = "_before", ("cpu_percent",)
 ANY = "*"

@@ -13,7 +13,7 @@ HELD_PERCENT_MIN = 50.0  # of the time that a fault was in force it must have be
 LESS_PERCENT_MAX = 5.0  # so much less than the report a witness may show; of a percentage, so many points
 STALE_S_MAX, LONG_S = 5.0, 6.0  # a witness may be so old at the end of a fault that lasted longer than LONG_S
 FRESH_EVERY_S = 2.5  # so often on average a witness must show a new value; the slowest does once in 1.3 s
-HIDDEN = 10.0  # of two floods on one counter this many times the smaller hides it
+HIDDEN = 4.0  # a flood beside so many times as much on one counter cannot be told: 5 % of that is a fifth of its own
 SAMPLES_SLACK_S = 0.5  # two samples of the conductor: so much a fault may end before its time
 
 
@@ -153,7 +153,10 @@ class FaultRecord:
             yield Shortfall("witness_silent", f"its witness ({name}) saw nothing new {why}")
         told = achieved["mean"]
         error = float(self.witness.get("error") or 0.0) + self.shared * LESS_PERCENT_MAX / 100
-        if less_than(seen + error, told, asked.unit) and not self._hidden:
+        if self._hidden:
+            more = f"other floods brought {self.shared:.0f} on the same counter, this one {_told(told, asked)}"
+            yield Shortfall("witness_hidden", f"its witness ({name}) cannot tell it: {more}")
+        elif less_than(seen + error, told, asked.unit):
             report = f"the fault itself reports {_told(told, asked)}"
             yield Shortfall("witness_disagrees", f"its witness ({name}) shows {_told(seen, asked)}, {report}")
 
@@ -203,9 +206,8 @@ class FaultRecord:
 
     @property
     def unwitnessed(self) -> tuple[str, ...]:
-        """Those of its magnitudes that nobody but the fault itself measured."""
-        mine = (self.step.asked.name,) if self._hidden else ()
-        return mine + tuple(one.name for one in self.step.also_asked if one.name not in self._also_witnessed)
+        """Those of the magnitudes besides `asked` that nobody but the fault itself measured."""
+        return tuple(one.name for one in self.step.also_asked if one.name not in self._also_witnessed)
 
     @property
     def _also_witnessed(self) -> Mapping[str, float]:

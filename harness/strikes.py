@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from harness.effect_spans import Span
 from harness.ledger import LEGITIMATE, ROUTE_KINDS
 from harness.model import WELL, Kind
 from harness.record import FaultRecord, Record
@@ -17,7 +18,6 @@ GRACE_S = 5.0  # so long after its first good answer what calls a kernel may nee
 UNPROBED_S = 30.0  # so long after the fault, where no probe shows when the kernel is well again
 CLOCK_S = 1.0  # between a fault's own times and those at which an observer looked
 NOT_ALIVE = ("gone", "T")  # what /proc shows of a process
-Span = tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -141,26 +141,21 @@ def test_every_fault_names_its_witness() -> None:
         assert callable(kind.start_witness), name
 
 
-def test_a_level_keeps_its_last_value_when_the_last_look_gave_none() -> None:
-    """The process is gone at the last look: what was seen before belongs to the time in force."""
-    values = iter([None, 1.0, None])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([None], [1.0, None]),  # the process is gone at the last look
+        ([0.2, None], [1.0, 0.0]),  # the value from before the attainment is not of the fault
+    ],
+)
+def test_a_look_without_a_value_moves_no_bound(before: list[float | None], after: list[float | None]) -> None:
+    values = iter([*before, *after])
     level = Level(lambda _: next(values))
-    level.sample(Effect())
+    for _ in before:
+        level.sample(NONE)
     level.attained()
-    level.sample(Effect())
-    level.sample(Effect())
-    level.ended()
-    assert level.mean() == 1.0
-
-
-def test_a_value_from_before_the_fault_was_attained_is_none_of_its_own() -> None:
-    values = iter([0.2, None, 1.0, 0.0])
-    level = Level(lambda _: next(values))
-    level.sample(Effect())
-    level.sample(Effect())
-    level.attained()
-    level.sample(Effect())
-    level.sample(Effect())
+    for _ in after:
+        level.sample(NONE)
     level.ended()
     assert level.mean() == 1.0
 
