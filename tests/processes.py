@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +53,27 @@ def twin(folder: Path, off: str = "", plant: str = "", module: str = "twin") -> 
         process.wait(timeout=10)
         process.stdout.close()
         wait_for(lambda: not pids_with(str(folder)), 3.0, "an end without orphans")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the kernel gives to whoever asks for any port.
+
+    Each process of a parallel run of the tests has a range of its own, so that none takes what another has chosen.
+    """
+    first = 20_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for port in random.sample(range(first, first + 2_000), 2_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"every port from {first} to {first + 1_999} is in use")
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that refuses every connection as long as the block lasts: it is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def locust(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +14,7 @@ import pytest
 
 from harness.ledger import LedgerRow, read_ledger
 from harness.worker_clock import ERROR_S_MAX
-from tests.processes import ROOT, ended, findings, finish, locust, run_folder, wait_for_event
+from tests.processes import ROOT, ended, findings, finish, free_port, locust, run_folder, wait_for_event
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 GRACE, SHIFTED = "locustfiles/grace.py", "tests/shifted_worker.py"
@@ -42,13 +41,6 @@ def workers(port: int, files: Sequence[str] = (GRACE, GRACE)) -> Iterator[list[s
 def master(port: int) -> tuple[str, ...]:
     words = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
     return (*words, "--expect-workers", "2")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_two_workers_send_each_request_once_and_the_master_judges_them_all(tmp_path: Path) -> None:

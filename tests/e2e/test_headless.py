@@ -19,7 +19,18 @@ from harness.model import Kind
 from harness.primitives.kill_marked import marked
 from harness.process import process_state
 from harness.record import Record
-from tests.processes import ROOT, findings, finish, locust, pids_with, run_folder, twin, wait_for, wait_for_event
+from tests.processes import (
+    ROOT,
+    closed_port,
+    findings,
+    finish,
+    locust,
+    pids_with,
+    run_folder,
+    twin,
+    wait_for,
+    wait_for_event,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MF01 = ("--scenario", "MF01_triple_threat", "--time-scale", "0.1")
@@ -106,13 +117,6 @@ def test_sigkill_takes_the_embedded_twin_along(tmp_path: Path) -> None:
     finish(process, 10)
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def ssh() -> Iterator[int]:
     """A port behind which somebody speaks another language."""
@@ -135,15 +139,21 @@ def ssh() -> Iterator[int]:
 
 @pytest.mark.beside
 def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
-    manifest = tmp_path / "target.yaml"
+    with closed_port() as closed, ssh() as port:
+        refused(usage_errors(tmp_path, closed, port), tmp_path)
+
+
+def usage_errors(folder: Path, closed: int, port: int) -> dict[tuple[str, ...], str]:
+    manifest = folder / "target.yaml"
     manifest.write_text(
-        f"schema: grace-target/1\nbase_url: http://127.0.0.1:{closed_port()}\n"
+        f"schema: grace-target/1\nbase_url: http://127.0.0.1:{closed}\n"
         "processes: {memory_fusion: {pid_file: /x}}\n"
-        "routes: [{name: a, method: GET, path: /, kernels: [memory_fusion]}]\n"
+        "routes: [{name: a, method: GET, path: /, kernels: [memory_fusion]},\n"
+        "  {name: b, method: GET, path: /b, kernels: []}]\n"
         "safeguards: [acl_violation_monitor, resource_pressure_monitor, kernel_watchdog]\n"
         "playbooks: [message_bus_acl_violation_fix, resource_pressure_cpu, kernel_restart]\n"
     )
-    broken, unknown = tmp_path / "broken.yaml", tmp_path / "unknown.yaml"
+    broken, unknown = folder / "broken.yaml", folder / "unknown.yaml"
     broken.write_text("scenario_id: [\n")
     fault = "{type: cpu_spike, params: {cpu_percent: 5, duration_seconds: 5}}"
     unknown.write_text(f"scenario_id: X\nfaults: [{fault}]\nverification: [wins]\n")
@@ -157,9 +167,8 @@ def test_usage_errors_are_one_line_and_nothing_starts(tmp_path: Path) -> None:
         (*MF01, "--host", url, "--target", str(manifest)): "does not answer",
         (*MF01, "--out", str(broken)): "--out: no run can be kept in",
     }
-    with ssh() as port:
-        cases[*MF01, "--host", f"http://127.0.0.1:{port}", "--target", str(manifest)] = "does not answer: SSH-2.0-x"
-        refused(cases, tmp_path)
+    cases[*MF01, "--host", f"http://127.0.0.1:{port}", "--target", str(manifest)] = "does not answer: SSH-2.0-x"
+    return cases
 
 
 def refused(cases: dict[tuple[str, ...], str], folder: Path) -> None:

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.flood.shapes import Server, hostile
-from tests.processes import ROOT, wait_for
+from tests.processes import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.slow
 USERS = str(ROOT / "tests" / "flood" / "hostile_users.py")
@@ -59,11 +58,6 @@ class Locust:
         self.process.wait(timeout=30)
         self.reader.join(timeout=10)
         return self.said
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 def of_server(told: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -191,6 +191,7 @@ def test_a_first_look_at_once_says_nothing(tmp_path: Path) -> None:
 
 def test_the_shares_are_of_the_time_since_the_last_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, io = [100.0], {"sda": 5000, "sdb": 0}
+    monkeypatch.setattr(resources.cpu_clock, "noted", lambda since_s: ())  # what other tests of this process noted
     monkeypatch.setattr(resources.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(resources, "io_ms", lambda: dict(io))
     observer = Resources(target(tmp_path))
