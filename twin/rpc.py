@@ -152,7 +152,10 @@ class RpcClient:
         """Raises KernelTimeout, KernelUnavailable, or the KernelError that the kernel raised."""
         began_s = time.monotonic()
         try:
-            frame = await asyncio.wait_for(self._ask(kernel, op, payload), timeout_s)
+            # not wait_for: before Python 3.12 it forgets a cancellation when the call fails at the same moment, and a
+            # kernel that calls again and again would never come to its end
+            async with asyncio.timeout(timeout_s):
+                frame = await self._ask(kernel, op, payload)
         except TimeoutError:
             self._note(kernel, began_s, answered=False)
             raise KernelTimeout(kernel) from None

@@ -126,6 +126,34 @@ def test_over_tcp_and_after_the_other_end_was_away(run_dir: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_caller_that_is_told_to_end_ends_even_as_its_call_fails(run_dir: Path) -> None:
+    """Else a kernel that calls again and again is killed at the end of the twin, after a wait for nothing."""
+
+    async def story() -> None:
+        calls: list[asyncio.Future[dict[str, Any]]] = []
+
+        async def ask(*_: object) -> dict[str, Any]:
+            calls.append(asyncio.get_running_loop().create_future())
+            return await calls[-1]
+
+        async def again_and_again() -> None:
+            while True:
+                await told(rpc.call("memory_fusion", "x", {}, 60.0))
+
+        rpc = RpcClient(run_dir, "librarian")
+        rpc._ask = ask  # type: ignore[method-assign]
+        caller = asyncio.create_task(again_and_again())
+        while not calls:
+            await asyncio.sleep(0)
+        calls[0].set_exception(ConnectionResetError())
+        await asyncio.sleep(0)
+        caller.cancel()
+        ended, _ = await asyncio.wait([caller], timeout=5)
+        assert ended and caller.cancelled()
+
+    asyncio.run(story())
+
+
 def test_an_earlier_life_leaves_no_way(run_dir: Path) -> None:
     own, common = run_dir / "links" / "librarian" / "memory_fusion.addr", run_dir / "links" / "memory_fusion.addr"
     before = common.read_bytes()
