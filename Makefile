@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
 BY_TWO := -n 2 --dist loadfile
+# The tests start hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv run test test-fast lint clean sabotage bench matrix soak killmatrix seeds audit defects
 help:
