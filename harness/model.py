@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -411,9 +412,15 @@ def invariants_judged(findings: Iterable[Finding]) -> str:
 PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields: worked out once, as run folders hold many of each."""
+    return get_type_hints(kind)
+
+
 def check_fields(one: Any) -> None:
     """Raises TypeError or OverflowError for a field of a dataclass that does not hold what it says, such as null."""
-    for name, hint in get_type_hints(type(one)).items():
+    for name, hint in _hints(type(one)).items():
         if hasattr(one, name):
             _check(getattr(one, name), hint, f"{type(one).__name__.lower()}.{name}")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -244,9 +245,15 @@ def _fits(event: Row, kind: Kind, subject: str | None, source: str | None) -> bo
     return event.kind is kind and subject in (None, event.subject) and source in (None, event.source)
 
 
+@cache
+def _mf01() -> scenario.Scenario:
+    """It is read once: thousands of tests plan by it."""
+    return scenario.find("MF01_triple_threat")[0]
+
+
 def mf01_plan(**options: Any) -> Plan:
     asked = Options(**{"seed": 7, "time_scale": 0.1, **options})
-    plan, _ = build_plan(scenario.find("MF01_triple_threat")[0], PaperTarget(), asked, UNITS)
+    plan, _ = build_plan(_mf01(), PaperTarget(), asked, UNITS)
     return plan
 
 

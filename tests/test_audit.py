@@ -46,6 +46,8 @@ def recorded() -> dict[str, dict[str, list[str]]]:
     return source_recorder.recorded()
 
 
+@pytest.mark.slow
+@pytest.mark.beside
 def test_each_check_declares_just_what_it_reads(recorded: dict[str, dict[str, list[str]]]) -> None:
     assert source_recorder.wrong(recorded) == [], "python -m tests.source_recorder --write enters the sources"
 

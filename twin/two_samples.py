@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 
 def ks_distance(one: Sequence[float], two: Sequence[float]) -> float:
@@ -39,6 +40,7 @@ def ks_tail(m: int, n: int, reach: int) -> float:
     return 1.0 - inside[n]
 
 
+@cache
 def ks_limit(m: int, n: int, alpha: float) -> float:
     """The smallest distance that is reached with a chance of at most *alpha*."""
     low, high = 0, m * n  # P(D >= high / mn) is tiny, that of low is 1
