@@ -420,7 +420,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def check_fields(one: Any) -> None:
     """Raises TypeError or OverflowError for a field of a dataclass that does not hold what it says, such as null."""
-    for name, hint in _hints(type(one)).items():
+    kind: type = type(one)
+    for name, hint in _hints(kind).items():
         if hasattr(one, name):
             _check(getattr(one, name), hint, f"{type(one).__name__.lower()}.{name}")
 
