@@ -40,6 +40,10 @@ def pids_with(words: str) -> list[int]:
 @contextlib.contextmanager
 def twin(folder: Path, off: str = "", plant: str = "", module: str = "twin") -> Iterator[subprocess.Popen[bytes]]:
     """A twin in *folder*, ready; at the end it is told to stop and nothing of it may live."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or "resource_pressure_monitor" in off.split(","), (
+        "it sees the CPU of the tests beside it: see `beside`"
+    )
     command = [sys.executable, "-m", module, "--dir", str(folder), "--until-stdin-closes"]
     command += ["--safeguards-off", off] if off else []
     command += ["--plant", plant] if plant else []

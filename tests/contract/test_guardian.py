@@ -175,6 +175,7 @@ while True:
 )
 
 
+@pytest.mark.beside
 @pytest.mark.slow
 def test_a_harness_that_stands_still_loses_its_faults_with_its_lease(tmp_path: Path, victim: Victim) -> None:
     harness = subprocess.Popen(

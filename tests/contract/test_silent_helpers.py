@@ -20,7 +20,7 @@ from tests.contract.lines import linked
 from tests.contract.resources import Force, Place, bring
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.beside]
 
 
 def stop_and_look(force: Force, link: GuardianLink) -> None:

@@ -51,6 +51,7 @@ def other_user() -> list[str]:
     return works[0] if works else []
 
 
+@pytest.mark.beside
 def test_as_another_user_each_fault_is_done_and_nothing_is_left(tmp_path: Path) -> None:
     command = [*other_user(), sys.executable, "-m", "harness.cli", "killmatrix", "--seed", "5", "--only", FAULTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -58,6 +59,7 @@ def test_as_another_user_each_fault_is_done_and_nothing_is_left(tmp_path: Path) 
     assert "12 of 12 kills left nothing behind" in done.stdout
 
 
+@pytest.mark.beside
 def test_what_takes_root_is_said_before_anything_is_done() -> None:
     user = other_user()
     asked = ["disk_full", "kernel_pause (freezer)", "kernel_pause", "network_latency"]

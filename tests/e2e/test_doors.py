@@ -32,6 +32,7 @@ def test_another_actor_kernel_and_rate_drawn_at_random_pass_too(tmp_path: Path) 
     assert (incident["verdict"], incident["seed"]) == ("PASS", 3), f"drawn by {seed}: {actor}, {kernel}, {rate} msg/s"
 
 
+@pytest.mark.beside
 def test_a_call_with_a_wrong_word_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunRefused, match="Did you mean 'MF01_triple_threat'"):
         asyncio.run(enhanced_chaos_runner.run_scenario("MF01_triple_thread", out=tmp_path))

@@ -54,6 +54,7 @@ def test_a_stop_condition_heals_and_ends_the_run(tmp_path: Path) -> None:
     assert not marked(f"{record.folder.name}/cpu_spike")
 
 
+@pytest.mark.beside
 def test_a_floor_that_is_broken_ends_the_run_before_any_fault(tmp_path: Path) -> None:
     code, said, record = run_of(tmp_path, SPIKE + "unsafe: {free_memory_mb_min: 900000000}\n")
     assert code == 3 and "MB of memory are free, at least 9e+08 must be" in said, said[-3000:]
@@ -62,6 +63,7 @@ def test_a_floor_that_is_broken_ends_the_run_before_any_fault(tmp_path: Path) ->
     assert "free_memory_mb_min" in (record.folder / "report.html").read_text()
 
 
+@pytest.mark.beside
 def test_what_an_earlier_run_left_is_taken_back_at_the_start(tmp_path: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time\nwhile True: time.sleep(0.05)"])
     try:
@@ -82,6 +84,7 @@ def test_what_an_earlier_run_left_is_taken_back_at_the_start(tmp_path: Path) -> 
         sleeper.wait()
 
 
+@pytest.mark.beside
 def test_heal_says_what_it_did_and_what_is_stuck(tmp_path: Path) -> None:
     heal = [sys.executable, "-m", "harness.cli", "heal", str(tmp_path)]
 
@@ -95,6 +98,7 @@ def test_heal_says_what_it_did_and_what_is_stuck(tmp_path: Path) -> None:
     assert code == 3 and "run f: was PLANNED; no_such_primitive: no primitive is called" in said and "(STUCK)" in said
 
 
+@pytest.mark.beside
 def test_a_host_beyond_this_machine_is_refused_without_a_permit(tmp_path: Path) -> None:
     manifest = tmp_path / "target.yaml"
     manifest.write_text(
@@ -109,6 +113,7 @@ def test_a_host_beyond_this_machine_is_refused_without_a_permit(tmp_path: Path) 
     assert code == 2 and "the permit for 192.0.2.1 ended on 2020-01-01" in said and "Traceback" not in said
 
 
+@pytest.mark.beside
 def test_a_target_that_lacks_something_is_not_applicable(tmp_path: Path) -> None:
     code, said, record = run_of(tmp_path, SPIKE + "prerequisites: [second_instance]\n")
     assert code == 4 and "prerequisite 'second_instance'" in said, said[-3000:]

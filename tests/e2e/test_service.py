@@ -95,6 +95,7 @@ def test_a_paused_worker_whose_requests_hang(tmp_path: Path) -> None:
     assert named(findings, "symptom_seen").verdict is Verdict.PASS and record.recovered is not None
 
 
+@pytest.mark.beside
 def test_a_paused_api_leaves_nothing_to_compare_with_and_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(PAUSE % "api")
     with running(tmp_path / "service") as target:
@@ -111,6 +112,7 @@ def test_a_detection_that_is_asked_for_is_inconclusive(tmp_path: Path) -> None:
     assert named(findings, "each_fault_detected").verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.beside
 def test_a_manifest_that_is_wrong_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(KILL)
     with running(tmp_path / "service") as target:

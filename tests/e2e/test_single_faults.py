@@ -51,6 +51,7 @@ def run(folder: Path, fault: str, *words: str) -> tuple[int, list[dict[str, Any]
     return code, findings(run_folder(folder / "out")), said
 
 
+@pytest.mark.beside
 def test_these_are_the_eight() -> None:
     assert set(entries()) == set(ANSWERS)
 

@@ -143,6 +143,7 @@ def test_ctrl_c_heals_reports_and_the_suite_goes_on_later(tmp_path: Path) -> Non
     assert again["seed"] == Record.load(folder).plan.seed, "the same seed"
 
 
+@pytest.mark.beside
 def test_what_only_the_target_can_refuse_is_refused_before_anything_starts(tmp_path: Path) -> None:
     unknown = PAUSE.format(name="odd", kernel="libraryan")
     path, out = mine(tmp_path, PAUSE.format(name="good", kernel="librarian"), unknown), tmp_path / "out"

@@ -19,7 +19,7 @@ import pytest
 from tests.flood.shapes import Server, hostile
 from tests.processes import ROOT, free_port, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.beside]
 USERS = str(ROOT / "tests" / "flood" / "hostile_users.py")
 SETTLED = "the flood has settled"
 

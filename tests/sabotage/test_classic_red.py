@@ -63,6 +63,7 @@ def run(scenario: str, out: Path, *words: str) -> tuple[int, dict[str, str], str
     return code, {one["claim"]: one["because"] for one in found if one["verdict"] == "FAIL"}, said
 
 
+@pytest.mark.beside
 def test_each_of_the_suite_is_seen_red_for_all_that_it_asks_for() -> None:
     asked = {name: set(find(name)[0].expected_safeguards) for name in shipped_classic()}
     assert {name: set(guards) for name, guards in OFF.items()} == {name: one for name, one in asked.items() if one}

@@ -93,6 +93,7 @@ def test_a_queue_without_an_end_is_found_by_its_depth_and_by_its_weight(tmp_path
     assert "meta_loop grew most" in red(found).get("no_resource_exhaustion", ""), red(found)
 
 
+@pytest.mark.beside
 def test_a_defect_that_does_not_exist_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
     code, said = finish(locust("--scenario", STORM, "--plant", "intent_los", out=tmp_path))
     assert code == 2 and "intent_lost" in said and not list(tmp_path.glob("*/*"))

@@ -17,7 +17,7 @@ from tests.processes import wait_for
 from tests.twin.client import INTENT, Client
 from tests.twin.test_gateway_guards import CHECK, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(120)]
 INTENTS, RETRO, KNOWLEDGE = "/api/htm/intents", "/api/meta_loop/retrospective", "/api/knowledge"
 DECISION = "/api/governance/check"
 ME = "127.0.0.1"

@@ -50,6 +50,7 @@ def closed(client: Client, safeguard: str) -> dict[str, Any]:
     return next(one for one in found if one["trigger_id"] == safeguard)
 
 
+@pytest.mark.beside
 def test_each_way_to_be_no_intent_is_refused_with_an_id_that_stands_in_the_log_once(tmp_path: Path) -> None:
     with running(tmp_path) as client:
         assert client.submit("known")[0] == 200
@@ -76,6 +77,7 @@ def test_each_way_to_be_no_intent_is_refused_with_an_id_that_stands_in_the_log_o
         wait_for(lambda: client.finished() == {("completed", 1): 1}, 5, "only the valid one")
 
 
+@pytest.mark.beside
 def test_who_keeps_sending_what_is_none_is_named_and_let_go(tmp_path: Path) -> None:
     name = "intent_validator"
     with running(tmp_path) as client:
@@ -95,6 +97,7 @@ def test_who_keeps_sending_what_is_none_is_named_and_let_go(tmp_path: Path) -> N
         attacker.close()
 
 
+@pytest.mark.beside
 def test_without_the_validator_what_is_no_intent_is_carried_out_and_nothing_breaks(tmp_path: Path) -> None:
     with running(tmp_path, off="intent_validator") as client:
         assert client.submit("known")[0] == 200
@@ -149,12 +152,14 @@ def test_a_client_beyond_its_rate_is_told_when_to_come_again_and_no_other_feels_
         attacker.close()
 
 
+@pytest.mark.beside
 def test_without_the_limiter_nobody_is_refused(tmp_path: Path) -> None:
     with running(tmp_path, off="rate_limiter") as client:
         assert sum(post_many(client, 1500).values()) == 1500
         assert post_many(client, 500) == {(200, ""): 500} and client.incidents() == []
 
 
+@pytest.mark.beside
 def test_an_incident_outlives_the_gateway_and_is_still_released(tmp_path: Path) -> None:
     with running(tmp_path) as client:
         for n in range(10):
@@ -201,17 +206,25 @@ def test_a_deep_queue_defers_what_may_wait_until_it_is_low_again(tmp_path: Path)
         assert (done["outcome"], done["subject"]) == ("succeeded", "htm_queue")
 
 
-def submit_many(folder: Path, count: int, hands: int = 8) -> Counter[int]:
-    """Sent by so many clients at once: one alone would hardly be quicker than the workers. The statuses."""
+Answer = tuple[int, dict[str, Any], str]
 
-    def send(hand: int) -> list[int]:
+
+def answers_to_many(folder: Path, count: int, hands: int = 8, **more: Any) -> list[Answer]:
+    """Sent by so many clients at once: one alone would hardly be quicker than the workers."""
+
+    def send(hand: int) -> list[Answer]:
         client = Client(folder)
-        found = [client.submit(f"i{n}")[0] for n in range(hand, count, hands)]
+        found = [client.submit(f"i{n}", **more) for n in range(hand, count, hands)]
         client.close()
         return found
 
     with ThreadPoolExecutor(hands) as pool:
-        return Counter(status for found in pool.map(send, range(hands)) for status in found)
+        return [answer for found in pool.map(send, range(hands)) for answer in found]
+
+
+def submit_many(folder: Path, count: int) -> Counter[int]:
+    """The statuses."""
+    return Counter(status for status, _, _ in answers_to_many(folder, count))
 
 
 def _deferred(client: Client) -> tuple[int, dict[str, Any], str] | None:
@@ -219,14 +232,13 @@ def _deferred(client: Client) -> tuple[int, dict[str, Any], str] | None:
     return answer if answer[0] == 503 else None
 
 
+@pytest.mark.beside
 def test_without_the_monitor_a_deep_queue_defers_nothing_and_its_bound_still_holds(tmp_path: Path) -> None:
     with running(tmp_path, off="rate_limiter,queue_pressure_monitor,worker_watchdog") as client:
         for name in ("htm_worker_1", "htm_worker_2"):
             os.kill(pid_of(tmp_path, name), signal.SIGSTOP)
-        answers: Counter[tuple[int, str, str]] = Counter()
-        for n in range(2050):
-            status, content, retry_after = client.submit(f"i{n}", priority=0)
-            answers[(status, content.get("error", ""), retry_after)] += 1
+        found = answers_to_many(tmp_path, 2050, priority=0)
+        answers = Counter((status, content.get("error", ""), retry_after) for status, content, retry_after in found)
         assert answers[(503, "queue_full", "2")] in range(45, 51), "one or two are with the stopped workers"
         assert answers.total() == answers[(200, "", "")] + answers[(503, "queue_full", "2")]
         assert client.submit("i0", priority=0)[0] == 200, "what it has, it has"

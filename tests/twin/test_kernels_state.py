@@ -16,7 +16,7 @@ from tests.processes import twin, wait_for
 from tests.twin.test_twin import ask, manifest, pid_of
 from twin.log_chain import GENESIS, entry_hash
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.beside]
 CHECK = {"actor": "ann", "action": "deploy", "resource": "service", "payload": {"n": 1}}
 
 

@@ -109,6 +109,7 @@ def test_a_monitor_that_is_off_does_nothing(tmp_path: Path) -> None:
         actor.close()
 
 
+@pytest.mark.beside
 def test_an_incident_outlives_the_monitor_and_is_still_released(tmp_path: Path) -> None:
     name = "acl_violation_monitor"
     with twin(tmp_path, off="resource_pressure_monitor"):

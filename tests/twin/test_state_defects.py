@@ -16,7 +16,7 @@ from tests.processes import twin, wait_for
 from tests.twin.test_kernels_state import kill
 from tests.twin.test_wholeness_live import closed, corrupt, cut, drift, path_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(120)]
 CALM = "resource_pressure_monitor"
 TRUST = "trust_scorer.pkl"
 

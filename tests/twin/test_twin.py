@@ -60,6 +60,7 @@ def test_it_is_ready_small_and_complete(tmp_path: Path) -> None:
         assert pss_kb < 400 * 1024
 
 
+@pytest.mark.beside
 def test_each_kernel_does_work_that_a_client_sees(tmp_path: Path) -> None:
     """Stops each kernel in turn: its route fails, and those of all others answer."""
     with twin(tmp_path, off="kernel_watchdog,resource_pressure_monitor"), ThreadPoolExecutor(24) as pool:

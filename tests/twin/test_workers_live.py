@@ -58,6 +58,7 @@ def test_two_workers_share_the_work_at_about_seventy_five_a_second_each(tmp_path
         assert sum(shares) == 450 and min(shares) > 100
 
 
+@pytest.mark.beside
 def test_the_manifest_names_the_workers_and_they_are_no_kernels(tmp_path: Path) -> None:
     with running(tmp_path) as client:
         target = load_target(tmp_path / "target.yaml")
@@ -73,6 +74,7 @@ def test_the_manifest_names_the_workers_and_they_are_no_kernels(tmp_path: Path) 
             )
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_is_killed_or_stopped_in_mid_work_is_replaced_and_nothing_is_lost(
     tmp_path: Path, how: signal.Signals
@@ -92,6 +94,7 @@ def test_a_worker_that_is_killed_or_stopped_in_mid_work_is_replaced_and_nothing_
         assert done["details"]["old_pid"] == old and done["details"]["new_pid"] == pid_of(tmp_path, ONE)
 
 
+@pytest.mark.beside
 def test_without_the_watchdog_a_dead_worker_stays_dead_and_the_other_goes_on(tmp_path: Path) -> None:
     with running(tmp_path, off="worker_watchdog") as client:
         send(client, 300)
@@ -155,6 +158,7 @@ def test_with_both_safeguards_off_a_lease_ends_by_itself(tmp_path: Path) -> None
         all_once(client, 100)
 
 
+@pytest.mark.beside
 def test_the_scheduler_dies_in_mid_work_and_each_intent_is_carried_out_once(tmp_path: Path) -> None:
     with running(tmp_path) as client:
         send(client, 300)
