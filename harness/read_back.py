@@ -74,25 +74,27 @@ def read_back(
     patience = _Patience(
         until_s=until_s, end_s=until_s + READING_S, now_s=now_s, pause=pause, stopped=stopped, paced=True
     )
-    problems = []
+    problems: dict[str, str] = {}
+    # the audit last: what is done while the others are read is in it all the same
+    names = sorted(target.ledgers, key=lambda one: (one == AUDIT, one))
+    ledgers = {name: _Pages(client, name, target.ledgers[name], patience, (since or {}).get(name, 0)) for name in names}
     try:
-        # the audit last: what is done while the others are read is in it all the same
-        for name in sorted(target.ledgers, key=lambda one: (one == AUDIT, one)):
-            pages = _Pages(client, name, target.ledgers[name], patience, (since or {}).get(name, 0))
+        for name, pages in ledgers.items():
             pages.wanted, pages.maybe = awaited.get(name, set()), (maybe or {}).get(name, set())
+        still_open = _settled(ledgers, patience, problems)
+        for name in still_open:
             try:
-                open_ids = _settled(pages, patience)
-                _take_down(pages, folder / held_file(name))
+                _take_down(ledgers[name], folder / held_file(name))
             except NotRead as error:
-                problems.append(f"ledger {name} could not be read: {error}")
-                continue
-            if open_ids:
-                few = ", ".join(sorted(open_ids)[:3])
-                of = len(pages.wanted | open_ids)
-                problems.append(f"ledger {name} still lacked {len(open_ids)} of {of} at the end: {few}")
+                problems[name] = f"ledger {name} could not be read: {error}"
     finally:
         client.close()
-    return problems
+    for name, open_ids in still_open.items():
+        if open_ids and name not in problems:
+            few = ", ".join(sorted(open_ids)[:3])
+            of = len(ledgers[name].wanted | open_ids)
+            problems[name] = f"ledger {name} still lacked {len(open_ids)} of {of} at the end: {few}"
+    return [problems[name] for name in names if name in problems]
 
 
 def pages_of(
@@ -110,16 +112,29 @@ def pages_of(
         yield rows
 
 
-def _settled(pages: _Pages, patience: _Patience) -> set[str]:
-    """What is still open of all that is waited for: looked at again until nothing is, or nothing changes any more."""
-    before, changed_s = -1, patience.now_s()
-    while True:
-        far, open_ids = pages.look()
-        if far != before:
-            before, changed_s = far, patience.now_s()
-        if not open_ids or patience.now_s() >= min(patience.until_s, changed_s + STALLED_S):
-            return open_ids
-        patience.pause(min(LOOK_EVERY_S, max(0.0, patience.until_s - patience.now_s())))
+def _settled(ledgers: Mapping[str, _Pages], patience: _Patience, problems: dict[str, str]) -> dict[str, set[str]]:
+    """What is still open of all that is waited for, by ledger; one that cannot be read is in *problems* instead.
+
+    All that have something open are looked at in turn, until none has, or none of them changes any more.
+    """
+    found: dict[str, set[str]] = {}
+    before: dict[str, int] = {}
+    changed_s, looking = patience.now_s(), list(ledgers)
+    while looking:
+        for name in looking:
+            try:
+                far, found[name] = ledgers[name].look()
+            except NotRead as error:
+                problems[name] = f"ledger {name} could not be read: {error}"
+                continue
+            if far != before.get(name, -1):
+                before[name], changed_s = far, patience.now_s()
+        looking = [name for name in looking if name not in problems and found[name]]
+        if looking and patience.now_s() >= min(patience.until_s, changed_s + STALLED_S):
+            break
+        if looking:
+            patience.pause(min(LOOK_EVERY_S, max(0.0, patience.until_s - patience.now_s())))
+    return {name: found[name] for name in ledgers if name not in problems}
 
 
 def _take_down(pages: _Pages, path: Path) -> None:

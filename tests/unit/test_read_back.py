@@ -211,6 +211,36 @@ def test_the_audit_is_read_last_and_waited_for_by_reference(server: FakeServer, 
     assert [seen[1].partition("?")[0] for seen in server.seen][:2] == ["/intents", "/intents"]
 
 
+def test_two_ledgers_that_lack_something_are_waited_for_at_the_same_time(server: FakeServer, tmp_path: Path) -> None:
+    clock = Clock()
+    server.answers = {"/intents": Held(intents(1)).answer, "/audit": as_json({"entries": [], "next": 0})}
+    both, wanted = target(server, intents=PAGE, audit=AUDIT), {"intents": {"gone"}, "audit": {"lost"}}
+    assert read_back(both, tmp_path, wanted, 60.0, clock.now, clock.pause) == [
+        "ledger intents still lacked 1 of 1 at the end: gone",
+        "ledger audit still lacked 1 of 1 at the end: lost",
+    ]
+    assert STALLED_S <= clock.now_s < STALLED_S + 2 and len(rows_of(tmp_path, "intents")) == 1
+
+
+def test_while_one_ledger_goes_on_the_others_are_waited_for_too(server: FakeServer, tmp_path: Path) -> None:
+    """The log's entry comes when the work is done, long after the log has last changed."""
+    clock, done_s = Clock(), 2 * STALLED_S
+
+    def audit(path: str) -> Answer:
+        entries = [{"sequence": 1, "reference": "a"}] if clock.now_s > done_s else []
+        return as_json({"entries": entries[int(path.rpartition("=")[2]) :], "next": len(entries)})
+
+    def work(path: str) -> Answer:
+        since, over = int(path.partition("since=")[2].partition("&")[0]), int(clock.now_s)
+        rows = [{**row, "status": "completed" if n < over else "created"} for n, row in enumerate(intents(30))]
+        return as_json({"intents": rows[since:], "next": len(rows)})
+
+    server.answers = {"/intents": work, "/audit": audit}
+    both, wanted = target(server, intents=PAGE, audit=AUDIT), {"intents": {"r-29"}, "audit": {"a"}}
+    assert read_back(both, tmp_path, wanted, 60.0, clock.now, clock.pause) == []
+    assert done_s < clock.now_s < done_s + 2
+
+
 def test_a_log_that_goes_on_for_ever_is_not_waited_for_when_ours_does_not_come(
     server: FakeServer, tmp_path: Path
 ) -> None:
