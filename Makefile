@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 APT := apt-get install -y -qq
 BY_TWO := -n 2 --dist loadfile
+# In the order of the tree: files of one long test would come last, and one of the two would have nothing to do.
+IN_TURN := --no-loadscope-reorder
 # The tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -32,7 +34,7 @@ test-fast: $(STAMP) lint ## the tests that start no target: at most 3 minutes
 
 test: $(STAMP) lint ## every test but the long matrices below
 	@status=0; $(BIN)/python -m pytest -q -m 'not slow and not alone' $(BY_TWO) --durations=10 || status=$$?; \
-	$(BIN)/python -m pytest -q -m 'slow and beside and not alone' $(BY_TWO) --durations=20 || status=$$?; \
+	$(BIN)/python -m pytest -q -m 'slow and beside and not alone' $(BY_TWO) $(IN_TURN) --durations=20 || status=$$?; \
 	$(BIN)/python -m pytest -q -m 'slow and not beside and not alone' --durations=40 || status=$$?; exit $$status
 
 sabotage: $(STAMP) ## each safeguard off, each defect planted and each fault of the pool, one at a time
