@@ -7,7 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -338,24 +338,56 @@ ALONE = {
 }
 
 
+def planned_together(cells: Sequence[Cell], alone: dict[str, Result], *more: Result) -> list[tuple[str, ...]]:
+    known = sharing.codes_of([*alone.values(), *more])
+    return [one.names for one in sharing.shared(cells, alone, WORK, known)]
+
+
 def test_defects_share_a_run_where_each_keeps_a_code_of_its_own() -> None:
     elsewhere = [of(name, scenario="y") for name in "prq"]
-    assert [one.names for one in sharing.shared(elsewhere, ALONE, WORK)] == [("p", "q"), ("r",)]
-    one_check = {**ALONE, "r": result(of("r"), "FAIL", 1, DOUBLED)}  # elsewhere p may bring out this code too
-    assert [one.names for one in sharing.shared(elsewhere, one_check, WORK)] == [("p", "q"), ("r",)]
+    assert planned_together(elsewhere, ALONE) == [("p", "q"), ("r",)]
+    another_code = {**ALONE, "r": result(of("r"), "FAIL", 1, DOUBLED)}
+    assert planned_together(elsewhere, another_code) == [("p", "r", "q")]
+    seen_elsewhere = result(of("p", scenario="z"), "FAIL", 1, LOST, DOUBLED)
+    assert planned_together(elsewhere, another_code, seen_elsewhere) == [("p", "q"), ("r",)]
     unknown = {name: one for name, one in ALONE.items() if name != "q"}
-    assert [one.names for one in sharing.shared(elsewhere, unknown, WORK)] == [("p",), ("r",), ("q",)]
+    assert planned_together(elsewhere, unknown) == [("p",), ("r",), ("q",)]
     elsewhere_silent = {**ALONE, "p": result(of("p"), "FAIL", 1, MORE)}  # by a check that only some scenarios ask
-    assert [one.names for one in sharing.shared(elsewhere, elsewhere_silent, WORK)] == [("p",), ("r", "q")]
+    assert planned_together(elsewhere, elsewhere_silent) == [("p",), ("r", "q")]
     others = [of("p", scenario="x"), of("q", scenario="y"), replace(of("q", scenario="x"), options=("-u", "2"))]
-    assert all(not one.beside for one in sharing.shared(others, ALONE, WORK))
+    assert all(len(names) == 1 for names in planned_together(others, ALONE))
 
 
 def test_of_a_shared_run_each_defect_is_named_by_its_own_code() -> None:
     together = result(replace(of("p", scenario="y"), beside=("q",)), "FAIL", 1, LOST)
-    p, q = sharing.apart(together, ALONE, WORK)
+    p, q = sharing.apart(together, sharing.codes_of(ALONE.values()))
     assert (p.cell.name, p.cell.beside, unexpected(p, WORK)) == ("p", ("q",), "")
     assert q.cell.names == ("q", "p") and unexpected(q, WORK)
+
+
+def test_a_code_that_another_of_the_run_sets_off_elsewhere_names_nothing() -> None:
+    p = result(replace(of("p", scenario="y"), beside=("q",)), "FAIL", 1, LOST)
+    q = result(replace(of("q", scenario="y"), beside=("p",)), "FAIL", 1, FAKED)
+    whole = [*ALONE.values(), p, q]
+    assert sharing.doubtful(whole, WORK) == []
+    assert sharing.doubtful([*whole, result(of("p", scenario="z"), "FAIL", 1, LOST, FAKED)], WORK) == [q]
+
+
+def test_a_cell_that_is_doubtful_now_is_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, second = "intent_lost", "result_faked"
+    flood, stall, spike = "L2_HTM_queue_flood", "L2_worker_stall", "S03_cpu_spike"
+    before = [
+        result(of(first, scenario=flood), "FAIL", 1, LOST),
+        result(of(second, scenario=flood), "FAIL", 1, FAKED),
+        result(replace(of(first, scenario=stall), beside=(second,)), "FAIL", 1, LOST),
+        result(replace(of(second, scenario=stall), beside=(first,)), "FAIL", 1, FAKED),
+        result(of(first, scenario=spike), "FAIL", 1, LOST, FAKED),
+    ]
+    (tmp_path / "state.jsonl").write_text("".join(f"{one.to_json()}\n" for one in before))
+    ran = runs(monkeypatch, *(result(None, "FAIL", 1, FAKED) for _ in range(2)))
+    words = ("--resume", "--only", f"{first},{second}", "--scenarios", f"{flood},{stall},{spike}")
+    assert main(monkeypatch, tmp_path, *words) == 0
+    assert [(one.scenario, one.names) for one in ran] == [(stall, (second,)), (spike, (second,))]
 
 
 def test_what_a_shared_run_does_not_name_is_tried_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

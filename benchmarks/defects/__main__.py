@@ -119,13 +119,26 @@ def _next(
     alone: dict[str, cells.Result],
     table: tables.Table,
     time_scale: float,
+    known: sharing.Codes,
 ) -> tables.Cell:
     """The first cell to run, with those of the same scenario that may share its run."""
     first = todo[0]
     if cells.key_of(first, time_scale) in tried_together or first.name not in alone:
         return first
     fitting = [one for one in todo if cells.key_of(one, time_scale) not in tried_together and one.name in alone]
-    return sharing.shared(fitting, alone, table.rows)[0]
+    return sharing.shared(fitting, alone, table.rows, known)[0]
+
+
+def _to_do(
+    planned: Sequence[tables.Cell],
+    done: dict[tuple[object, ...], cells.Result],
+    table: tables.Table,
+    time_scale: float,
+) -> list[tables.Cell]:
+    """What was not run yet, or in a run that it shared with a defect which sets off the same code."""
+    for one in sharing.doubtful(list(done.values()), table.rows):
+        del done[one.key]
+    return [one for one in planned if cells.key_of(one, time_scale) not in done]
 
 
 def _tell(result: cells.Result, table: tables.Table) -> None:
@@ -150,14 +163,16 @@ def _run(
         path.parent.mkdir(parents=True, exist_ok=True)
     cells.drop_torn_line(options.state)
     tried_together: set[tuple[object, ...]] = set()
-    while todo := [one for one in planned if cells.key_of(one, options.time_scale) not in done]:
-        one = _next(todo, tried_together, _alone(table, done), table, options.time_scale)
+    ran = list(done.values())
+    while todo := _to_do(planned, done, table, options.time_scale):
+        codes = sharing.codes_of(ran)
+        one = _next(todo, tried_together, _alone(table, done), table, options.time_scale, codes)
         print(f"[{len(planned) - len(todo) + 1}/{len(planned)}] {one} ...", flush=True)
         result = cells.run(one, options.time_scale, options.keep.resolve(), options.limit, table.rows)
         parts = [result]
         if one.beside:
             tried_together |= {cells.key_of(replace(one, name=name), options.time_scale) for name in one.names}
-            parts = sharing.apart(result, _alone(table, done), table.rows)
+            parts = sharing.apart(result, codes)
         for part in parts:
             _tell(part, table)
             if one.beside and cells.unexpected(part, table.rows) and not part.left:
@@ -165,6 +180,7 @@ def _run(
             with options.state.open("a", encoding="utf-8") as file:
                 file.write(part.to_json() + "\n")
             done[cells.key_of(part.cell, options.time_scale)] = part
+            ran.append(part)
         options.out.write_text(report.as_markdown(table, known, list(done.values())), encoding="utf-8")
         if result.left:
             print("something was left behind; nothing more is run", file=sys.stderr)
