@@ -15,6 +15,7 @@ from twin.bus.keys import make_keys
 from twin.config import Config, ConfigError, load_config
 from twin.first_start import lay_out
 from twin.http.outsiders import make_token
+from twin.links import check_length
 from twin.manifest import write_manifest
 from twin.supervisor import Supervisor
 from twin.zygote import start_zygote
@@ -64,6 +65,8 @@ def main() -> int:
     planted = [name for name in options.plant.split(",") if name]
     try:
         config = load_config(options.dir.resolve(), options.config, options.port, switched_off, planted)
+        if not options.on_paper:
+            check_length(config)
         config = dataclasses.replace(config, http_port=config.http_port or free_port(), bus_port=free_port())
         config = dataclasses.replace(config, audit=options.audit_dir and options.audit_dir.resolve())
         prepare(config)

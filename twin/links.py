@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twin.config import Config
+from twin.config import Config, ConfigError
 from twin.kernels import KERNELS
 from twin.upstream import MODEL, SERVICES
 
 LOOK_EVERY_S = 0.1
 ADDRESS_BYTES_MAX = 512
+SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, without the end of the text
 FRAMING = "u32be"  # each message has its length before it: 4 bytes, the highest first
 # A message that is always answered and changes nothing: who wants to know how far away a callee is sends it.
 PING = {"id": 0, "op": "ping", "payload": {}}
@@ -59,6 +60,20 @@ def callees(caller: str) -> tuple[str, ...]:
     return tuple(kernel for kernel in KERNELS if caller in CALLERS.get(kernel, GATEWAY))
 
 
+def socket_path(config: Config, name: str) -> Path:
+    return config.run_dir / f"{name}.sock"
+
+
+def check_length(config: Config) -> None:
+    """Raises ConfigError for a folder whose path is so long that a kernel could not listen on its socket."""
+    longest = socket_path(config, max((*KERNELS, *SERVICES, "control_plane"), key=len))
+    over = len(os.fsencode(longest)) - SOCKET_PATH_BYTES_MAX
+    if over > 0:
+        raise ConfigError(
+            f"{config.dir}: its path is {over} bytes too long for a socket such as {longest.name} below it"
+        )
+
+
 def write_addresses(config: Config) -> None:
     """An address file for each kernel, service and the control plane; those of an earlier life are overwritten."""
     folder = config.run_dir / "links"
@@ -68,7 +83,7 @@ def write_addresses(config: Config) -> None:
         path = folder / f"{name}.addr"
         path.parent.mkdir(exist_ok=True)
         fresh = path.with_suffix(".new")
-        fresh.write_text(f"unix:{config.run_dir / f'{name}.sock'}\n")
+        fresh.write_text(f"unix:{socket_path(config, name)}\n")
         fresh.replace(path)
     for caller in KERNELS:
         (folder / caller).mkdir(exist_ok=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT, pids_with
+from twin.config import load_config
+from twin.links import check_length
 
 pytestmark = pytest.mark.timeout(60)
 REFUSING = """
@@ -50,3 +53,16 @@ def test_what_is_lacking_is_said_in_one_line(tmp_path: Path, lack: str, words: s
     (line,) = done.stderr.splitlines()
     assert line.startswith("twin: ") and words in line
     assert not (place / "twin" / "target.yaml").exists() and not pids_with(str(place))
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made() -> None:
+    """A kernel without its socket would be away for ever, while all else seems to be well."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as above:
+        fits = Path(above) / ("f" * (107 - len(f"{above}//run/infrastructure_manager.sock")))
+        check_length(load_config(fits, None, 0, [], []))
+        command = [sys.executable, "-m", "twin", "--dir", f"{fits}f", "--until-stdin-closes"]
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("twin: ") and "1 bytes too long" in line
+        assert not list(Path(above).iterdir())

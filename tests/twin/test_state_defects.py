@@ -84,7 +84,7 @@ def state_of(folder: Path, out: Path, name: str) -> State:
 @pytest.mark.parametrize("defect", LOSES)
 def test_a_defect_that_loses_state_is_told_by_its_code(tmp_path: Path, defect: str) -> None:
     strike, codes = LOSES[defect]
-    folder, out = tmp_path / "twin", tmp_path / "run"
+    folder, out = tmp_path, tmp_path / "taken"
     out.mkdir()
     with twin(folder, off=CALM, plant=defect):
         before = state_of(folder, out, BEFORE)
@@ -95,7 +95,7 @@ def test_a_defect_that_loses_state_is_told_by_its_code(tmp_path: Path, defect: s
 
 
 def test_without_a_defect_the_state_outlasts_all_of_it(tmp_path: Path) -> None:
-    folder, out = tmp_path / "twin", tmp_path / "run"
+    folder, out = tmp_path, tmp_path / "taken"
     out.mkdir()
     with twin(folder, off=CALM):
         before = state_of(folder, out, BEFORE)
