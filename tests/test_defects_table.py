@@ -365,6 +365,14 @@ def test_of_a_shared_run_each_defect_is_named_by_its_own_code() -> None:
     assert q.cell.names == ("q", "p") and unexpected(q, WORK)
 
 
+def test_run_without_a_steady_baseline_is_no_red_cell() -> None:
+    unsteady = (cell.UNSTEADY, "INCONCLUSIVE")
+    assert "never steady" in unexpected(result(of("p"), "FAIL", 1, LOST, unsteady), WORK)
+    together = result(replace(of("p", scenario="y"), beside=("q",)), "FAIL", 1, LOST, FAKED, unsteady)
+    known = {"p": frozenset({LOST[0], unsteady[0]}), "q": frozenset({FAKED[0], unsteady[0]})}
+    assert all("never steady" in unexpected(one, WORK) for one in sharing.apart(together, known))
+
+
 def test_a_code_that_another_of_the_run_sets_off_elsewhere_names_nothing() -> None:
     p = result(replace(of("p", scenario="y"), beside=("q",)), "FAIL", 1, LOST)
     q = result(replace(of("q", scenario="y"), beside=("p",)), "FAIL", 1, FAKED)

@@ -28,6 +28,7 @@ VERDICTS = {one.exit_code: one.value for one in Verdict}
 END_LIMIT_S = 60.0  # for a run that was told to stop
 GONE_LIMIT_S = 10.0  # for its last processes
 CONTROL_CHECK = "control_clean"
+UNSTEADY = "baseline_steady.never_steady"  # such a run tried nothing in its scenario
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,8 @@ def unexpected(result: Result, rows: Mapping[str, Row]) -> str:
         return result.problem
     if result.left:
         return f"left behind: {'; '.join(result.left)}"
+    if UNSTEADY in (code for code, _ in result.findings):
+        return "no fault was injected: the baseline was never steady"
     if result.cell.kind != DEFECT:
         wanted = Verdict.INCONCLUSIVE if result.cell.kind == CONTROL else Verdict.PASS
         alarms = "; ".join(false_alarms(result))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from benchmarks.defects.cell import Result, naming, unexpected
+from benchmarks.defects.cell import UNSTEADY, Result, naming, unexpected
 from benchmarks.defects.table import Cell, Row
 from harness import catalog
 
@@ -75,7 +75,7 @@ def apart(result: Result, known: Codes) -> list[Result]:
     for name in names:
         others = tuple(one for one in names if one != name)
         theirs = frozenset[str]().union(*(known[one] for one in others))
-        left = tuple(one for one in result.findings if one[0] not in theirs)
+        left = tuple(one for one in result.findings if one[0] not in theirs or one[0] == UNSTEADY)
         cell = replace(result.cell, name=name, beside=others)
         found.append(replace(result, cell=cell, findings=left))
     return found
