@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ sys.exit(main())
 """
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """An empty folder with a path that leaves room for a socket's, whatever pytest's own folder is called."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(
     ("lack", "words"),
     [
@@ -43,8 +51,8 @@ sys.exit(main())
         ("folder", ": Not a directory"),
     ],
 )
-def test_what_is_lacking_is_said_in_one_line(tmp_path: Path, lack: str, words: str) -> None:
-    place = tmp_path / "file"
+def test_what_is_lacking_is_said_in_one_line(short: Path, lack: str, words: str) -> None:
+    place = short / "file"
     if lack == "folder":
         place.write_text("no folder")
     command = [sys.executable, "-c", REFUSING, lack, "--dir", str(place / "twin"), "--until-stdin-closes"]
@@ -55,14 +63,13 @@ def test_what_is_lacking_is_said_in_one_line(tmp_path: Path, lack: str, words: s
     assert not (place / "twin" / "target.yaml").exists() and not pids_with(str(place))
 
 
-def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made() -> None:
+def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(short: Path) -> None:
     """A kernel without its socket would be away for ever, while all else seems to be well."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as above:
-        fits = Path(above) / ("f" * (107 - len(f"{above}//run/infrastructure_manager.sock")))
-        check_length(load_config(fits, None, 0, [], []))
-        command = [sys.executable, "-m", "twin", "--dir", f"{fits}f", "--until-stdin-closes"]
-        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, done.stderr
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("twin: ") and "1 bytes too long" in line
-        assert not list(Path(above).iterdir())
+    fits = short / ("f" * (107 - len(f"{short}//run/infrastructure_manager.sock")))
+    check_length(load_config(fits, None, 0, [], []))
+    command = [sys.executable, "-m", "twin", "--dir", f"{fits}f", "--until-stdin-closes"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("twin: ") and "1 bytes too long" in line
+    assert not list(short.iterdir())
